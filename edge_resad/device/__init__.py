@@ -1,0 +1,1 @@
+"""The station at the line: camera, pipeline, spool, broker. Never imports torch."""

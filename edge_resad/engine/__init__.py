@@ -1,0 +1,1 @@
+"""Runs a bundle's graphs: one protocol, ONNX Runtime behind it. Never imports torch."""

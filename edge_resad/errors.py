@@ -1,0 +1,43 @@
+"""What an operator can put right: every message says what is, what was expected and what to do.
+
+EdgeResadError
+├── BundleError    a bundle is damaged, foreign or of another version
+├── BankError      a reference bank does not fit the bundle, or cannot be made from these references
+├── ImageError     an image or a folder of images cannot be used
+├── CameraError    a camera cannot be opened or has gone
+├── SettingsError  the station file says something that cannot be
+├── SpoolError     the outbox cannot be opened or written
+└── BrokerError    the broker refuses us
+"""
+
+
+class EdgeResadError(Exception):
+    """Something the operator can put right; the command line prints it as one sentence and exits with 1."""
+
+
+class BundleError(EdgeResadError):
+    """A bundle is damaged, foreign or of another version."""
+
+
+class BankError(EdgeResadError):
+    """A reference bank does not fit the bundle, or cannot be made from these references."""
+
+
+class ImageError(EdgeResadError):
+    """An image or a folder of images cannot be used."""
+
+
+class CameraError(EdgeResadError):
+    """A camera cannot be opened or has gone."""
+
+
+class SettingsError(EdgeResadError):
+    """The station file says something that cannot be."""
+
+
+class SpoolError(EdgeResadError):
+    """The outbox cannot be opened or written."""
+
+
+class BrokerError(EdgeResadError):
+    """The broker refuses us."""

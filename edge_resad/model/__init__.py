@@ -1,0 +1,1 @@
+"""The detector in torch: backbone, matching and scores, ready to be exported."""

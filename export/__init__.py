@@ -1,0 +1,1 @@
+"""Workstation only: torch model to ONNX graphs to a bundle (`python -m export`)."""
