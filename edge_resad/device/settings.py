@@ -4,96 +4,147 @@ from __future__ import annotations
 
 import difflib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from edge_resad.errors import SettingsError
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib
+    import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 """A name that may stand in an MQTT topic: letters, digits, `-` and `_`, at most 64 of them."""
 
+FilePath = Annotated[Path, Field(strict=False)]
+"""A path in quotes; a relative one is relative to the station file."""
+
+SourceKind = Literal["synthetic", "folder", "video", "v4l2"]
+SOURCES = 'synthetic, synthetic:FAMILY, folder:PATH, video:PATH or a camera such as "/dev/video0"'
+
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)  # strict: "8" is not a number
 
 
 class StationSection(_Section):
     """Who this station is: the address of everything it says."""
 
-    site: Id = "site"
-    line: Id = "line"
-    device: Id  # also the MQTT client id and, with certificates, their common name
-    product: Id = "product"
+    site: Id = Field(default="site", description="first part of every topic after er/v1")
+    line: Id = Field(default="line", description="second part of every topic")
+    device: Id = Field(description="this station alone; also its MQTT client id")
+    product: Id = Field(default="product", description="what is on the line; stands in every message")
 
 
 class CameraSection(_Section):
     """Where frames come from."""
 
-    name: Id = "cam0"
-    source: str  # "synthetic", "folder:PATH", "video:PATH" or a V4L2 device such as "/dev/video0"
-    fps: float | None = Field(default=None, gt=0, le=1000)  # frames per second to ask for, or to play files at
-    width: int | None = Field(default=None, gt=0)  # pixels
-    height: int | None = Field(default=None, gt=0)  # pixels
-    loop: bool = False  # folders and videos: begin again at the end
+    name: Id = Field(default="cam0", description="last part of the verdicts' topic")
+    source: str = Field(description=SOURCES.replace('"', "`"))
+    fps: float | None = Field(
+        default=None, gt=0, le=1000, description="frames per second to ask the camera for, or to play files at"
+    )
+    width: int | None = Field(default=None, gt=0, description="pixels to ask the camera for")
+    height: int | None = Field(default=None, gt=0, description="pixels to ask the camera for")
+    loop: bool = Field(default=False, description="folders and videos: begin again at the end")
+
+    @model_validator(mode="after")
+    def _can_be_opened(self) -> CameraSection:
+        split_source(self.source)
+        if (self.width is None) != (self.height is None):
+            raise ValueError("width and height belong together: set both or neither")
+        return self
 
 
 class InspectionSection(_Section):
-    """What is a defect, and how many bad frames in a row make an alert."""
+    """What is a defect, and how many failed parts make an alert."""
 
-    bank: Path  # made by `edge-resad enrol`
-    bundle: Path | None = None  # default: the bundle that comes with the package
-    threshold: float | None = Field(default=None, gt=0)  # default: the bank's own
-    min_area_px: int = Field(default=0, ge=0)  # smallest defect that counts, in camera pixels
-    debounce_k: int = Field(default=1, ge=1)  # an alert needs k ...
-    debounce_n: int = Field(default=1, ge=1)  # ... failed parts among the last n
-    max_age_s: float = Field(default=1.0, gt=0)  # a frame older than this is counted, not judged
+    bank: FilePath = Field(description="the product's reference bank, made by `edge-resad enrol`")
+    bundle: FilePath | None = Field(default=None, description="without it: the bundle that comes with the package")
+    threshold: float | None = Field(default=None, gt=0, description="without it: the bank's own")
+    min_area_px: int = Field(default=0, ge=0, description="smallest defect that counts, in pixels of the camera")
+    debounce_k: int = Field(default=1, ge=1, description="an alert needs this many failed parts ...")
+    debounce_n: int = Field(default=1, ge=1, description="... among this many, the last ones")
+    max_age_s: float = Field(
+        default=1.0, gt=0, description="a frame of a live camera older than this is counted, not judged"
+    )
+
+    @model_validator(mode="after")
+    def _can_alert(self) -> InspectionSection:
+        if self.debounce_k > self.debounce_n:
+            raise ValueError(
+                f"debounce_k is {self.debounce_k} and debounce_n is {self.debounce_n}: "
+                f"{self.debounce_k} parts can never fail among {self.debounce_n}. Set debounce_n to at least "
+                f"{self.debounce_k}"
+            )
+        return self
 
 
 class EngineSection(_Section):
     """What computes."""
 
-    provider: Literal["cpu", "cuda", "tensorrt"] = "cpu"  # ONNX Runtime's execution provider
-    threads: int = Field(default=1, ge=1, le=256)
-    precision: Literal["fp32"] = "fp32"
+    provider: Literal["cpu", "cuda", "tensorrt"] = Field(default="cpu", description="what runs the network")
+    threads: int = Field(default=1, ge=1, le=256, description="CPU threads of the network")
+    precision: Literal["fp32"] = Field(default="fp32", description="which detector of the bundle")
 
 
 class BrokerSection(_Section):
-    """Where alerts go. Without this section alerts wait in the spool."""
+    """Where alerts go. Without this section they wait in the spool."""
 
-    host: str = Field(min_length=1)
-    port: int = Field(default=1883, ge=1, le=65535)
-    protocol: Literal["auto", "5", "3.1.1"] = "auto"  # auto: MQTT 5, and 3.1.1 where the broker knows no better
-    username: str | None = None
-    password_file: Path | None = None  # a file that holds the password alone
-    keepalive_s: int = Field(default=20, ge=5, le=3600)
-    reconnect_min_s: float = Field(default=1.0, gt=0)
-    reconnect_max_s: float = Field(default=30.0, gt=0)
-    max_inflight: int = Field(default=50, ge=1, le=1000)
-    ca_file: Path | None = None  # TLS with this authority
-    cert_file: Path | None = None
-    key_file: Path | None = None
+    host: str = Field(min_length=1, description="name or address of the MQTT broker")
+    port: int = Field(default=1883, ge=1, le=65535, description="8883 is usual with TLS")
+    protocol: Literal["auto", "5", "3.1.1"] = Field(
+        default="auto", description="MQTT version; auto is 5, and 3.1.1 where the broker knows no better"
+    )
+    username: str | None = Field(default=None, description="without it: anonymous, or by certificate")
+    password_file: FilePath | None = Field(default=None, description="a file that holds the password alone")
+    keepalive_s: int = Field(default=20, ge=5, le=3600, description="a dead broker is noticed within twice this")
+    reconnect_min_s: float = Field(default=1.0, gt=0, description="first pause before a new attempt")
+    reconnect_max_s: float = Field(default=30.0, gt=0, description="longest pause before a new attempt")
+    max_inflight: int = Field(default=50, ge=1, le=1000, description="messages on the way at the same time")
+    ca_file: FilePath | None = Field(default=None, description="switches TLS on; the authority to trust")
+    cert_file: FilePath | None = Field(default=None, description="this station's certificate")
+    key_file: FilePath | None = Field(default=None, description="this station's private key")
+
+    @model_validator(mode="after")
+    def _can_connect(self) -> BrokerSection:
+        if self.password_file is not None and self.username is None:
+            raise ValueError("password_file is set without username. Set username, or remove password_file")
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file belong together: set both or neither")
+        if self.cert_file is not None and self.ca_file is None:
+            raise ValueError("cert_file is set without ca_file, and without ca_file there is no TLS. Set ca_file")
+        if self.reconnect_min_s > self.reconnect_max_s:
+            raise ValueError(
+                f"reconnect_min_s is {self.reconnect_min_s:g} and reconnect_max_s is {self.reconnect_max_s:g}. "
+                "The first pause cannot be longer than the longest"
+            )
+        return self
 
 
 class SpoolSection(_Section):
     """The durable outbox between the line and the broker."""
 
-    path: Path = Path("spool.db")
-    max_mb: int = Field(default=2048, ge=1)  # of messages that wait
-    commit_ms: float = Field(default=10.0, ge=0, le=1000)  # how long a group commit gathers
+    path: FilePath = Field(default=Path("spool.db"), description="its file; keep it on a disk that survives a reboot")
+    max_mb: int = Field(default=2048, ge=1, description="megabytes of messages that may wait")
+    commit_ms: float = Field(default=10.0, ge=0, le=1000, description="how long one commit gathers messages")
+    thumbnails: bool = Field(default=True, description="send a small picture with every new or worse alert")
 
 
 class LogSection(_Section):
     """What stays on the device."""
 
-    verdicts: Path | None = Path("verdicts.jsonl")  # one JSON object a part
-    level: Literal["debug", "info", "warning", "error"] = "info"
+    verdicts: FilePath | Literal[False] = Field(
+        default=Path("verdicts.jsonl"), description="one line of JSON a part; false writes none"
+    )
+    max_mb: int = Field(default=64, ge=1, description="megabytes before the verdicts begin a new file")
+    keep: int = Field(default=3, ge=0, le=1000, description="full files of verdicts to keep")
+    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="how much is said")
 
 
 class StationFile(_Section):
@@ -106,3 +157,143 @@ class StationFile(_Section):
     broker: BrokerSection | None = None
     spool: SpoolSection = SpoolSection()
     log: LogSection = LogSection()
+
+
+def load_station(path: Path) -> StationFile:
+    """Read a station file; every path in it comes back absolute."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SettingsError(f"no station file at {path}. Check the path, or start from docs/station.toml") from None
+    except IsADirectoryError:
+        raise SettingsError(f"{path} is a folder, expected a station file such as {path / 'station.toml'}") from None
+    except UnicodeDecodeError as broken:
+        raise SettingsError(f"{path} is not UTF-8 text at byte {broken.start}. Save it as UTF-8") from broken
+    except OSError as broken:
+        raise SettingsError(f"{path} cannot be read: {broken.strerror}. Check its permissions") from broken
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as broken:
+        raise SettingsError(f"{path} is not valid TOML: {_one_line(str(broken))}") from broken
+    try:
+        station = StationFile.model_validate(raw)
+    except ValidationError as wrong:
+        raise SettingsError(f"{path}: {_sentence(wrong.errors(include_url=False))}") from wrong
+    return _beside(station, path.absolute().parent)
+
+
+def split_source(source: str) -> tuple[SourceKind, str]:
+    """The kind of a camera's source and its argument: a path, a family of parts or nothing."""
+    kind, colon, argument = source.partition(":")
+    if kind == "synthetic" and (argument or not colon):
+        return "synthetic", argument
+    if kind == "folder" and argument:
+        return "folder", argument
+    if kind == "video" and argument:
+        return "video", argument
+    if source.startswith("/dev/"):
+        return "v4l2", source
+    raise ValueError(f'source is "{source}", expected {SOURCES}')
+
+
+def expected(section: str, key: str) -> str:
+    """What a key takes, in words: `whole number, 1 to 65535`."""
+    schema = StationFile.model_json_schema()
+    sections = schema["properties"][section]
+    name = next(part["$ref"] for part in sections.get("anyOf", [sections]) if "$ref" in part).rpartition("/")[2]
+    return _in_words(schema["$defs"][name]["properties"][key])
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def _beside(model: _Model, folder: Path) -> _Model:
+    """The same settings with every relative path taken from `folder`."""
+    changed: dict[str, object] = {}
+    for key, value in model:
+        if isinstance(value, BaseModel):
+            changed[key] = _beside(value, folder)
+        elif isinstance(value, Path):
+            changed[key] = folder / value.expanduser()
+        elif isinstance(model, CameraSection) and key == "source":
+            kind, argument = split_source(value)
+            if kind in ("folder", "video"):
+                changed[key] = f"{kind}:{folder / Path(argument).expanduser()}"
+    return model.model_copy(update=changed)
+
+
+def _sentence(errors: list[ErrorDetails]) -> str:
+    """The most telling of the errors in one line, and how many more there are."""
+    first = min(errors, key=lambda error: error["type"] != "extra_forbidden")  # a misspelt key is also a missing one
+    more = len({error["loc"][:2] for error in errors}) - 1
+    return _one_line(_explain(first)) + (f" ({more} more after this one)" if more else "")
+
+
+def _explain(error: ErrorDetails) -> str:
+    section, key = (*(str(part) for part in error["loc"][:2]), "", "")[:2]
+    what = f"[{section}] {key}".rstrip()
+    if error["type"] == "extra_forbidden":
+        return _unknown(section, key)
+    if error["type"] == "missing":
+        return f"{what} is missing" + (f". Set it to: {expected(section, key)}" if key else ", the section is needed")
+    if error["type"] == "value_error":
+        return f"{what} {error['ctx']['error']}"
+    if not key:
+        return f"{section} is {_shown(error['input'])}, expected a section [{section}]"
+    return f"{what} is {_shown(error['input'])}, expected {expected(section, key)}"
+
+
+def _unknown(section: str, key: str) -> str:
+    if not key:
+        known, what, kind = list(StationFile.model_fields), section, "section"
+        if section not in known and any(section in _keys(name) for name in known):
+            home = next(name for name in known if section in _keys(name))
+            return f"{section} stands outside its section. Move it below [{home}]"
+    else:
+        known, what, kind = _keys(section), key, "key"
+    near = difflib.get_close_matches(what, known, n=1)
+    where = f"[{section}] {key}" if key else section
+    hint = f" Did you mean {near[0]}?" if near else ""
+    return f"{where} is not a known {kind}.{hint} Known: {', '.join(known)}"
+
+
+def _keys(section: str) -> list[str]:
+    schema = StationFile.model_fields[section].annotation
+    models = [schema, *getattr(schema, "__args__", ())]
+    return [key for model in models for key in getattr(model, "model_fields", ())]
+
+
+def _in_words(schema: Mapping[str, Any]) -> str:
+    if "anyOf" in schema:
+        return " or ".join(_in_words(part) for part in schema["anyOf"] if part.get("type") != "null")
+    if "enum" in schema:
+        return " or ".join(f'"{choice}"' for choice in schema["enum"])
+    if "const" in schema:
+        return str(schema["const"]).lower() if isinstance(schema["const"], bool) else f'"{schema["const"]}"'
+    if schema.get("format") == "path":
+        return "path in quotes"
+    if "pattern" in schema:
+        return "1 to 64 letters, digits, - or _ in quotes"
+    kind = {"integer": "whole number", "number": "number", "string": "text in quotes", "boolean": "true or false"}
+    return kind[schema["type"]] + _range(schema)
+
+
+def _range(schema: Mapping[str, Any]) -> str:
+    low, above, high = schema.get("minimum"), schema.get("exclusiveMinimum"), schema.get("maximum")
+    if low is not None and high is not None:
+        return f", {low:g} to {high:g}"
+    if low is not None:
+        return f", {low:g} or more"
+    if above is not None:
+        return f", above {above:g}" + (f" up to {high:g}" if high is not None else "")
+    return ""
+
+
+def _shown(value: object) -> str:
+    """A value as it stands in the file, cut to what fits in a sentence."""
+    text = f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic.fields import FieldInfo
+
+from edge_resad.device.settings import SOURCES, StationFile, expected, load_station
+from edge_resad.errors import SettingsError
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+SMALLEST = """
+[station]
+device = "press-7"
+[camera]
+source = "synthetic"
+[inspection]
+bank = "bank.npz"
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "station.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def refusal(folder: Path, text: str) -> str:
+    with pytest.raises(SettingsError) as refused:
+        load_station(written(folder, text))
+    message = str(refused.value)
+    assert "\n" not in message
+    return message
+
+
+def test_three_keys_make_a_station(tmp_path: Path) -> None:
+    station = load_station(written(tmp_path, SMALLEST))
+    assert station.station.device == "press-7"
+    assert station.broker is None
+    assert station.inspection.debounce_k == 1
+
+
+def test_relative_paths_are_beside_the_station_file_and_absolute_ones_stay(tmp_path: Path) -> None:
+    text = SMALLEST.replace('"synthetic"', '"folder:parts/today"') + "[log]\nverdicts = '/var/log/verdicts.jsonl'\n"
+    station = load_station(written(tmp_path, text))
+    assert station.inspection.bank == tmp_path / "bank.npz"
+    assert station.spool.path == tmp_path / "spool.db"
+    assert station.camera.source == f"folder:{tmp_path}/parts/today"
+    assert station.log.verdicts == Path("/var/log/verdicts.jsonl")
+
+
+def test_a_station_file_given_by_a_relative_path_still_gives_absolute_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path, SMALLEST)
+    monkeypatch.chdir(tmp_path)
+    assert load_station(Path("station.toml")).inspection.bank == tmp_path / "bank.npz"
+
+
+def test_a_whole_number_is_accepted_where_a_number_is_expected(tmp_path: Path) -> None:
+    station = load_station(written(tmp_path, SMALLEST.replace("[inspection]", "fps = 10\n[inspection]")))
+    assert station.camera.fps == 10.0
+
+
+def test_the_verdict_log_can_be_switched_off(tmp_path: Path) -> None:
+    assert load_station(written(tmp_path, SMALLEST + "[log]\nverdicts = false\n")).log.verdicts is False
+
+
+def test_a_misspelt_key_names_its_neighbour_and_all_known_keys(tmp_path: Path) -> None:
+    message = refusal(tmp_path, SMALLEST.replace("source", "sorce"))
+    assert message == (
+        f"{tmp_path}/station.toml: [camera] sorce is not a known key. Did you mean source? "
+        "Known: name, source, fps, width, height, loop (1 more after this one)"
+    )
+
+
+def test_a_misspelt_section_names_its_neighbour_and_all_known_sections(tmp_path: Path) -> None:
+    message = refusal(tmp_path, SMALLEST + '[brocker]\nhost = "mqtt"\n')
+    assert "brocker is not a known section. Did you mean broker?" in message
+    assert "Known: station, camera, inspection, engine, broker, spool, log" in message
+
+
+def test_a_key_outside_its_section_is_told_where_it_belongs(tmp_path: Path) -> None:
+    assert "threshold stands outside its section. Move it below [inspection]" in refusal(
+        tmp_path, "threshold = 2\n" + SMALLEST
+    )
+
+
+def test_the_keys_of_an_optional_section_are_checked_too(tmp_path: Path) -> None:
+    message = refusal(tmp_path, SMALLEST + '[broker]\nhost = "mqtt"\npasword_file = "secret"\n')
+    assert "[broker] pasword_file is not a known key. Did you mean password_file?" in message
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ('[broker]\nhost="a"\nport="1883"', '[broker] port is "1883", expected whole number, 1 to 65535'),
+        ('[broker]\nhost="a"\nport=0', "[broker] port is 0, expected whole number, 1 to 65535"),
+        ('[broker]\nhost="a"\nport=1.5', "[broker] port is 1.5, expected whole number, 1 to 65535"),
+        ('[broker]\nhost="a"\nprotocol="4"', '[broker] protocol is "4", expected "auto" or "5" or "3.1.1"'),
+        ("[spool]\nmax_mb = true", "[spool] max_mb is true, expected whole number, 1 or more"),
+        ("[spool]\npath = 7", "[spool] path is 7, expected path in quotes"),
+        ("[log]\nverdicts = true", "[log] verdicts is true, expected path in quotes or false"),
+        ("[broker]\n", "[broker] host is missing. Set it to: text in quotes"),
+        ("[[spool]]\n", "spool is [{}], expected a section [spool]"),
+    ],
+)
+def test_a_wrong_value_says_what_is_and_what_is_expected(tmp_path: Path, wrong: str, sentence: str) -> None:
+    assert refusal(tmp_path, SMALLEST + wrong + "\n") == f"{tmp_path}/station.toml: {sentence}"
+
+
+def test_a_device_name_must_fit_into_a_topic(tmp_path: Path) -> None:
+    message = refusal(tmp_path, SMALLEST.replace("press-7", "press/7"))
+    assert message.endswith('[station] device is "press/7", expected 1 to 64 letters, digits, - or _ in quotes')
+
+
+def test_a_missing_section_is_named(tmp_path: Path) -> None:
+    text = SMALLEST[: SMALLEST.index("[inspection]")]
+    assert refusal(tmp_path, text).endswith("[inspection] is missing, the section is needed")
+
+
+@pytest.mark.parametrize("source", ["", "camera", "folder:", "video:", "synthetic:", "video0", "http://camera"])
+def test_a_source_of_no_known_kind_lists_the_kinds(tmp_path: Path, source: str) -> None:
+    message = refusal(tmp_path, SMALLEST.replace('"synthetic"', f'"{source}"'))
+    assert message.endswith(f'[camera] source is "{source}", expected {SOURCES}')
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ('password_file = "secret"', "password_file is set without username"),
+        ('cert_file = "cert.pem"', "cert_file and key_file belong together"),
+        ('cert_file = "c.pem"\nkey_file = "k.pem"', "cert_file is set without ca_file"),
+        ("reconnect_min_s = 60", "reconnect_min_s is 60 and reconnect_max_s is 30"),
+    ],
+)
+def test_broker_keys_that_contradict_each_other_are_refused(tmp_path: Path, keys: str, words: str) -> None:
+    assert words in refusal(tmp_path, SMALLEST + f'[broker]\nhost = "mqtt"\n{keys}\n')
+
+
+def test_more_failures_than_parts_can_never_alert(tmp_path: Path) -> None:
+    message = refusal(tmp_path, SMALLEST + "debounce_k = 3\n")
+    assert "debounce_k is 3 and debounce_n is 1" in message
+    assert "Set debounce_n to at least 3" in message
+
+
+def test_a_missing_file_says_where_an_example_is(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"no station file at .*nowhere\.toml\. .* docs/station\.toml"):
+        load_station(tmp_path / "nowhere.toml")
+
+
+def test_a_folder_is_not_a_station_file(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"is a folder, expected a station file"):
+        load_station(tmp_path)
+
+
+def test_broken_toml_says_the_line(tmp_path: Path) -> None:
+    assert "line 3" in refusal(tmp_path, "[station]\ndevice = 'a'\nline = = 'b'\n")
+
+
+def test_a_file_that_is_not_text_says_so(tmp_path: Path) -> None:
+    (tmp_path / "station.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SettingsError, match="is not UTF-8 text at byte 0"):
+        load_station(tmp_path / "station.toml")
+
+
+def test_the_example_station_file_loads_and_shows_every_key() -> None:
+    load_station(DOCS / "station.toml")
+    text = (DOCS / "station.toml").read_text(encoding="utf-8")
+    for section, field in StationFile.model_fields.items():
+        body = re.search(rf"^(?:# )?\[{section}\]\n(.*?)(?=^(?:# )?\[|\Z)", text, re.M | re.S)
+        assert body, f"[{section}] is not in docs/station.toml"
+        for key in keys_of(field.annotation):
+            assert re.search(rf"^(?:# )?{key} = ", body[1], re.M), f"[{section}] {key} is not in docs/station.toml"
+
+
+def test_the_example_loads_with_every_comment_taken_off(tmp_path: Path) -> None:
+    text = (DOCS / "station.toml").read_text(encoding="utf-8")
+    load_station(written(tmp_path, re.sub(r"^# (?=\[?\w+(\]$| = ))", "", text, flags=re.M)))
+
+
+def test_the_reference_says_of_every_key_what_it_takes_and_its_default() -> None:
+    text = (DOCS / "station.md").read_text(encoding="utf-8")
+    for section, field in StationFile.model_fields.items():
+        body = re.search(rf"^## \[{section}\]\n(.*?)(?=^## |\Z)", text, re.M | re.S)
+        assert body, f"[{section}] is not in docs/station.md"
+        keys = keys_of(field.annotation)
+        for key, told in keys.items():
+            row = f"| `{key}` | {expected(section, key)} | {default(told)} | {told.description} |"
+            assert row in body[1].replace("\\|", "|"), f"docs/station.md should have: {row}"
+        assert re.findall(r"^\| `(\w+)`", body[1], re.M) == list(keys), "keys nobody knows stand in docs/station.md"
+
+
+def keys_of(annotation: object) -> dict[str, FieldInfo]:
+    models = (annotation, *getattr(annotation, "__args__", ()))
+    return {key: field for model in models for key, field in getattr(model, "model_fields", {}).items()}
+
+
+def default(field: FieldInfo) -> str:
+    """The default as it would stand in the file."""
+    if field.is_required():
+        return "needed"
+    value = field.default
+    if value is None:
+        return "none"
+    return f'`"{value}"`' if isinstance(value, (str, Path)) else f"`{str(value).lower()}`"
