@@ -1,0 +1,337 @@
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_resad.device.files import FolderCamera, VideoCamera
+from edge_resad.device.frame import FrameSource
+from edge_resad.device.handover import NewestFrame
+from edge_resad.device.v4l2 import V4L2Camera, cameras_seen, open_v4l2
+from edge_resad.errors import CameraError, ImageError
+from tests.fakes import FakeClock, FakeDevice, FakeStop, frame, picture
+
+WAIT_S = 20.0  # a deadline, not a pause
+
+
+def save(folder: Path, name: str, brightness: int) -> None:
+    assert cv2.imwrite(str(folder / name), picture(brightness))
+
+
+def save_video(path: Path, brightnesses: list[int]) -> Path:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25.0, (64, 48))
+    for brightness in brightnesses:
+        writer.write(np.full((48, 64, 3), brightness, np.uint8))
+    writer.release()
+    return path
+
+
+def brightnesses(camera: FrameSource, at_most: int = 100) -> list[int]:
+    found: list[int] = []
+    with camera:
+        while len(found) < at_most and (shown := camera.read()) is not None:
+            found.append(int(shown.image[0, 0, 0]))
+    return found
+
+
+def in_thread(work: Callable[[], object]) -> threading.Thread:
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+# A folder of images
+
+
+def test_a_folder_is_shown_in_the_order_a_person_counts(tmp_path: Path) -> None:
+    for name, brightness in (("part10.png", 10), ("part2.png", 2), ("part1.png", 1)):
+        save(tmp_path, name, brightness)
+    assert brightnesses(FolderCamera(tmp_path)) == [1, 2, 10]
+
+
+def test_every_frame_says_its_file_and_its_time(tmp_path: Path) -> None:
+    save(tmp_path, "part1.png", 1)
+    with FolderCamera(tmp_path, clock=FakeClock(7.0)) as camera:
+        shown = camera.read()
+    assert shown is not None
+    assert (shown.frame_id, shown.name, shown.captured_mono) == (0, "part1.png", 7.0)
+    assert shown.image.shape == (8, 8, 3)
+
+
+def test_a_looping_folder_begins_again_and_keeps_counting(tmp_path: Path) -> None:
+    save(tmp_path, "a.png", 1)
+    save(tmp_path, "b.png", 2)
+    with FolderCamera(tmp_path, loop=True) as camera:
+        shown = [camera.read() for _ in range(5)]
+    assert [one and (one.frame_id, one.name) for one in shown] == [
+        (0, "a.png"), (1, "b.png"), (2, "a.png"), (3, "b.png"), (4, "a.png")
+    ]  # fmt: skip
+
+
+def test_a_file_that_is_no_picture_is_counted_and_said_and_the_next_one_follows(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    save(tmp_path, "a.png", 1)
+    (tmp_path / "b.png").write_bytes(b"not a picture")
+    (tmp_path / "c.png").touch()
+    save(tmp_path, "d.png", 4)
+    camera = FolderCamera(tmp_path)
+    assert brightnesses(camera) == [1, 4]
+    assert camera.unreadable == 2
+    assert [record.message.split()[0] for record in caplog.records] == [f"{tmp_path}/b.png", f"{tmp_path}/c.png"]
+
+
+@pytest.mark.parametrize("loop", [False, True])
+def test_a_folder_without_one_readable_picture_is_an_error(tmp_path: Path, loop: bool) -> None:
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"not a picture")
+    with FolderCamera(tmp_path, loop=loop) as camera, pytest.raises(CameraError, match="none of the 2 images"):
+        camera.read()
+
+
+def test_a_folder_that_goes_bad_in_a_later_lap_is_an_error_and_no_endless_loop(tmp_path: Path) -> None:
+    save(tmp_path, "a.png", 1)
+    with FolderCamera(tmp_path, loop=True) as camera:
+        camera.read()
+        (tmp_path / "a.png").unlink()
+        with pytest.raises(CameraError, match="none of the 1 images"):
+            camera.read()
+
+
+def test_an_empty_folder_is_said_when_the_camera_opens(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="no images in the folder"), FolderCamera(tmp_path):
+        pass
+
+
+def test_a_paced_folder_plays_like_a_live_camera(tmp_path: Path) -> None:
+    for number in range(4):
+        save(tmp_path, f"{number}.png", number)
+    clock = FakeClock()
+    stop = FakeStop(clock)
+    camera = FolderCamera(tmp_path, fps=10, stop=stop, clock=clock)
+    assert camera.live
+    with camera:
+        times = [shown.captured_mono for _ in range(4) if (shown := camera.read())]
+    assert np.diff(times) == pytest.approx([0.1, 0.1, 0.1])
+    assert not FolderCamera(tmp_path).live
+
+
+def test_a_paced_source_that_was_held_up_does_not_rush_after(tmp_path: Path) -> None:
+    for number in range(4):
+        save(tmp_path, f"{number}.png", number)
+    clock = FakeClock()
+    with FolderCamera(tmp_path, fps=10, stop=FakeStop(clock), clock=clock) as camera:
+        camera.read()
+        clock.now += 5.0
+        times = [shown.captured_mono for _ in range(3) if (shown := camera.read())]
+    assert np.diff(times) == pytest.approx([0.1, 0.1])
+
+
+def test_a_source_that_waits_for_its_pace_hears_the_stop(tmp_path: Path) -> None:
+    save(tmp_path, "a.png", 1)
+    stop = threading.Event()
+    with FolderCamera(tmp_path, fps=0.001, loop=True, stop=stop) as camera:
+        assert camera.read() is not None
+        answers: list[object] = []
+        reading = in_thread(lambda: answers.append(camera.read()))
+        stop.set()
+        reading.join(WAIT_S)
+    assert answers == [None]
+
+
+# A video
+
+
+def test_a_video_shows_every_frame(tmp_path: Path) -> None:
+    path = save_video(tmp_path / "parts.avi", [0, 100, 200])
+    with VideoCamera(path) as camera:
+        shown = [camera.read() for _ in range(4)]
+    assert [one and (one.frame_id, one.name) for one in shown] == [
+        (0, "parts.avi#0"), (1, "parts.avi#1"), (2, "parts.avi#2"), None
+    ]  # fmt: skip
+    assert [int(one.image.mean()) for one in shown if one] == pytest.approx([0, 100, 200], abs=4)
+
+
+def test_a_looping_video_begins_again(tmp_path: Path) -> None:
+    path = save_video(tmp_path / "parts.avi", [0, 200])
+    with VideoCamera(path, loop=True) as camera:
+        shown = [camera.read() for _ in range(5)]
+    assert [one and one.name for one in shown] == [f"parts.avi#{number}" for number in (0, 1, 0, 1, 0)]
+    assert [one and one.frame_id for one in shown] == [0, 1, 2, 3, 4]
+
+
+def test_a_missing_video_says_its_path(tmp_path: Path) -> None:
+    with pytest.raises(CameraError, match=r"no video file at .*parts\.mp4"), VideoCamera(tmp_path / "parts.mp4"):
+        pass
+
+
+@pytest.mark.parametrize("loop", [False, True])
+def test_a_video_that_cannot_be_decoded_is_an_error(tmp_path: Path, loop: bool) -> None:
+    (tmp_path / "parts.mp4").write_bytes(b"not a video" * 100)
+    with (
+        VideoCamera(tmp_path / "parts.mp4", loop=loop) as camera,
+        pytest.raises(CameraError, match=r"gives no frame\. Expected a video"),
+    ):
+        camera.read()
+
+
+# A V4L2 camera
+
+
+class Bench:
+    """A camera whose cable a test pulls: every opening takes the next of the given devices."""
+
+    def __init__(self, *devices: FakeDevice | CameraError) -> None:
+        self.devices = list(devices)
+        self.clock = FakeClock()
+        self.stop = FakeStop(self.clock)
+        self.camera = V4L2Camera("/dev/video7", open_device=self.open, stop=self.stop, clock=self.clock)
+
+    def open(self) -> FakeDevice:
+        device = self.devices.pop(0)
+        if isinstance(device, CameraError):
+            raise device
+        return device
+
+
+def test_a_camera_that_was_never_there_says_what_is_there() -> None:
+    with pytest.raises(CameraError, match=r"no camera at /dev/video987\. Seen now: .*\. Check the cable"):
+        open_v4l2("/dev/video987", fps=None, width=None, height=None)
+
+
+def test_a_file_that_is_no_camera_is_said(tmp_path: Path) -> None:
+    (tmp_path / "video0").touch()
+    with pytest.raises(CameraError, match="is there but gives no pictures"):
+        open_v4l2(str(tmp_path / "video0"), fps=None, width=None, height=None)
+
+
+def test_the_cameras_seen_are_in_order_and_carry_their_names(tmp_path: Path) -> None:
+    names = tmp_path / "names"
+    for device in ("video10", "video2", "video-codec", "null"):
+        (tmp_path / device).touch()
+    (names / "video2").mkdir(parents=True)
+    (names / "video2" / "name").write_text("Webcam C920\n")
+    assert cameras_seen(tmp_path, names) == [f"{tmp_path}/video2 (Webcam C920)", f"{tmp_path}/video10"]
+
+
+def test_a_camera_that_disappears_and_returns_is_said_once_each_way(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    unplugged = CameraError("no camera at /dev/video7.")
+    first, second = FakeDevice([picture(1)]), FakeDevice([picture(2)])
+    bench = Bench(first, unplugged, unplugged, unplugged, second)
+    with bench.camera as camera:
+        shown = [camera.read(), camera.read()]
+    assert [one and (one.frame_id, int(one.image[0, 0, 0])) for one in shown] == [(0, 1), (1, 2)]
+    lost, back = (record.message for record in caplog.records)
+    assert lost.startswith("camera lost: the camera at /dev/video7 gives no frame any more.")
+    assert back == "camera /dev/video7 is back after 7.5 s"
+    assert camera.lost == 1
+    assert first.released
+    assert second.released
+
+
+def test_a_camera_is_looked_for_less_and_less_often() -> None:
+    bench = Bench(FakeDevice([]), *[CameraError("no camera")] * 7, FakeDevice([picture(1)]))
+    with bench.camera as camera:
+        assert camera.read() is not None
+    assert bench.stop.waits == [0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0, 10.0]
+
+
+def test_a_camera_that_opens_but_gives_no_frame_is_still_lost(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench(FakeDevice([picture(1)]), FakeDevice([]), FakeDevice([]), FakeDevice([picture(2)]))
+    with bench.camera as camera:
+        assert camera.read() is not None
+        assert camera.read() is not None
+    assert camera.lost == 1
+    assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
+
+
+def test_a_search_for_a_lost_camera_ends_when_told_to_stop() -> None:
+    stop = threading.Event()
+    lost = threading.Event()
+
+    def unplugged() -> FakeDevice:
+        if not lost.is_set():
+            lost.set()
+            return FakeDevice([])
+        raise CameraError("no camera")
+
+    with V4L2Camera("/dev/video7", open_device=unplugged, stop=stop) as camera:
+        answers: list[object] = []
+        reading = in_thread(lambda: answers.append(camera.read()))
+        assert lost.wait(WAIT_S)
+        stop.set()
+        reading.join(WAIT_S)
+    assert answers == [None]
+
+
+# The hand-over
+
+
+def test_of_a_live_camera_the_newest_frame_wins_and_the_others_are_counted() -> None:
+    slot = NewestFrame(live=True)
+    for number in range(4):
+        assert slot.put(frame(number))
+    taken = slot.get(WAIT_S)
+    assert taken is not None
+    assert taken.frame_id == 3
+    assert slot.overwritten == 3
+    assert slot.get(0.0) is None
+
+
+def test_a_backlog_is_handed_over_in_order_and_whole() -> None:
+    slot = NewestFrame(live=False)
+
+    def show_all() -> None:
+        for number in range(50):
+            slot.put(frame(number))
+        slot.end()
+
+    putting = in_thread(show_all)
+    taken: list[int] = []
+    while not slot.ended:
+        one = slot.get(WAIT_S)
+        if one is not None:
+            taken.append(one.frame_id)
+    putting.join(WAIT_S)
+    assert taken == list(range(50))
+    assert slot.overwritten == 0
+
+
+def test_the_last_frame_is_taken_before_the_camera_is_at_its_end() -> None:
+    slot = NewestFrame(live=True)
+    slot.put(frame(1))
+    slot.end()
+    assert not slot.ended
+    assert slot.get(WAIT_S) is not None
+    assert slot.ended
+    assert slot.get(WAIT_S) is None
+
+
+def test_what_broke_the_camera_is_raised_after_its_last_frame() -> None:
+    slot = NewestFrame(live=True)
+    slot.put(frame(1))
+    slot.end(CameraError("no picture can be read"))
+    assert slot.get(WAIT_S) is not None
+    with pytest.raises(CameraError, match="no picture can be read"):
+        slot.get(WAIT_S)
+
+
+def test_a_camera_that_waits_for_its_turn_goes_on_when_the_inspection_stops() -> None:
+    slot = NewestFrame(live=False)
+    answers: list[bool] = []
+    slot.put(frame(0))
+    putting = in_thread(lambda: answers.append(slot.put(frame(1))))
+    slot.abandon()
+    putting.join(WAIT_S)
+    assert answers == [False]
+    assert slot.left == 2
+
+
+def test_an_empty_slot_gives_up_in_time() -> None:
+    assert NewestFrame(live=True).get(0.01) is None
