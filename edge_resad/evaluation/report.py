@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -38,9 +39,11 @@ def as_table(results: Results) -> Table:
     runs = "1 draw" if len(results.seeds) == 1 else f"{len(results.seeds)} draws"
     shots = "1 reference" if results.shots == 1 else f"{results.shots} references"
     notes = Text("\n".join(results.notes)) if results.notes else None
-    table = Table(title=f"{shots}, {runs}, percent", caption=notes, caption_justify="left")
-    table.add_column("class")
-    table.add_column("good + defective", justify="right")
+    table = Table(
+        title=f"{shots}, {runs}, percent", caption=notes, caption_justify="left", box=SIMPLE_HEAD, pad_edge=False
+    )
+    table.add_column("class", overflow="fold")
+    table.add_column("good + bad", justify="right")
     for metric in METRICS:
         table.add_column(_HEADINGS[metric], justify="right")
     for one in results.classes:
