@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+from types import TracebackType
 
-from edge_resad.device.frame import Frame
+from edge_resad.device.frame import Frame, FrameSource
+
+log = logging.getLogger(__name__)
+
+LEAVE_S = 0.3  # how long a camera may take to notice that nobody wants its frames any more
 
 
 class NewestFrame:
@@ -63,3 +69,37 @@ class NewestFrame:
             self.left += self._frame is not None
             self._frame = None
             self._changed.notify_all()
+
+
+class Capture:
+    """The camera's thread: opens the source, reads it and closes it, all in one thread of its own."""
+
+    def __init__(self, source: FrameSource, halt: threading.Event) -> None:
+        """halt: the event that the source was given to stop at; set when the inspection ends."""
+        self.slot = NewestFrame(live=source.live)
+        self._source = source
+        self._halt = halt
+        self._thread = threading.Thread(target=self._work, name="camera", daemon=True)
+
+    def __enter__(self) -> Capture:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self._halt.set()
+        self.slot.abandon()
+        self._thread.join(LEAVE_S)
+        if self._thread.is_alive():
+            log.warning("the camera hangs in a read; left behind, it ends with the program")
+
+    def _work(self) -> None:
+        try:
+            with self._source:
+                while (frame := self._source.read()) is not None and self.slot.put(frame):
+                    pass
+        except BaseException as error:  # raised again by the inspection loop, in the thread that can say it
+            self.slot.end(error)
+        else:
+            self.slot.end()
