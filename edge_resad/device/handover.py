@@ -58,9 +58,9 @@ class NewestFrame:
 
     @property
     def ended(self) -> bool:
-        """True when the camera is at its end and its last frame was taken."""
+        """True when the camera came to its end and its last frame was taken; an error is there for `get` to raise."""
         with self._changed:
-            return self._ended and self._frame is None
+            return self._ended and self._frame is None and self._error is None
 
     def abandon(self) -> None:
         """Stop taking frames; a camera's thread that waits in `put` goes on at once."""

@@ -318,6 +318,7 @@ def test_what_broke_the_camera_is_raised_after_its_last_frame() -> None:
     slot.put(frame(1))
     slot.end(CameraError("no picture can be read"))
     assert slot.get(WAIT_S) is not None
+    assert not slot.ended
     with pytest.raises(CameraError, match="no picture can be read"):
         slot.get(WAIT_S)
 

@@ -1,0 +1,228 @@
+"""The station: camera, inspector, spool and broker put together, from the first part to the last."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from edge_resad import __version__
+from edge_resad.device.camera import FrameSource, Products, open_camera
+from edge_resad.device.handover import Capture, NewestFrame
+from edge_resad.device.pipeline import Alarm, Inspection, Judge, Line, Reason, Tally
+from edge_resad.device.post import Post
+from edge_resad.device.publisher import Publisher, Timing
+from edge_resad.device.settings import StationFile, load_station
+from edge_resad.device.spool import Spool
+from edge_resad.device.verdict_log import VerdictLog, as_record
+from edge_resad.messages import Address
+from edge_resad.overlay import thumbnail
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.2  # how often a loop without parts looks whether it should stop
+FLUSH_S = 1.0  # how long the disk may take for the last messages when the station stops
+DELIVER_S = 3.0  # how long the broker may take for the last messages when the camera is at its end
+CLOSING = Timing(drain_s=0.5, goodbye_s=0.3, close_s=1.2)  # with all of the above a station stops within 2 s
+
+OpenSource = Callable[[StationFile, threading.Event], FrameSource]
+OpenJudge = Callable[[StationFile], AbstractContextManager[Judge]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StationSummary:
+    """What a station did between its start and its stop."""
+
+    passed: int
+    failed: int
+    not_inspected: Mapping[Reason, int]
+    alerts: int
+    latency_p50_ms: float | None  # from the picture to the verdict; None where there was no verdict
+    latency_p99_ms: float | None
+    waiting: int  # messages in the spool that the broker does not have yet
+    log_lines_lost: int
+
+    @property
+    def parts(self) -> int:
+        """Every part that passed the camera."""
+        return self.passed + self.failed + sum(self.not_inspected.values())
+
+    def __str__(self) -> str:
+        reasons = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in self.not_inspected.items())
+        said = [f"{self.parts} parts: {self.passed} passed, {self.failed} failed"]
+        said += [f"{sum(self.not_inspected.values())} not inspected ({reasons})"] if reasons else []
+        said += [f"{self.alerts} alerts"]
+        if self.latency_p50_ms is not None and self.latency_p99_ms is not None:
+            said += [f"from picture to verdict {self.latency_p50_ms:.1f} ms (p99 {self.latency_p99_ms:.1f} ms)"]
+        said += [f"{self.waiting} messages wait in the spool"] if self.waiting else []
+        said += [f"{self.log_lines_lost} lines of the verdict log lost"] if self.log_lines_lost else []
+        return "; ".join(said)
+
+
+def run(
+    path: Path,
+    *,
+    quiet: bool = False,
+    stop: threading.Event | None = None,
+    products: Products | None = None,
+    on_inspection: Callable[[Inspection], None] | None = None,
+) -> StationSummary:
+    """Run the station of a file until its camera ends, or until it is stopped; say what changes on the way.
+
+    quiet:    say warnings only.
+    stop:     ends the station; without it SIGTERM and SIGINT do.
+    products: who draws the parts of a synthetic camera.
+    """
+    settings = load_station(path)
+    level = logging.WARNING if quiet else settings.log.level.upper()
+    logging.basicConfig(level=level, format=f"%(asctime)s {settings.station.device} %(levelname)s %(message)s")
+    with nullcontext(stop) if stop is not None else _signals() as stopping:
+        summary = run_station(settings, stop=stopping, on_inspection=on_inspection, products=products)
+    log.info("%s", summary)
+    return summary
+
+
+def run_station(
+    settings: StationFile,
+    *,
+    stop: threading.Event,
+    on_inspection: Callable[[Inspection], None] | None = None,
+    products: Products | None = None,
+    open_source: OpenSource | None = None,
+    open_judge: OpenJudge | None = None,
+) -> StationSummary:
+    """Inspect until the camera is at its end or `stop` is set. Everything is in the spool before it is said elsewhere.
+
+    on_inspection: called for every part that reached the inspection, in this thread.
+    """
+    halt = threading.Event()  # the camera's own: it also ends when the inspection fails
+    source = open_source(settings, halt) if open_source else open_camera(settings.camera, stop=halt, products=products)
+    tally = Tally()
+    last: Inspection | None = None  # with a verdict
+    with _spool(settings) as spool:
+        with ExitStack() as stack:
+            judge = stack.enter_context((open_judge or open_inspector)(settings))
+            publisher = stack.enter_context(_publisher(settings, spool)) if settings.broker else None
+            verdicts = stack.enter_context(_verdict_log(settings))
+            post = _post(settings, spool)
+            alarm = Alarm(settings.inspection.debounce_k, settings.inspection.debounce_n)
+            line = Line(judge, alarm, max_age_s=settings.inspection.max_age_s if source.live else None)
+            with Capture(source, halt) as capture:
+                log.info("station %s inspects %s", settings.station.device, settings.camera.source)
+                for inspection in _inspections(capture.slot, line, stop):
+                    post.send(inspection, judge.score_map)
+                    tally.count(inspection)
+                    last = inspection if inspection.verdict else last
+                    if verdicts is not None:
+                        verdicts.append(as_record(inspection))
+                    if on_inspection is not None:
+                        on_inspection(inspection)
+            ended = alarm.end()
+            if ended is not None and last is not None:
+                post.send_alert(ended, last)  # nobody watches this line any more
+            if not spool.flush(FLUSH_S):
+                log.warning("not all messages are written yet. %s", spool.health() or "The disk is slow.")
+            if publisher is not None:
+                _deliver(publisher, spool, stop)
+        _count_unseen(tally, source, capture.slot)
+        return _summary(tally, spool, verdicts)
+
+
+def open_inspector(settings: StationFile) -> AbstractContextManager[Judge]:
+    """The inspector of these settings, not yet entered."""
+    from edge_resad.bank import load_bank
+    from edge_resad.bundle import open_bundle
+    from edge_resad.engine.inspector import Inspector
+
+    inspection, engine = settings.inspection, settings.engine
+    return Inspector(
+        open_bundle(inspection.bundle),
+        load_bank(inspection.bank),
+        threads=engine.threads,
+        provider=engine.provider,
+        threshold=inspection.threshold,
+        min_area_px=inspection.min_area_px,
+    )
+
+
+def _inspections(slot: NewestFrame, line: Line, stop: threading.Event) -> Iterator[Inspection]:
+    while not stop.is_set() and not slot.ended:
+        frame = slot.get(POLL_S)
+        if frame is not None:
+            yield line.step(frame)
+
+
+def _spool(settings: StationFile) -> Spool:
+    spool = settings.spool
+    return Spool(spool.path, max_bytes=spool.max_mb * 10**6, commit_ms=spool.commit_ms)
+
+
+def _publisher(settings: StationFile, spool: Spool) -> Publisher:
+    assert settings.broker is not None
+    birth = {"version": __version__, "product": settings.station.product, "camera": settings.camera.name}
+    return Publisher(spool, settings.broker, settings.station, birth=birth, timing=CLOSING)
+
+
+def _post(settings: StationFile, spool: Spool) -> Post:
+    station = settings.station
+    return Post(
+        spool=spool,
+        address=Address(site=station.site, line=station.line, device=station.device),
+        product=station.product,
+        camera=settings.camera.name,
+        draw=thumbnail if settings.spool.thumbnails else None,
+    )
+
+
+def _verdict_log(settings: StationFile) -> AbstractContextManager[VerdictLog | None]:
+    told = settings.log
+    if told.verdicts is False:
+        return nullcontext()
+    return VerdictLog(told.verdicts, max_bytes=told.max_mb * 10**6, keep=told.keep)
+
+
+def _deliver(publisher: Publisher, spool: Spool, stop: threading.Event) -> None:
+    """Give the last messages of a finite camera a moment to reach the broker; the rest goes with the next start."""
+    deadline = time.monotonic() + DELIVER_S
+    while spool.waiting() and publisher.status.problem is None and time.monotonic() < deadline and not stop.is_set():
+        time.sleep(0.02)  # not stop.wait(): a signal handler may set the event in this very thread
+
+
+def _count_unseen(tally: Tally, source: FrameSource, slot: NewestFrame) -> None:
+    unseen: dict[Reason, int] = {"overwritten": slot.overwritten, "unreadable": source.unreadable, "stopped": slot.left}
+    tally.not_inspected.update({reason: count for reason, count in unseen.items() if count})
+
+
+def _summary(tally: Tally, spool: Spool, verdicts: VerdictLog | None) -> StationSummary:
+    return StationSummary(
+        passed=tally.passed,
+        failed=tally.failed,
+        not_inspected=dict(tally.not_inspected),
+        alerts=tally.alerts,
+        latency_p50_ms=tally.latency_ms(50),
+        latency_p99_ms=tally.latency_ms(99),
+        waiting=spool.waiting(),
+        log_lines_lost=verdicts.lost if verdicts else 0,
+    )
+
+
+@contextmanager
+def _signals() -> Iterator[threading.Event]:
+    """An event that SIGTERM and SIGINT set while the context lasts."""
+    stop = threading.Event()
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

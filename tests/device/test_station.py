@@ -1,0 +1,448 @@
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import edge_resad.device.station as station_module
+from edge_resad.decision import Verdict
+from edge_resad.device.pipeline import Inspection
+from edge_resad.device.settings import StationFile
+from edge_resad.device.spool import Letter, Spool, Stamp
+from edge_resad.device.station import StationSummary, run, run_station
+from edge_resad.errors import CameraError, SettingsError
+from edge_resad.messages import AlertMessage, VerdictMessage, read_message, read_thumbnail
+from tests.fakes import FakeCamera, FakeJudge
+
+GOOD, MINOR, CRITICAL = 50, 110, 200  # brightnesses against the fake judge's threshold of 100
+BROKEN = 255  # breaks the fake judge
+STOP_S = 2.0  # a station must stop within this
+WAIT_S = 20.0  # a deadline, not a pause
+CHECKOUT = Path(__file__).parents[2]
+
+
+def settings(folder: Path, **sections: dict[str, object]) -> StationFile:
+    raw: dict[str, Any] = {
+        "station": {"device": "press-7", "site": "berlin", "line": "a", "product": "flange"},
+        "camera": {"source": "synthetic"},
+        "inspection": {"bank": "bank.npz"},
+        "spool": {"path": str(folder / "spool.db"), "commit_ms": 1.0},
+        "log": {"verdicts": str(folder / "verdicts.jsonl")},
+    }
+    for section, keys in sections.items():
+        raw[section] = {**raw.get(section, {}), **keys}
+    return StationFile.model_validate(raw)
+
+
+def station(
+    told: StationFile,
+    camera: FakeCamera,
+    *,
+    judge: FakeJudge | None = None,
+    stop: threading.Event | None = None,
+    on_inspection: Callable[[Inspection], None] | None = None,
+) -> StationSummary:
+    return run_station(
+        told,
+        stop=stop or threading.Event(),
+        on_inspection=on_inspection,
+        open_source=lambda _settings, _halt: camera,
+        open_judge=lambda _settings: judge or FakeJudge(),
+    )
+
+
+def letters(folder: Path) -> list[Letter]:
+    with Spool(folder / "spool.db", max_bytes=10**9) as spool:
+        return spool.oldest(10_000)
+
+
+def verdicts(folder: Path) -> list[VerdictMessage]:
+    said = [read_message(letter.body) for letter in letters(folder) if "/evt/" in letter.topic]
+    return [message for message in said if isinstance(message, VerdictMessage)]
+
+
+def alerts(folder: Path) -> list[AlertMessage]:
+    said = [read_message(letter.body) for letter in letters(folder) if "/alert/" in letter.topic]
+    return [message for message in said if isinstance(message, AlertMessage)]
+
+
+# What is said
+
+
+def test_every_part_has_a_verdict_in_the_spool_in_order(tmp_path: Path) -> None:
+    summary = station(settings(tmp_path), FakeCamera([GOOD, MINOR, GOOD, CRITICAL]))
+    said = verdicts(tmp_path)
+    assert [message.data.status for message in said] == ["pass", "fail", "pass", "fail"]
+    assert [message.data.frame_id for message in said] == [0, 1, 2, 3]
+    assert {letter.topic for letter in letters(tmp_path) if "/evt/" in letter.topic} == {
+        "er/v1/berlin/a/press-7/evt/cam0"
+    }
+    assert {message.data.product for message in said} == {"flange"}
+    assert (summary.passed, summary.failed, summary.alerts, summary.parts) == (2, 2, 2, 4)
+
+
+def test_an_alert_begins_gets_worse_and_ends_under_one_id(tmp_path: Path) -> None:
+    station(settings(tmp_path), FakeCamera([GOOD, MINOR, CRITICAL, GOOD]))
+    said = alerts(tmp_path)
+    assert [(message.data.phase, message.data.severity) for message in said] == [
+        ("new", "minor"), ("update", "critical"), ("end", "critical")
+    ]  # fmt: skip
+    assert len({message.data.alert_id for message in said}) == 1
+    assert [letter.topic for letter in letters(tmp_path) if "/alert/" in letter.topic][:2] == [
+        "er/v1/berlin/a/press-7/alert/minor",
+        "er/v1/berlin/a/press-7/alert/critical",
+    ]
+
+
+def test_an_alert_names_the_picture_that_follows_it(tmp_path: Path) -> None:
+    station(settings(tmp_path), FakeCamera([MINOR, GOOD]))
+    began, ended = alerts(tmp_path)
+    (picture,) = [letter for letter in letters(tmp_path) if "/img/" in letter.topic]
+    assert began.data.image is not None
+    assert began.data.image.topic == picture.topic
+    _, jpeg = read_thumbnail(picture.body)
+    assert began.data.image.size_bytes == len(jpeg)
+    assert picture.content_type == "image/jpeg"
+    assert ended.data.image is None
+
+
+def test_pictures_can_be_switched_off(tmp_path: Path) -> None:
+    station(settings(tmp_path, spool={"thumbnails": False}), FakeCamera([MINOR, GOOD]))
+    assert [letter for letter in letters(tmp_path) if "/img/" in letter.topic] == []
+    assert [message.data.image for message in alerts(tmp_path)] == [None, None]
+
+
+def test_an_alert_goes_out_even_if_its_picture_cannot_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_args: object, **_keys: object) -> bytes:
+        raise MemoryError("no room for a picture")
+
+    monkeypatch.setattr(station_module, "thumbnail", broken)
+    station(settings(tmp_path), FakeCamera([MINOR, GOOD]))
+    assert [message.data.phase for message in alerts(tmp_path)] == ["new", "end"]
+    assert "no picture for the alert of part 0" in caplog.text
+
+
+def test_an_alert_that_is_open_when_the_station_stops_is_ended(tmp_path: Path) -> None:
+    station(settings(tmp_path), FakeCamera([GOOD, MINOR, MINOR]))
+    assert [message.data.phase for message in alerts(tmp_path)] == ["new", "end"]
+
+
+def test_the_debounce_of_the_station_file_holds_alerts_back(tmp_path: Path) -> None:
+    told = settings(tmp_path, inspection={"bank": "bank.npz", "debounce_k": 2, "debounce_n": 3})
+    summary = station(told, FakeCamera([MINOR, GOOD, GOOD, MINOR, MINOR, GOOD, GOOD]))
+    assert summary.alerts == 1
+    assert [message.data.verdict.frame_id for message in alerts(tmp_path)] == [4, 6]
+
+
+def test_the_spool_hears_of_a_part_before_anybody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[str] = []
+
+    class Listening(Spool):
+        def put(self, topic: str, *args: Any, **keys: Any) -> Stamp:
+            heard.append(topic.split("/")[5])
+            return super().put(topic, *args, **keys)
+
+    monkeypatch.setattr(station_module, "Spool", Listening)
+    station(settings(tmp_path), FakeCamera([GOOD, MINOR]), on_inspection=lambda _inspection: heard.append("shown"))
+    assert heard == ["evt", "shown", "evt", "alert", "img", "shown", "alert"]
+
+
+def test_the_verdict_log_has_a_line_for_every_part(tmp_path: Path) -> None:
+    station(settings(tmp_path), FakeCamera([GOOD, MINOR, BROKEN]))
+    lines = [json.loads(line) for line in (tmp_path / "verdicts.jsonl").read_text().splitlines()]
+    assert [line["status"] for line in lines] == ["pass", "fail", "not inspected"]
+
+
+def test_a_station_may_keep_no_verdict_log(tmp_path: Path) -> None:
+    station(settings(tmp_path, log={"verdicts": False}), FakeCamera([GOOD]))
+    assert not (tmp_path / "verdicts.jsonl").exists()
+
+
+# What is counted
+
+
+def test_a_part_that_breaks_the_judge_is_counted_and_the_line_goes_on(tmp_path: Path) -> None:
+    summary = station(settings(tmp_path), FakeCamera([GOOD, BROKEN, GOOD]))
+    assert summary.not_inspected == {"inspector_error": 1}
+    assert (summary.passed, summary.parts) == (2, 3)
+    assert [message.data.frame_id for message in verdicts(tmp_path)] == [0, 2]
+
+
+class SlowJudge(FakeJudge):
+    """Does not judge before the camera has shown everything."""
+
+    def __init__(self, camera: FakeCamera) -> None:
+        super().__init__()
+        self._camera = camera
+
+    def inspect(self, frame: Any, /) -> Verdict:
+        assert self._camera.hanging.wait(WAIT_S)
+        return super().inspect(frame)
+
+
+def test_a_slow_judge_sees_the_newest_part_of_a_live_camera_and_the_others_are_counted(tmp_path: Path) -> None:
+    camera = FakeCamera([GOOD] * 49 + [MINOR], live=True, hangs=True)
+    stop = threading.Event()
+    seen: list[int] = []
+
+    def last_one_stops(inspection: Inspection) -> None:
+        seen.append(inspection.frame.frame_id)
+        if seen[-1] == 49:
+            stop.set()
+
+    told = settings(tmp_path, inspection={"bank": "bank.npz", "max_age_s": 60.0})
+    summary = station(told, camera, judge=SlowJudge(camera), stop=stop, on_inspection=last_one_stops)
+    camera.released.set()
+    assert summary.parts == 50
+    assert summary.not_inspected["overwritten"] == 50 - len(seen)
+    assert len(seen) <= 2
+
+
+def test_no_part_of_a_backlog_is_too_old_or_skipped(tmp_path: Path) -> None:
+    told = settings(tmp_path, inspection={"bank": "bank.npz", "max_age_s": 1e-9})
+    summary = station(told, FakeCamera([GOOD] * 30))
+    assert (summary.passed, summary.parts) == (30, 30)
+
+
+def test_a_frame_of_a_live_camera_that_is_too_old_is_counted(tmp_path: Path) -> None:
+    told = settings(tmp_path, inspection={"bank": "bank.npz", "max_age_s": 1e-9})
+    summary = station(told, FakeCamera([GOOD], live=True))
+    assert summary.not_inspected == {"too_old": 1}
+    assert verdicts(tmp_path) == []
+
+
+def test_parts_that_nobody_looked_at_because_of_the_stop_are_counted(tmp_path: Path) -> None:
+    stop = threading.Event()
+    summary = station(settings(tmp_path), FakeCamera([GOOD] * 100), stop=stop, on_inspection=lambda _: stop.set())
+    assert summary.passed == 1
+    assert summary.not_inspected["stopped"] >= 1
+    assert summary.parts <= 3  # at most one in the slot and one in the camera's hand
+
+
+def test_a_folder_runs_from_the_first_file_to_the_last(tmp_path: Path) -> None:
+    import cv2
+
+    from tests.fakes import picture
+
+    for name, brightness in (("1.png", GOOD), ("2.png", MINOR), ("10.png", GOOD)):
+        cv2.imwrite(str(tmp_path / name), picture(brightness))
+    (tmp_path / "3.png").write_bytes(b"no picture")
+    told = settings(tmp_path, camera={"source": f"folder:{tmp_path}"})
+    names: list[str | None] = []
+    summary = run_station(
+        told,
+        stop=threading.Event(),
+        on_inspection=lambda inspection: names.append(inspection.frame.name),
+        open_judge=lambda _settings: FakeJudge(),
+    )
+    assert names == ["1.png", "2.png", "10.png"]
+    assert summary.not_inspected == {"unreadable": 1}
+    assert summary.parts == 4
+
+
+def test_the_summary_is_a_sentence_an_operator_can_read() -> None:
+    summary = StationSummary(
+        passed=97, failed=2, not_inspected={"too_old": 1}, alerts=2, latency_p50_ms=9.94, latency_p99_ms=14.06,
+        waiting=3, log_lines_lost=0,
+    )  # fmt: skip
+    assert str(summary) == (
+        "100 parts: 97 passed, 2 failed; 1 not inspected (1 too old); 2 alerts; "
+        "from picture to verdict 9.9 ms (p99 14.1 ms); 3 messages wait in the spool"
+    )
+
+
+# What goes wrong
+
+
+def test_a_station_stops_in_time_though_its_camera_hangs_in_a_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    camera, stop = FakeCamera([GOOD, GOOD], hangs=True), threading.Event()
+    summaries: list[StationSummary] = []
+    judged = threading.Semaphore(0)
+
+    def inspect() -> None:
+        told = settings(tmp_path)
+        summaries.append(station(told, camera, stop=stop, on_inspection=lambda _inspection: judged.release()))
+
+    running = threading.Thread(target=inspect)
+    running.start()
+    assert camera.hanging.wait(WAIT_S)
+    assert judged.acquire(timeout=WAIT_S)
+    assert judged.acquire(timeout=WAIT_S)
+    asked = time.monotonic()
+    stop.set()
+    running.join(WAIT_S)
+    took_s = time.monotonic() - asked
+    camera.released.set()
+    assert took_s < STOP_S
+    assert summaries[0].passed == 2
+    assert len(verdicts(tmp_path)) == 2
+    assert "the camera hangs in a read" in caplog.text
+
+
+def test_a_camera_that_cannot_be_opened_ends_the_station_with_its_sentence(tmp_path: Path) -> None:
+    told = settings(tmp_path, camera={"source": "/dev/video987"})
+    with pytest.raises(CameraError, match="no camera at /dev/video987"):
+        run_station(told, stop=threading.Event(), open_judge=lambda _settings: FakeJudge())
+
+
+def test_what_was_judged_before_the_camera_failed_is_not_lost(tmp_path: Path) -> None:
+    class Failing(FakeCamera):
+        def read(self) -> Any:
+            shown = super().read()
+            if shown is None:
+                raise CameraError("the camera burns")
+            return shown
+
+    with pytest.raises(CameraError, match="the camera burns"):
+        station(settings(tmp_path), Failing([GOOD, GOOD]))
+    assert len(verdicts(tmp_path)) == 2
+
+
+def test_the_camera_is_closed_when_the_judge_cannot_go_on(tmp_path: Path) -> None:
+    camera = FakeCamera([GOOD] * 10)
+
+    def fails(_inspection: Inspection) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        station(settings(tmp_path), camera, on_inspection=fails)
+    assert camera.closed
+
+
+def test_a_synthetic_camera_needs_somebody_who_draws(tmp_path: Path) -> None:
+    with pytest.raises(CameraError, match="draws no synthetic parts"):
+        run_station(settings(tmp_path), stop=threading.Event(), open_judge=lambda _settings: FakeJudge())
+
+
+def test_a_wrong_station_file_is_said_before_anything_starts(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no station file"):
+        run(tmp_path / "station.toml")
+
+
+# The broker
+
+
+@contextmanager
+def broker(mosquitto: Path, folder: Path) -> Iterator[int]:
+    port = free_port()
+    (folder / "mosquitto.conf").write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
+    running = subprocess.Popen([str(mosquitto), "-c", str(folder / "mosquitto.conf")], stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + WAIT_S
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                assert time.monotonic() < deadline, "mosquitto does not start"
+                time.sleep(0.02)
+        yield port
+    finally:
+        running.terminate()
+        running.wait(WAIT_S)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_a_station_inspects_while_the_broker_is_down_and_its_messages_wait(tmp_path: Path) -> None:
+    told = settings(tmp_path, broker={"host": "127.0.0.1", "port": free_port()})
+    began = time.monotonic()
+    summary = station(told, FakeCamera([GOOD, MINOR, GOOD]))
+    assert time.monotonic() - began < WAIT_S
+    assert summary.parts == 3
+    assert summary.waiting == len(letters(tmp_path)) == 6  # three verdicts, an alert with its picture, and its end
+
+
+def test_a_station_stops_in_time_though_the_broker_never_answers(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:  # takes the connection and says nothing
+        told = settings(tmp_path, broker={"host": "127.0.0.1", "port": deaf.getsockname()[1]})
+        camera, stop = FakeCamera([GOOD] * 3, hangs=True), threading.Event()
+        asked: list[float] = []
+        callers: list[socket.socket] = []
+
+        def ask() -> None:
+            assert camera.hanging.wait(WAIT_S)
+            callers.append(deaf.accept()[0])
+            asked.append(time.monotonic())
+            stop.set()
+
+        threading.Thread(target=ask, daemon=True).start()
+        summary = station(told, camera, stop=stop)
+        took_s = time.monotonic() - asked[0]
+        camera.released.set()
+        callers[0].close()
+    assert took_s < STOP_S
+    assert summary.waiting == summary.passed
+
+
+@pytest.mark.broker
+def test_what_a_folder_gave_reaches_the_broker_before_the_station_ends(tmp_path: Path, mosquitto: Path) -> None:
+    with broker(mosquitto, tmp_path) as port:
+        told = settings(tmp_path, broker={"host": "127.0.0.1", "port": port})
+        summary = station(told, FakeCamera([GOOD, MINOR, GOOD]))
+    assert summary.waiting == 0
+    assert letters(tmp_path) == []
+
+
+# The process
+
+SCRIPT = """
+import sys
+from pathlib import Path
+
+sys.path.insert(0, {checkout!r})
+from edge_resad.device import station
+from tests.device.test_station import settings
+from tests.fakes import FakeCamera, FakeJudge
+
+def shown(inspection):
+    if inspection.frame.frame_id == 20:
+        print("running", flush=True)
+
+with station._signals() as stop:
+    summary = station.run_station(
+        settings(Path({folder!r}), broker={{"host": "127.0.0.1", "port": {port}}}),
+        stop=stop,
+        on_inspection=shown,
+        open_source=lambda settings, halt: FakeCamera([50] * {parts}, hangs=True),
+        open_judge=lambda settings: FakeJudge(),
+    )
+print(summary.passed, summary.waiting, flush=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("parts", [21, 1_000_000])  # hanging in the camera, and in full work
+def test_a_station_process_stops_in_time_and_loses_nothing(tmp_path: Path, number: signal.Signals, parts: int) -> None:
+    script = SCRIPT.format(checkout=str(CHECKOUT), folder=str(tmp_path), port=free_port(), parts=parts)
+    running = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert running.stdout is not None
+    assert running.stdout.readline() == "running\n"
+    asked = time.monotonic()
+    running.send_signal(number)
+    said = running.stdout.readline().split()
+    assert running.wait(WAIT_S) == 0
+    took_s = time.monotonic() - asked
+    running.stdout.close()
+    assert took_s < STOP_S
+    passed, waiting = map(int, said)
+    assert passed == waiting == len(letters(tmp_path))
+    assert passed >= 21
