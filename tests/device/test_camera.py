@@ -9,9 +9,13 @@ import cv2
 import numpy as np
 import pytest
 
+from edge_resad.demo import products
+from edge_resad.device.camera import open_camera
 from edge_resad.device.files import FolderCamera, VideoCamera
 from edge_resad.device.frame import FrameSource
 from edge_resad.device.handover import NewestFrame
+from edge_resad.device.settings import CameraSection
+from edge_resad.device.synthetic import SyntheticLine
 from edge_resad.device.v4l2 import V4L2Camera, cameras_seen, open_v4l2
 from edge_resad.errors import CameraError, ImageError
 from tests.fakes import FakeClock, FakeDevice, FakeStop, frame, picture
@@ -178,6 +182,89 @@ def test_a_video_that_cannot_be_decoded_is_an_error(tmp_path: Path, loop: bool) 
         pytest.raises(CameraError, match=r"gives no frame\. Expected a video"),
     ):
         camera.read()
+
+
+# A drawn line
+
+
+class Sketches:
+    """Draws parts of one colour: gray where they are good, white where they are not."""
+
+    FAMILIES = ("cap", "flange")
+    DEFECTS = ("scratch", "hole")
+
+    def __init__(self) -> None:
+        self.drawn: list[tuple[str, int, str | None]] = []
+
+    def draw(self, family: str, seed: int, *, size: int, defect: str | None, severity: int) -> Sketch:
+        self.drawn.append((family, seed, defect))
+        return Sketch(size, 255 if defect else 128)
+
+
+class Sketch:
+    def __init__(self, size: int, brightness: int) -> None:
+        self.image = np.full((size, size, 3), brightness, np.uint8)
+        self.mask = np.full((size, size), brightness == 255)
+
+
+def test_one_part_in_every_so_many_is_defective_and_its_truth_is_known() -> None:
+    with SyntheticLine(Sketches(), bad_every=5) as camera:
+        shown = [camera.read() for _ in range(50)]
+    truths = [one.truth for one in shown if one is not None]
+    assert len(truths) == 50
+    bad = [truth is not None and truth.defect is not None for truth in truths]
+    assert [sum(bad[first : first + 5]) for first in range(0, 50, 5)] == [1] * 10
+    for one in shown:
+        assert one is not None
+        assert one.truth is not None
+        assert (one.truth.mask is not None) == (one.image[0, 0, 0] == 255) == (one.truth.defect in Sketches.DEFECTS)
+
+
+def test_the_seed_decides_every_part() -> None:
+    def drawn(seed: int) -> list[tuple[str, int, str | None]]:
+        sketches = Sketches()
+        with SyntheticLine(sketches, "flange", seed=seed) as camera:
+            for _ in range(40):
+                camera.read()
+        return sketches.drawn
+
+    assert drawn(1) == drawn(1)
+    assert drawn(1) != drawn(2)
+    assert len({seed for _, seed, _ in drawn(1) + drawn(2)}) == 80  # no part is shown twice
+
+
+def test_an_unknown_family_lists_the_known_ones() -> None:
+    with pytest.raises(CameraError, match=r'called "capp"\. Known: cap, flange'), SyntheticLine(Sketches(), "capp"):
+        pass
+
+
+def test_the_products_of_the_demo_can_be_a_camera() -> None:
+    with SyntheticLine(products, fps=1000.0, size=128, bad_every=1) as camera:
+        shown = camera.read()
+    assert camera.live
+    assert shown is not None
+    assert shown.image.shape == (128, 128, 3)
+    assert shown.truth is not None
+    assert shown.truth.mask is not None
+    assert shown.truth.mask.any()
+
+
+# The camera of a station file
+
+
+@pytest.mark.parametrize(
+    ("source", "kind"),
+    [
+        ("folder:/parts", FolderCamera),
+        ("video:/parts.mp4", VideoCamera),
+        ("/dev/video0", V4L2Camera),
+        ("/dev/v4l/by-id/usb-camera", V4L2Camera),
+        ("synthetic", SyntheticLine),
+        ("synthetic:flange", SyntheticLine),
+    ],
+)
+def test_the_source_of_the_station_file_decides_the_camera(source: str, kind: type) -> None:
+    assert type(open_camera(CameraSection(source=source), products=Sketches())) is kind
 
 
 # A V4L2 camera

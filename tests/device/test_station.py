@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 
 import edge_resad.device.station as station_module
@@ -20,9 +21,10 @@ from edge_resad.device.pipeline import Inspection
 from edge_resad.device.settings import StationFile
 from edge_resad.device.spool import Letter, Spool, Stamp
 from edge_resad.device.station import StationSummary, run, run_station
+from edge_resad.device.v4l2 import V4L2Camera
 from edge_resad.errors import CameraError, SettingsError
 from edge_resad.messages import AlertMessage, VerdictMessage, read_message, read_thumbnail
-from tests.fakes import FakeCamera, FakeJudge
+from tests.fakes import FakeCamera, FakeDevice, FakeJudge, picture
 
 GOOD, MINOR, CRITICAL = 50, 110, 200  # brightnesses against the fake judge's threshold of 100
 BROKEN = 255  # breaks the fake judge
@@ -232,10 +234,6 @@ def test_parts_that_nobody_looked_at_because_of_the_stop_are_counted(tmp_path: P
 
 
 def test_a_folder_runs_from_the_first_file_to_the_last(tmp_path: Path) -> None:
-    import cv2
-
-    from tests.fakes import picture
-
     for name, brightness in (("1.png", GOOD), ("2.png", MINOR), ("10.png", GOOD)):
         cv2.imwrite(str(tmp_path / name), picture(brightness))
     (tmp_path / "3.png").write_bytes(b"no picture")
@@ -291,6 +289,30 @@ def test_a_station_stops_in_time_though_its_camera_hangs_in_a_read(
     assert summaries[0].passed == 2
     assert len(verdicts(tmp_path)) == 2
     assert "the camera hangs in a read" in caplog.text
+
+
+def test_a_station_goes_on_when_its_camera_disappears_and_returns(tmp_path: Path) -> None:
+    devices = iter([FakeDevice([picture(GOOD)]), FakeDevice([picture(MINOR)])])
+    stop = threading.Event()
+
+    def plugged_in() -> FakeDevice:
+        device = next(devices, None)
+        if device is None:
+            raise CameraError("no camera at /dev/video0")
+        return device
+
+    def both_seen(inspection: Inspection) -> None:
+        if inspection.frame.frame_id == 1:
+            stop.set()
+
+    summary = run_station(
+        settings(tmp_path),
+        stop=stop,
+        on_inspection=both_seen,
+        open_source=lambda _settings, halt: V4L2Camera("/dev/video0", open_device=plugged_in, stop=halt),
+        open_judge=lambda _settings: FakeJudge(),
+    )
+    assert (summary.passed, summary.failed, summary.parts) == (1, 1, 2)
 
 
 def test_a_camera_that_cannot_be_opened_ends_the_station_with_its_sentence(tmp_path: Path) -> None:
