@@ -1,0 +1,197 @@
+"""One MQTT connection: made, used once and thrown away. The spool is the memory, not the client."""
+
+from __future__ import annotations
+
+import logging
+import select
+import socket
+import ssl
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, Literal, TypeVar, cast
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+Protocol = Literal["5", "3.1.1"]
+_VERSION = {"5": mqtt.MQTTv5, "3.1.1": mqtt.MQTTv311}
+_MAX_RECEIVE = 65535  # what MQTT 5 assumes where a broker does not say
+
+log = logging.getLogger(__name__)
+_Callback = TypeVar("_Callback", bound=Callable[..., None])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """How to reach a broker and who asks."""
+
+    host: str
+    port: int
+    client_id: str
+    username: str | None = None
+    password: str | None = None
+    tls: ssl.SSLContext | None = None
+    keepalive_s: int = 20
+    connect_timeout_s: float = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Will:
+    """What the broker says for us when we are gone. delay_s: MQTT 5 waits so long for us to come back."""
+
+    topic: str
+    payload: bytes
+    delay_s: int = 5
+
+
+def _never_raises(callback: _Callback) -> _Callback:
+    @wraps(callback)
+    def guarded(*args: Any) -> None:
+        try:
+            callback(*args)
+        except Exception:  # an exception here would end the client's loop while it still says "connected"
+            log.exception("a callback of the broker connection failed")
+
+    return cast(_Callback, guarded)
+
+
+class Connection:
+    """A client for one connection, driven by the caller's own thread: `pump` is all that ever waits."""
+
+    def __init__(self, access: Access, protocol: Protocol, will: Will, *, clean_start: bool) -> None:
+        self.protocol = protocol
+        self.accepted = False
+        self.refused: tuple[int, str] | None = None  # reason code of the CONNACK and its name
+        self.closed: str | None = None  # why, once it is closed
+        self.close_reason: int | None = None  # MQTT 5: the reason code with which the broker hung up
+        self.receive_maximum = _MAX_RECEIVE  # unacknowledged packets that the broker allows
+        self.maximum_packet: int | None = None  # bytes
+        self.answers: deque[tuple[int, int, str]] = deque()  # packet id, reason code and its name, of each PUBACK
+        self._access = access
+        self._will = will
+        self._clean_start = clean_start
+
+    def open(self) -> None:
+        """Connect the socket, shake hands and ask to be let in. Waits; OSError where nobody is there."""
+        access = self._access
+        client = self._client = mqtt.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=access.client_id,
+            protocol=_VERSION[self.protocol],
+            reconnect_on_failure=False,  # we reconnect ourselves, with a new client
+        )
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_publish = self._on_publish
+        client.max_inflight_messages = 0  # the window bounds it: the client knows nothing of the broker's limits
+        client.connect_timeout = access.connect_timeout_s
+        if access.username is not None:
+            client.username_pw_set(access.username, access.password)
+        if access.tls is not None:
+            client.tls_set_context(access.tls)
+        will = self._will
+        if self.protocol == "5":
+            about_will = _properties(PacketTypes.WILLMESSAGE, content_type="application/json")
+            about_will.WillDelayInterval = will.delay_s
+            client.will_set(will.topic, will.payload, qos=1, retain=True, properties=about_will)
+            about_us = _properties(PacketTypes.CONNECT)
+            about_us.SessionExpiryInterval = will.delay_s + 10  # a session that ends at once would end the delay too
+            client.connect_async(
+                access.host, access.port, access.keepalive_s, clean_start=self._clean_start, properties=about_us
+            )
+        else:
+            client.will_set(will.topic, will.payload, qos=1, retain=True)
+            client.connect_async(access.host, access.port, access.keepalive_s)
+        client.reconnect()
+
+    def send(
+        self, topic: str, payload: bytes, *, retain: bool = False, content_type: str, user: Mapping[str, str]
+    ) -> int:
+        """Send with QoS 1 and answer the packet id. content_type and user travel with MQTT 5 only."""
+        about = None
+        if self.protocol == "5":
+            about = _properties(PacketTypes.PUBLISH, content_type=content_type, user=user)
+        info = self._client.publish(topic, payload, qos=1, retain=retain, properties=about)
+        if info.rc != mqtt.MQTT_ERR_SUCCESS:
+            self._lost(mqtt.error_string(info.rc))
+        return info.mid
+
+    def pump(self, timeout_s: float, wake: socket.socket) -> None:
+        """Wait for the network, or for a byte in `wake`, and do what is to do."""
+        client = self._client
+        sock = cast("socket.socket | None", client.socket())
+        if sock is None:
+            self._lost("the connection is gone")
+            return
+        try:
+            unread = sock.pending() if isinstance(sock, ssl.SSLSocket) else 0
+            poll = select.poll()
+            poll.register(sock, select.POLLIN | (select.POLLOUT if client.want_write() else 0))
+            poll.register(wake, select.POLLIN)
+            ready = dict(poll.poll(0 if unread else timeout_s * 1000))
+            happened = ready.get(sock.fileno(), 0)
+            if unread or happened & ~select.POLLOUT:
+                client.loop_read()
+            if happened & select.POLLOUT and self.closed is None:
+                client.loop_write()
+            if self.closed is None:
+                client.loop_misc()
+        except Exception as error:  # the broker's bytes decide what the client raises; any of it ends this connection
+            log.debug("the broker connection failed", exc_info=True)
+            self._lost(f"{type(error).__name__}: {error}")
+        if client.socket() is None:
+            self._lost("the broker closed the connection")
+
+    def disconnect(self) -> None:
+        """Say goodbye; the will is not published then."""
+        self._client.disconnect()
+
+    def close(self) -> None:
+        """Close the socket whatever the broker says."""
+        sock = self._client.socket()
+        if sock is not None:
+            sock.close()
+        self._lost("closed here")
+
+    def _lost(self, why: str) -> None:
+        if self.closed is None:
+            self.closed = why
+
+    @_never_raises
+    def _on_connect(self, client: mqtt.Client, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
+        if reason.is_failure:
+            self.refused = (reason.value, str(reason))
+            return
+        self.receive_maximum = getattr(properties, "ReceiveMaximum", _MAX_RECEIVE)
+        self.maximum_packet = getattr(properties, "MaximumPacketSize", None)
+        self.accepted = True
+
+    @_never_raises
+    def _on_disconnect(self, client: mqtt.Client, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
+        if flags.is_disconnect_packet_from_server and reason is not None:
+            self.close_reason = reason.value
+        self._lost(f"the broker hung up: {reason}" if self.close_reason is not None else "the connection was lost")
+
+    @_never_raises
+    def _on_publish(self, client: mqtt.Client, userdata: Any, mid: int, reason: Any, properties: Any) -> None:
+        self.answers.append((mid, reason.value, str(reason)))
+
+
+def packet_size(topic: str, payload: bytes, *, content_type: str, user: Mapping[str, str]) -> int:
+    """Bytes of a PUBLISH in MQTT 5, at most 4 more than it has."""
+    pairs = sum(5 + len(name.encode()) + len(value.encode()) for name, value in user.items())
+    about = 3 + len(content_type.encode()) + pairs
+    return 5 + 2 + len(topic.encode()) + 2 + (1 if about < 128 else 2) + about + len(payload)
+
+
+def _properties(packet: int, *, content_type: str | None = None, user: Mapping[str, str] | None = None) -> Properties:
+    about = Properties(packet)  # type: ignore[no-untyped-call]
+    if content_type is not None:
+        about.ContentType = content_type
+    if user:
+        about.UserProperty = list(user.items())
+    return about

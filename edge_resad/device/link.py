@@ -1,0 +1,165 @@
+"""The link to the broker, as far as it needs no network: what an answer means, when to try again, whom to suspect."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Fate = Literal["delivered", "later", "never"]
+
+UNSUPPORTED_PROTOCOL = 0x84
+TAKEN_OVER = 0x8E
+_NOT_AUTHORIZED = 0x87
+_CREDENTIALS = {0x86, _NOT_AUTHORIZED, 0x8A, 0x8C}  # wrong password, not authorized, banned, wrong method
+_CLIENT_ID = 0x85
+_LETTER_IS_WRONG = {0x90, 0x95, 0x99}  # topic name invalid, packet too large, payload format invalid
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkStatus:
+    """How it stands between this station and its broker."""
+
+    connected: bool
+    protocol: str | None  # "5" or "3.1.1" while connected
+    waiting: int  # messages
+    dead: int  # messages that the broker refuses for ever
+    problem: str | None  # one sentence for the operator
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """Why a broker did not let us in."""
+
+    problem: str
+    slowly: bool  # a person must act first: asking often would only fill the broker's log
+
+
+def fate_of(reason: int) -> Fate:
+    """What a PUBACK's reason code means for the letter. 0x10, "no matching subscribers", is a success too."""
+    if reason < 0x80:
+        return "delivered"
+    return "never" if reason in _LETTER_IS_WRONG else "later"
+
+
+def blames_a_letter(reason: int | None) -> bool:
+    """True where a broker hung up because of what it was sent."""
+    return reason in _LETTER_IS_WRONG
+
+
+def refusal(reason: int, name: str, *, where: str, username: str | None, device: str) -> Refusal:
+    """What a failed CONNACK means for the operator."""
+    said = f"the broker at {where} refuses this station ({name})"
+    if reason in _CREDENTIALS:
+        who = f"the user {username!r}" if username else "a station without a name"
+        todo = f"It was asked as {who}: check [broker] username, password_file and cert_file"
+        return Refusal(problem=f"{said}. {todo}; messages wait in the spool.", slowly=True)
+    if reason == _CLIENT_ID:
+        return Refusal(
+            problem=f"{said}. It does not accept the client id {device!r}: see [station] device.", slowly=True
+        )
+    if reason == UNSUPPORTED_PROTOCOL:
+        return Refusal(problem=f'{said}. Set [broker] protocol = "auto".', slowly=True)
+    return Refusal(problem=f"{said}; messages wait in the spool and the station tries again.", slowly=False)
+
+
+class Backoff:
+    """How long to wait before the next try: doubling, and spread at random, for a fleet must not come all at once."""
+
+    def __init__(self, min_s: float, max_s: float, uniform: Callable[[float, float], float] = random.uniform) -> None:
+        self._min_s = min_s
+        self._max_s = max(min_s, max_s)
+        self._uniform = uniform
+        self._tries = 0
+
+    def next(self) -> float:
+        """Seconds to wait now."""
+        ceiling = min(self._max_s, self._min_s * 2.0 ** min(self._tries, 30))
+        self._tries += 1
+        return self._uniform(ceiling / 2, ceiling)
+
+    def slow(self) -> float:
+        """Seconds to wait where only a person can help."""
+        return self._uniform(self._max_s / 2, self._max_s)
+
+    def reset(self) -> None:
+        """The link held: begin again at the shortest wait."""
+        self._tries = 0
+
+
+class TakeoverDetector:
+    """Tells whether two stations throw each other out, which many brokers do not say.
+
+    The sign: connections that end within `short_s`, `times` in a row within `within_s`. Once seen it stays until a
+    connection has held for `calm_s`.
+    """
+
+    def __init__(self, *, short_s: float = 5.0, times: int = 3, within_s: float = 120.0, calm_s: float = 60.0) -> None:
+        self._short_s = short_s
+        self._times = times
+        self._within_s = within_s
+        self._calm_s = calm_s
+        self._ends: deque[float] = deque(maxlen=times)
+        self.suspicious = False
+
+    def ended(self, began: float, now: float, *, told: bool = False) -> None:
+        """A connection ended. told: the broker itself said that another took it over."""
+        self.holds(began, now)
+        if told:
+            self.suspicious = True
+        if now - began >= self._short_s:
+            self._ends.clear()
+            return
+        self._ends.append(now)
+        if len(self._ends) == self._times and now - self._ends[0] <= self._within_s:
+            self.suspicious = True
+
+    def holds(self, began: float, now: float) -> None:
+        """A connection still holds."""
+        if now - began >= self._calm_s:
+            self.forget()
+
+    def forget(self) -> None:
+        """There was another reason, or it is long ago."""
+        self.suspicious = False
+        self._ends.clear()
+
+
+class PoisonDetector:
+    """Finds the letter that makes a broker hang up, which old protocols do not say.
+
+    After `patience` connections that ended with letters on their way and not one acknowledged, letters go one at a
+    time; the one that ends `patience` more connections alone is it.
+    """
+
+    def __init__(self, patience: int = 3) -> None:
+        self._patience = patience
+        self._times = 0
+        self._suspect: int | None = None
+        self.careful = False  # send one letter at a time
+
+    def hung_up(self, on_the_way: Sequence[int], *, blamed: bool) -> int | None:
+        """A connection ended with these letters (seq) on their way and none taken; the guilty one, if it is known.
+
+        blamed: the broker said that it hung up because of what it was sent.
+        """
+        if not on_the_way:
+            return None
+        if not self.careful:
+            self._times += 1
+            if blamed or self._times >= self._patience:
+                self.careful, self._times, self._suspect = True, 0, None
+            return None
+        first = min(on_the_way)
+        self._times = self._times + 1 if first == self._suspect else 1
+        self._suspect = first
+        if len(on_the_way) > 1 or not (blamed or self._times >= self._patience):
+            return None
+        self.acknowledged()
+        return first
+
+    def acknowledged(self) -> None:
+        """The broker took a letter: all is well again."""
+        self.careful, self._times, self._suspect = False, 0, None

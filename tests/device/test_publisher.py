@@ -1,0 +1,541 @@
+"""The publisher delivers what waits, in order, whatever the broker does; and says what is wrong in a sentence."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edge_resad.device.publisher import Publisher, Timing
+from edge_resad.device.settings import BrokerSection, StationSection
+from edge_resad.device.spool import Kind, Spool
+from edge_resad.errors import SettingsError
+from edge_resad.messages import Birth, Offline, read_message
+from tests.mqtt_peers import (
+    FakeBroker,
+    Mosquitto,
+    Packet,
+    Relay,
+    Script,
+    Subscriber,
+    amqtt_broker,
+    eventually,
+    free_port,
+    make_certificates,
+    needs_mosquitto,
+)
+
+STATION = StationSection(site="graz", line="l4", device="jetson-07", product="bolt")
+PREFIX = "er/v1/graz/l4/jetson-07"
+EVT = f"{PREFIX}/evt/cam0"
+ALERT = f"{PREFIX}/alert/major"
+QUICK = Timing(retry_s=0.1, connack_s=1.0, puback_s=0.5)
+
+real_broker = pytest.mark.broker
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[Spool]:
+    with Spool(tmp_path / "spool.db", max_bytes=1 << 26, commit_ms=1.0, reserve_bytes=0) as spool:
+        yield spool
+
+
+def _publisher(
+    spool: Spool, port: int, *, timing: Timing = QUICK, station: StationSection = STATION, **more: object
+) -> Publisher:
+    settings = {"host": "127.0.0.1", "port": port, "reconnect_min_s": 0.02, "reconnect_max_s": 0.2, **more}
+    broker = BrokerSection.model_validate(settings)
+    return Publisher(spool, broker, station, birth={"version": "0.1.0", "bundle": "edge@1"}, timing=timing)
+
+
+def _put(spool: Spool, count: int, topic: str = EVT, size: int = 0, kind: Kind = "fail") -> list[int]:
+    return [spool.put(topic, lambda stamp: str(stamp.seq).encode().ljust(size), kind=kind).seq for _ in range(count)]
+
+
+def _firsts(seqs: list[int]) -> list[int]:
+    """The order in which each was first seen."""
+    return list(dict.fromkeys(seqs))
+
+
+def _numbers(packets: list[Packet], topic: str = EVT) -> list[int]:
+    return [int(packet.payload) for packet in packets if packet.topic == topic]
+
+
+def _delivered(spool: Spool) -> bool:
+    return spool.waiting() == 0
+
+
+def test_what_waits_goes_out_in_order_and_leaves_the_spool(spool: Spool) -> None:
+    seqs = _put(spool, 300)
+    with FakeBroker(Script()) as broker, _publisher(spool, broker.port):
+        assert eventually(lambda: _delivered(spool))
+    assert _numbers(broker.letters()) == seqs
+
+
+def test_a_new_letter_goes_out_at_once(spool: Spool) -> None:
+    with FakeBroker(Script()) as broker, _publisher(spool, broker.port) as publisher:
+        assert eventually(lambda: publisher.status.connected and len(broker.packets) == 1)
+        began = time.monotonic()
+        _put(spool, 1)
+        assert eventually(lambda: _delivered(spool))
+        assert time.monotonic() - began < 0.9  # it rings; nobody waits for the next look
+
+
+def test_a_station_announces_itself_first_and_takes_its_leave_last(spool: Spool) -> None:
+    _put(spool, 2)
+    with FakeBroker(Script()) as broker:
+        with _publisher(spool, broker.port):
+            assert eventually(lambda: _delivered(spool))
+        assert eventually(lambda: broker.goodbyes == 1)
+    first, last = broker.packets[0], broker.packets[-1]
+    birth, leave = read_message(first.payload).data, read_message(last.payload).data
+    assert first.retain
+    assert last.retain
+    assert isinstance(birth, Birth)
+    assert isinstance(leave, Offline)
+    assert (birth.version, birth.bundle, birth.product) == ("0.1.0", "edge@1", "bolt")
+    assert (birth.stream_id, birth.live_from_seq, birth.waiting) == (spool.stream_id, 3, 2)
+    assert leave.bd_seq == birth.bd_seq
+
+
+def test_every_connection_has_a_session_number_of_its_own(spool: Spool) -> None:
+    numbers = []
+    with FakeBroker(Script()) as broker:
+        for _ in range(3):
+            with _publisher(spool, broker.port) as publisher:
+                assert eventually(lambda: publisher.status.connected)
+        births = [read_message(packet.payload).data for packet in broker.packets]
+        numbers = [birth.bd_seq for birth in births if isinstance(birth, Birth)]
+    assert numbers == sorted(set(numbers))
+    assert len(numbers) == 3
+
+
+def test_a_broker_that_comes_later_gets_everything_in_order(spool: Spool) -> None:
+    port = free_port()
+    seqs = _put(spool, 50)
+    with _publisher(spool, port) as publisher:
+        assert eventually(lambda: publisher.status.problem is not None)
+        status = publisher.status
+        assert (status.connected, status.protocol) == (False, None)
+        assert f"no broker at 127.0.0.1:{port}" in str(status.problem)
+        seqs += _put(spool, 50)
+        with FakeBroker(Script(), port) as broker:
+            assert eventually(lambda: _delivered(spool))
+            assert publisher.status.problem is None
+            assert publisher.status.protocol == "5"
+    assert _numbers(broker.letters()) == seqs
+
+
+def test_a_connection_cut_in_the_middle_loses_nothing_and_keeps_the_order(spool: Spool) -> None:
+    seqs = _put(spool, 400)
+    script = Script(hangs_up=lambda packet: packet.payload in (b"57", b"230") and packet.connection < 3)
+    with FakeBroker(script) as broker, _publisher(spool, broker.port):
+        assert eventually(lambda: _delivered(spool))
+    got = _numbers(broker.letters())
+    assert _firsts(got) == seqs
+    assert len(broker.connects) == 3
+    for connection in (1, 2, 3):
+        of_one = _numbers([packet for packet in broker.letters() if packet.connection == connection])
+        assert of_one == sorted(of_one)
+
+
+def test_only_what_was_not_acknowledged_is_sent_again(spool: Spool) -> None:
+    _put(spool, 30)
+    script = Script(puback=lambda packet: None if packet.payload == b"20" and packet.connection == 1 else 0)
+    with FakeBroker(script) as broker, _publisher(spool, broker.port):
+        assert eventually(lambda: _delivered(spool))
+    got = _numbers(broker.letters())
+    assert sorted(got) == sorted([*range(1, 31), 20])
+
+
+def test_a_broker_that_never_acknowledges_is_named_and_asked_again(spool: Spool) -> None:
+    _put(spool, 3)
+    with FakeBroker(Script(puback=lambda packet: None)) as broker, _publisher(spool, broker.port) as publisher:
+        assert eventually(lambda: "acknowledges none" in str(publisher.status.problem))
+        assert eventually(lambda: len(broker.connects) >= 2)
+        broker.script.puback = lambda packet: 0
+        assert eventually(lambda: _delivered(spool))
+        assert publisher.status.problem is None
+
+
+def test_never_more_letters_are_on_their_way_than_the_broker_allows(spool: Spool) -> None:
+    seqs = _put(spool, 10)
+    receive_maximum = b"\x21\x00\x03"
+    script = Script(connack_properties=receive_maximum, puback=lambda packet: None)
+    with FakeBroker(script) as broker, _publisher(spool, broker.port, timing=Timing(puback_s=60)):
+        assert eventually(lambda: len(broker.packets) == 3)
+        time.sleep(0.2)  # the time in which more would come
+        assert len(broker.packets) == 3  # the birth and two letters
+    assert _numbers(broker.letters()) == seqs[:2]
+
+
+def test_a_broker_that_takes_one_at_a_time_gets_everything(spool: Spool) -> None:
+    seqs = _put(spool, 40)
+    with FakeBroker(Script(connack_properties=b"\x21\x00\x01")) as broker, _publisher(spool, broker.port):
+        assert eventually(lambda: _delivered(spool))
+    assert _numbers(broker.letters()) == seqs
+
+
+def test_what_is_larger_than_the_broker_takes_is_put_aside_and_the_rest_goes_on(spool: Spool) -> None:
+    _put(spool, 1)
+    _put(spool, 1, size=5000)
+    _put(spool, 1, f"{PREFIX}/img/e1", size=5000, kind="image")
+    _put(spool, 1)
+    maximum_packet = b"\x27\x00\x00\x03\xe8"
+    with FakeBroker(Script(connack_properties=maximum_packet)) as broker, _publisher(spool, broker.port) as publisher:
+        assert eventually(lambda: _delivered(spool))
+        assert publisher.status.dead == 1
+        assert spool.dropped == 1
+    assert _numbers(broker.letters()) == [1, 4]
+    assert all(packet.size <= 1000 for packet in broker.packets)
+
+
+@pytest.mark.parametrize("reason", [0x90, 0x99])
+def test_a_letter_that_the_broker_refuses_for_ever_becomes_a_dead_letter(spool: Spool, reason: int) -> None:
+    _put(spool, 3)
+    script = Script(puback=lambda packet: reason if packet.payload == b"2" else 0)
+    with FakeBroker(script) as broker, _publisher(spool, broker.port) as publisher:
+        assert eventually(lambda: _delivered(spool))
+        assert (publisher.status.dead, publisher.status.waiting) == (1, 0)
+    assert _numbers(broker.letters()) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("reason", [0x87, 0x97])
+def test_a_topic_that_is_refused_for_now_waits_says_so_and_keeps_its_order(spool: Spool, reason: int) -> None:
+    refusing = [True]
+    script = Script(puback=lambda packet: reason if packet.topic == EVT and refusing[0] else 0)
+    _put(spool, 20)
+    alerts = _put(spool, 5, ALERT)
+    with FakeBroker(script) as broker, _publisher(spool, broker.port) as publisher:
+        assert eventually(lambda: set(_numbers(broker.letters(), ALERT)) == set(alerts))
+        assert eventually(lambda: spool.waiting() == 20)
+        assert eventually(lambda: f"does not take messages on {EVT}" in str(publisher.status.problem))
+        before = len(broker.letters())
+        refusing[0] = False
+        assert eventually(lambda: _delivered(spool))
+        assert eventually(lambda: publisher.status.problem is None)
+    taken = _numbers(broker.letters()[before:])
+    assert _firsts(taken)[-20:] == list(range(1, 21))
+    assert spool.dead == 0
+
+
+def test_a_refusal_that_the_client_cannot_read_leads_to_a_dead_letter_too(spool: Spool) -> None:
+    _put(spool, 3)
+    too_large = 0x95  # not a reason that a PUBACK may have, yet brokers send it
+    script = Script(puback=lambda packet: too_large if packet.payload == b"2" else 0)
+    with FakeBroker(script) as broker, _publisher(spool, broker.port) as publisher:
+        assert eventually(lambda: _delivered(spool))
+        assert publisher.status.dead == 1
+        assert eventually(lambda: publisher.status.problem is None)
+
+
+def test_a_letter_that_makes_an_old_broker_hang_up_is_found_and_put_aside(spool: Spool) -> None:
+    _put(spool, 6)
+    script = Script(protocols=(4,), hangs_up=lambda packet: packet.payload == b"3")
+    with FakeBroker(script) as broker, _publisher(spool, broker.port) as publisher:
+        assert eventually(lambda: _delivered(spool))
+        assert publisher.status.dead == 1
+    assert set(_numbers(broker.letters())) == {1, 2, 3, 4, 5, 6}
+
+
+def test_a_letter_that_a_broker_blames_when_it_hangs_up_is_put_aside(spool: Spool) -> None:
+    _put(spool, 3)
+    script = Script(hangs_up=lambda packet: packet.payload == b"1", disconnect_reason=0x95)
+    with FakeBroker(script) as broker, _publisher(spool, broker.port) as publisher:
+        assert eventually(lambda: _delivered(spool))
+        assert publisher.status.dead == 1
+    assert set(_numbers(broker.letters())) == {1, 2, 3}
+
+
+def test_a_station_falls_back_to_the_old_protocol_by_itself(spool: Spool) -> None:
+    seqs = _put(spool, 20)
+    with FakeBroker(Script(protocols=(4,))) as broker, _publisher(spool, broker.port) as publisher:
+        assert eventually(lambda: _delivered(spool))
+        assert publisher.status.protocol == "3.1.1"
+        assert publisher.status.problem is None
+    assert _numbers(broker.letters()) == seqs
+    assert broker.connects == [5, 4]
+
+
+def test_a_protocol_that_was_set_is_kept_and_its_refusal_is_said(spool: Spool) -> None:
+    with FakeBroker(Script(protocols=(4,))) as broker, _publisher(spool, broker.port, protocol="5") as publisher:
+        assert eventually(lambda: len(broker.connects) > 1)
+        assert publisher.status.problem is not None
+    assert set(broker.connects) == {5}
+
+
+def test_a_broker_that_accepts_and_says_nothing_is_named(spool: Spool) -> None:
+    timing = Timing(connack_s=0.1)
+    with FakeBroker(Script(says_connack=False)) as broker, _publisher(spool, broker.port, timing=timing) as publisher:
+        assert eventually(lambda: "it does not answer" in str(publisher.status.problem))
+
+
+def test_a_frozen_broker_does_not_hold_up_the_end(spool: Spool) -> None:
+    _put(spool, 200, size=60_000)
+    with FakeBroker(Script(reads_after_connack=False)) as broker:
+        publisher = _publisher(spool, broker.port, timing=Timing())
+        with publisher:
+            assert eventually(lambda: publisher.status.connected)
+            began = time.monotonic()
+        took = time.monotonic() - began
+    assert took < 2.0
+    assert spool.waiting() == 200
+
+
+def test_an_address_where_nobody_answers_does_not_hold_up_the_end(spool: Spool) -> None:
+    publisher = _publisher(spool, 1, timing=Timing(), host="192.0.2.1")  # reserved: packets vanish or are refused
+    with publisher:
+        began = time.monotonic()
+    assert time.monotonic() - began < 2.5
+
+
+def test_two_stations_of_one_name_are_told(spool: Spool) -> None:
+    script = Script(hangs_up=lambda packet: packet.topic.endswith("state"), disconnect_reason=0x8E)
+    with FakeBroker(script) as broker, _publisher(spool, broker.port) as publisher:
+        assert eventually(lambda: "seems to use the name 'jetson-07'" in str(publisher.status.problem))
+
+
+def test_garbage_from_the_broker_is_survived(spool: Spool) -> None:
+    seqs = _put(spool, 5)
+    script = Script(connack_properties=b"\xff\xff\xff")
+    with FakeBroker(script) as broker, _publisher(spool, broker.port, protocol="5") as publisher:
+        assert eventually(lambda: len(broker.connects) >= 3)
+        assert not publisher.status.connected
+        broker.script.connack_properties = b""
+        assert eventually(lambda: _delivered(spool))
+    assert _numbers(broker.letters()) == seqs
+
+
+def test_a_missing_password_file_is_said_before_anything_starts(spool: Spool, tmp_path: Path) -> None:
+    publisher = _publisher(spool, 1, username="u", password_file=tmp_path / "nothing")
+    with pytest.raises(SettingsError, match=r"\[broker\] password_file = .*nothing cannot be read"), publisher:
+        pass
+
+
+def test_a_ca_file_that_is_no_certificate_is_said_before_anything_starts(spool: Spool, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("not a certificate")
+    publisher = _publisher(spool, 1, ca_file=tmp_path / "ca.pem")
+    with pytest.raises(SettingsError, match="cannot be used for TLS"), publisher:
+        pass
+
+
+def test_a_broker_that_speaks_only_the_old_protocol_is_served(spool: Spool) -> None:
+    seqs = _put(spool, 30)
+    with amqtt_broker() as port, Subscriber(port, v5=False) as ear, _publisher(spool, port) as publisher:
+        assert eventually(lambda: len(ear.on("/evt/")) == 30)
+        assert publisher.status.protocol == "3.1.1"
+        assert eventually(lambda: _delivered(spool))
+    assert [int(heard.payload) for heard in ear.on("/evt/")] == seqs
+
+
+@real_broker
+@needs_mosquitto
+def test_mosquitto_gets_everything_with_its_type_and_id(spool: Spool, tmp_path: Path) -> None:
+    seqs = _put(spool, 100)
+    with (
+        Mosquitto(tmp_path / "broker") as broker,
+        Subscriber(broker.port) as ear,
+        _publisher(spool, broker.port) as publisher,
+    ):
+        assert eventually(lambda: _delivered(spool))
+        assert eventually(lambda: len(ear.on("/evt/")) == 100)
+        assert publisher.status.protocol == "5"
+    heard = ear.on("/evt/")
+    assert [int(one.payload) for one in heard] == seqs
+    assert heard[0].content_type == "application/json"
+    assert dict(heard[0].user) == {
+        "id": f"{spool.stream_id}-1",
+        "type": "edge-resad.verdict",
+        "historical": "true",
+    }
+
+
+@real_broker
+@needs_mosquitto
+def test_mosquitto_killed_in_the_middle_gets_everything_after_its_restart(spool: Spool, tmp_path: Path) -> None:
+    with (
+        Mosquitto(tmp_path / "broker") as broker,
+        Subscriber(broker.port) as ear,
+        _publisher(spool, broker.port) as publisher,
+    ):
+        seqs = _put(spool, 200)
+        assert eventually(lambda: len(ear.on("/evt/")) >= 20)
+        broker.kill()
+        seqs += _put(spool, 200)
+        assert eventually(lambda: not publisher.status.connected)
+        assert spool.waiting() >= 200
+        before = {int(heard.payload) for heard in ear.on("/evt/")}
+        broker.start()
+        assert eventually(lambda: _delivered(spool))
+        after = [int(heard.payload) for heard in ear.on("/evt/")]
+    assert after == sorted(after)
+    assert before <= set(seqs)
+
+
+@real_broker
+@needs_mosquitto
+def test_a_late_joiner_sees_who_is_there_and_who_left(spool: Spool, tmp_path: Path) -> None:
+    with Mosquitto(tmp_path / "broker") as broker:
+        with _publisher(spool, broker.port) as publisher:
+            assert eventually(lambda: publisher.status.connected)
+            with Subscriber(broker.port, topics="er/v1/+/+/+/state") as ear:
+                assert eventually(lambda: len(ear.heard) >= 1)
+                assert isinstance(read_message(ear.heard[-1].payload).data, Birth)
+        with Subscriber(broker.port, topics="er/v1/+/+/+/state") as ear:
+            assert eventually(lambda: len(ear.heard) == 1)
+            assert ear.heard[0].retain
+            assert isinstance(read_message(ear.heard[0].payload).data, Offline)
+
+
+@real_broker
+@needs_mosquitto
+def test_a_topic_that_mosquitto_does_not_allow_waits_until_it_does(spool: Spool, tmp_path: Path) -> None:
+    closed = f"topic readwrite {PREFIX}/alert/#\ntopic readwrite {PREFIX}/state\n"
+    with Mosquitto(tmp_path / "broker", acl=closed) as broker, _publisher(spool, broker.port) as publisher:
+        _put(spool, 5)
+        _put(spool, 5, ALERT)
+        assert eventually(lambda: spool.waiting() == 5)
+        assert eventually(lambda: "Not authorized" in str(publisher.status.problem))
+        broker.allow("topic readwrite #\n")
+        broker.signal(signal.SIGHUP)
+        assert eventually(lambda: _delivered(spool))
+        assert eventually(lambda: publisher.status.problem is None)
+
+
+@real_broker
+@needs_mosquitto
+def test_a_wrong_password_is_one_sentence_and_a_right_one_needs_no_restart(spool: Spool, tmp_path: Path) -> None:
+    word = tmp_path / "word"
+    word.write_text("wrong\n")
+    _put(spool, 3)
+    with (
+        Mosquitto(tmp_path / "broker", users={"jetson": "right"}) as broker,
+        _publisher(spool, broker.port, username="jetson", password_file=word) as publisher,
+    ):
+        assert eventually(lambda: "as the user 'jetson'" in str(publisher.status.problem))
+        assert not publisher.status.connected
+        word.write_text("right\n")
+        assert eventually(lambda: _delivered(spool))
+        assert publisher.status.problem is None
+
+
+@real_broker
+@needs_mosquitto
+def test_two_stations_of_one_name_at_mosquitto_are_told(spool: Spool, tmp_path: Path) -> None:
+    with (
+        Mosquitto(tmp_path / "broker") as broker,
+        Spool(tmp_path / "other.db", max_bytes=1 << 20) as other,
+        _publisher(spool, broker.port) as one,
+        _publisher(other, broker.port) as two,
+    ):
+        said = "seems to use the name"
+        assert eventually(lambda: any(said in str(publisher.status.problem) for publisher in (one, two)))
+
+
+@real_broker
+@needs_mosquitto
+def test_a_frozen_mosquitto_is_noticed_and_served_when_it_thaws(spool: Spool, tmp_path: Path) -> None:
+    with Mosquitto(tmp_path / "broker") as broker, _publisher(spool, broker.port) as publisher:
+        assert eventually(lambda: publisher.status.connected)
+        broker.signal(signal.SIGSTOP)
+        _put(spool, 20)
+        assert eventually(lambda: "acknowledges none" in str(publisher.status.problem))
+        broker.signal(signal.SIGCONT)
+        assert eventually(lambda: _delivered(spool))
+
+
+@real_broker
+@needs_mosquitto
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+@pytest.mark.parametrize("limit", ["max_packet_size", "message_size_limit"])
+def test_a_limit_of_mosquitto_stops_only_what_is_too_large(
+    spool: Spool, tmp_path: Path, protocol: str, limit: str
+) -> None:
+    _put(spool, 3)
+    _put(spool, 1, size=5000)
+    _put(spool, 3)
+    with (
+        Mosquitto(tmp_path / "broker", settings=[f"{limit} 1000"]) as broker,
+        Subscriber(broker.port) as ear,
+        _publisher(spool, broker.port, protocol=protocol),
+    ):
+        assert eventually(lambda: _delivered(spool))
+        assert eventually(lambda: {1, 2, 3, 5, 6, 7} <= {int(heard.payload) for heard in ear.on("/evt/")})
+
+
+_STATION = """
+import sys, time
+from pathlib import Path
+from edge_resad.device.publisher import Publisher, Timing
+from edge_resad.device.settings import BrokerSection, StationSection
+from edge_resad.device.spool import Spool
+station = StationSection(site="graz", line="l4", device="jetson-07")
+broker = BrokerSection(host="127.0.0.1", port=int(sys.argv[2]))
+timing = Timing(will_delay_s=1)
+with Spool(Path(sys.argv[1]), max_bytes=1 << 20) as spool:
+    with Publisher(spool, broker, station, birth={}, timing=timing) as publisher:
+        while not publisher.status.connected:
+            time.sleep(0.01)
+        print("there", flush=True)
+        time.sleep(60)
+"""
+
+
+@real_broker
+@needs_mosquitto
+def test_a_station_that_dies_is_said_to_be_offline_under_its_own_session_number(tmp_path: Path) -> None:
+    with Mosquitto(tmp_path / "broker") as broker, Subscriber(broker.port) as ear:
+        command = [sys.executable, "-c", _STATION, str(tmp_path / "spool.db"), str(broker.port)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as station:
+            assert station.stdout is not None
+            station.stdout.readline()
+            assert eventually(lambda: len(ear.on("/state")) == 1)
+            station.kill()
+        assert eventually(lambda: len(ear.on("/state")) == 2)
+    birth, gone = (read_message(heard.payload).data for heard in ear.on("/state"))
+    assert isinstance(birth, Birth)
+    assert isinstance(gone, Offline)
+    assert (gone.bd_seq, gone.stream_id) == (birth.bd_seq, birth.stream_id)
+
+
+@real_broker
+@needs_mosquitto
+def test_a_short_loss_of_the_network_does_not_say_offline(spool: Spool, tmp_path: Path) -> None:
+    with (
+        Mosquitto(tmp_path / "broker") as broker,
+        Subscriber(broker.port) as ear,
+        Relay(broker.port) as relay,
+        _publisher(spool, relay.port, timing=Timing(will_delay_s=2)) as publisher,
+    ):
+        assert eventually(lambda: len(ear.on("/state")) == 1)
+        relay.cut()
+        assert eventually(lambda: len(ear.on("/state")) == 2)
+        _put(spool, 1)
+        assert eventually(lambda: _delivered(spool))
+        assert publisher.status.connected
+        states = [read_message(heard.payload).data for heard in ear.on("/state")]
+    assert [state.online for state in states if isinstance(state, Birth | Offline)] == [True, True]
+
+
+@real_broker
+@needs_mosquitto
+def test_the_wire_is_encrypted_with_the_authority_that_was_set(spool: Spool, tmp_path: Path) -> None:
+    ca, cert, key = make_certificates(tmp_path)
+    settings = [f"cafile {ca}", f"certfile {cert}", f"keyfile {key}"]
+    with Mosquitto(tmp_path / "broker", settings=settings) as broker:
+        seqs = _put(spool, 300)
+        with _publisher(spool, broker.port, ca_file=ca, host="localhost") as publisher:
+            assert eventually(lambda: _delivered(spool)), publisher.status
+        other, _, _ = make_certificates(tmp_path / "other")
+        _put(spool, 1)
+        with _publisher(spool, broker.port, ca_file=other, host="localhost") as publisher:
+            assert eventually(lambda: "certificate that cannot be trusted" in str(publisher.status.problem))
+            assert spool.waiting() == 1
+        with _publisher(spool, broker.port) as publisher:
+            assert eventually(lambda: "Does this port want TLS" in str(publisher.status.problem))
+    assert len(seqs) == 300

@@ -1,0 +1,457 @@
+"""The other ends of the wire: a real mosquitto, an embedded amqtt, and a broker that misbehaves on purpose."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import struct
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import paho.mqtt.client as mqtt
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/sbin")
+needs_mosquitto = pytest.mark.skipif(
+    MOSQUITTO is None, reason="mosquitto is not installed (apt-get install mosquitto mosquitto-clients)"
+)
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on now."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def eventually(condition: Callable[[], bool], within_s: float = 15.0) -> bool:
+    """Wait for a condition; False where it did not come true."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+class Mosquitto:
+    """A real broker on a free loopback port, which can be killed and started again."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int | None = None,
+        users: dict[str, str] | None = None,
+        acl: str | None = None,
+        settings: Sequence[str] = (),
+    ) -> None:
+        self.port = port or free_port()
+        self._folder = folder
+        self._users = users
+        self._acl = acl
+        self._settings = settings
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Mosquitto:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        lines = [f"listener {self.port} 127.0.0.1", "user root", "persistence false", *self._settings]
+        if self._users is None:
+            lines.append("allow_anonymous true")
+        else:
+            passwords = self._folder / "passwords"
+            passwords.write_text("".join(f"{user}:{word}\n" for user, word in self._users.items()))
+            passwords.chmod(0o600)
+            subprocess.run(["mosquitto_passwd", "-U", str(passwords)], check=True)
+            lines += ["allow_anonymous false", f"password_file {passwords}"]
+        if self._acl is not None:
+            lines.append(f"acl_file {self._folder / 'acl'}")
+            self.allow(self._acl)
+        (self._folder / "mosquitto.conf").write_text("\n".join(lines) + "\n")
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+
+    def allow(self, acl: str) -> None:
+        """Write the access list; `reload` makes a running broker read it."""
+        path = self._folder / "acl"
+        path.write_text(acl)
+        path.chmod(0o600)
+
+    def start(self) -> None:
+        assert MOSQUITTO is not None
+        command = [MOSQUITTO, "-c", str(self._folder / "mosquitto.conf")]
+        with open(self._folder / "mosquitto.log", "ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        assert eventually(lambda: _listens(self.port)), (self._folder / "mosquitto.log").read_text()
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def signal(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+
+def _listens(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A message as a subscriber got it."""
+
+    topic: str
+    payload: bytes
+    retain: bool
+    content_type: str | None = None
+    user: tuple[tuple[str, str], ...] = ()
+
+
+class Subscriber:
+    """Hears everything on a broker, again and again after each of its restarts."""
+
+    def __init__(
+        self, port: int, *, topics: str = "#", username: str | None = None, password: str | None = None, v5: bool = True
+    ) -> None:
+        self.heard: list[Heard] = []
+        self._port = port
+        self._topics = topics
+        self._ready = threading.Event()
+        protocol = mqtt.MQTTv5 if v5 else mqtt.MQTTv311
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=f"ear-{id(self)}", protocol=protocol)
+        if username is not None:
+            self._client.username_pw_set(username, password)
+        self._client.reconnect_delay_set(1, 1)
+        self._client.on_connect = lambda client, *_: client.subscribe(self._topics, qos=1)
+        self._client.on_subscribe = lambda *_: self._ready.set()
+        self._client.on_message = self._on_message
+
+    def __enter__(self) -> Subscriber:
+        self._client.connect("127.0.0.1", self._port)
+        self._client.loop_start()
+        assert self._ready.wait(10)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def again(self) -> None:
+        """Wait until the subscription is back after the broker's restart."""
+        self._ready.clear()
+        assert self._ready.wait(15)
+
+    def on(self, part: str) -> list[Heard]:
+        """What came on topics that contain this."""
+        return [heard for heard in list(self.heard) if part in heard.topic]
+
+    def _on_message(self, client: mqtt.Client, userdata: Any, message: mqtt.MQTTMessage) -> None:
+        about: Any = getattr(message, "properties", None)
+        user = tuple(getattr(about, "UserProperty", ()))
+        kind = getattr(about, "ContentType", None)
+        self.heard.append(Heard(message.topic, bytes(message.payload), message.retain, kind, user))
+
+
+@contextmanager
+def amqtt_broker() -> Iterator[int]:
+    """An embedded broker that speaks MQTT 3.1.1 alone; yields its port."""
+    from amqtt.broker import Broker
+
+    port = free_port()
+    config = {
+        "listeners": {"default": {"type": "tcp", "bind": f"127.0.0.1:{port}"}},
+        "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
+    }
+    started, stop = threading.Event(), threading.Event()
+
+    async def serve() -> None:
+        broker = Broker(config)
+        await broker.start()
+        started.set()
+        while not stop.is_set():
+            await asyncio.sleep(0.02)
+        await broker.shutdown()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
+    thread.start()
+    assert started.wait(10)
+    try:
+        yield port
+    finally:
+        stop.set()
+        thread.join(10)
+
+
+@dataclass(frozen=True)
+class Packet:
+    """A PUBLISH as it came over the wire."""
+
+    topic: str
+    payload: bytes
+    packet_id: int
+    retain: bool
+    dup: bool
+    size: int  # bytes, fixed header and all
+    connection: int  # 1 for the first, 2 for the second ...
+
+
+@dataclass
+class Script:
+    """How a fake broker behaves."""
+
+    protocols: tuple[int, ...] = (4, 5)  # protocol levels it takes; others are refused
+    connack_reason: int = 0
+    connack_properties: bytes = b""  # MQTT 5, without their length
+    says_connack: bool = True
+    puback: Callable[[Packet], int | None] = field(default=lambda packet: 0)  # reason, or None for silence
+    hangs_up: Callable[[Packet], bool] = field(default=lambda packet: False)
+    reads_after_connack: bool = True  # False: the broker is frozen
+    disconnect_reason: int | None = None  # MQTT 5: said before it hangs up
+
+
+class FakeBroker:
+    """Plays a script, byte by byte; remembers what it was sent."""
+
+    def __init__(self, script: Script, port: int | None = None) -> None:
+        self.script = script
+        self.packets: list[Packet] = []
+        self.connects: list[int] = []  # protocol level of each CONNECT
+        self.goodbyes = 0  # DISCONNECT packets
+        self._server = socket.create_server(("127.0.0.1", port or 0))
+        self.port = int(self._server.getsockname()[1])
+        self._closing = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._socks: list[socket.socket] = []
+
+    def __enter__(self) -> FakeBroker:
+        self._start(self._accept)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closing.set()
+        with suppress(OSError):
+            self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+        self.cut()
+        for thread in self._threads:
+            thread.join(5)
+
+    def cut(self) -> None:
+        """Cut every connection there is."""
+        for sock in self._socks:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+    def letters(self) -> list[Packet]:
+        """All but the station's state."""
+        return [packet for packet in list(self.packets) if not packet.topic.endswith("/state")]
+
+    def _start(self, target: Callable[..., None], *args: Any) -> None:
+        thread = threading.Thread(target=target, args=args, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                sock, _ = self._server.accept()
+                self._socks.append(sock)
+                self._start(self._talk, sock)
+
+    def _talk(self, sock: socket.socket) -> None:
+        with suppress(OSError, EOFError), sock:
+            level = 4
+            while True:
+                first, body, size = _packet(sock)
+                kind = first >> 4
+                if kind == 1:
+                    level = body[6]
+                    self.connects.append(level)
+                    if not self._greet(sock, level):
+                        return
+                    if not self.script.reads_after_connack:
+                        self._closing.wait()
+                        return
+                elif kind == 3 and not self._take(sock, first, body, size, level):
+                    return
+                elif kind == 12:
+                    sock.sendall(b"\xd0\x00")
+                elif kind == 14:
+                    self.goodbyes += 1
+                    return
+
+    def _greet(self, sock: socket.socket, level: int) -> bool:
+        script = self.script
+        if not script.says_connack:
+            self._closing.wait()
+            return False
+        if level not in script.protocols:
+            sock.sendall(b"\x20\x02\x00\x01")
+            return False
+        if level == 5:
+            about = script.connack_properties
+            sock.sendall(bytes([0x20, 3 + len(about), 0, script.connack_reason, len(about)]) + about)
+        else:
+            sock.sendall(bytes([0x20, 2, 0, script.connack_reason]))
+        return script.connack_reason == 0
+
+    def _take(self, sock: socket.socket, first: int, body: bytes, size: int, level: int) -> bool:
+        packet = _publish(first, body, size, level, len(self.connects))
+        self.packets.append(packet)
+        if self.script.hangs_up(packet):
+            if self.script.disconnect_reason is not None and level == 5:
+                sock.sendall(bytes([0xE0, 2, self.script.disconnect_reason, 0]))
+            return False
+        reason = self.script.puback(packet)
+        if reason is not None:
+            answer = struct.pack("!H", packet.packet_id) + (bytes([reason, 0]) if level == 5 else b"")
+            sock.sendall(bytes([0x40, len(answer)]) + answer)
+        return True
+
+
+class Relay:
+    """A wire between a station and its broker that can be cut, without either being told by the other."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._server.getsockname()[1])
+        self._socks: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+
+    def __enter__(self) -> Relay:
+        self._start(self._accept)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with suppress(OSError):
+            self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+        self.cut()
+        for thread in self._threads:
+            thread.join(5)
+
+    def cut(self) -> None:
+        """Cut every connection there is."""
+        for sock in self._socks:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+    def _start(self, target: Callable[..., None], *args: Any) -> None:
+        thread = threading.Thread(target=target, args=args, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = self._server.accept()
+                far = socket.create_connection(("127.0.0.1", self._target))
+                self._socks += [near, far]
+                self._start(self._carry, near, far)
+                self._start(self._carry, far, near)
+
+    def _carry(self, source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while some := source.recv(65536):
+                target.sendall(some)
+        with suppress(OSError):
+            target.shutdown(socket.SHUT_RDWR)
+        source.close()
+
+
+def make_certificates(folder: Path) -> tuple[Path, Path, Path]:
+    """An authority and a broker's certificate for `localhost`: ca, cert and key, as PEM files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ca, ca_key, cert, key, request, names = (
+        folder / name for name in ("ca.pem", "ca.key", "broker.pem", "broker.key", "broker.csr", "names")
+    )
+    names.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+    new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    authority = ["-subj", "/CN=test authority", "-days", "2", "-keyout", ca_key, "-out", ca]
+    of_broker = ["-subj", "/CN=localhost", "-keyout", key, "-out", request]
+    signing = [
+        "-in",
+        request,
+        "-CA",
+        ca,
+        "-CAkey",
+        ca_key,
+        "-CAcreateserial",
+        "-days",
+        "2",
+        "-extfile",
+        names,
+        "-out",
+        cert,
+    ]
+    for command in (
+        ["openssl", "req", "-x509", *new_key, *authority],
+        ["openssl", "req", *new_key, *of_broker],
+        ["openssl", "x509", "-req", *signing],
+    ):
+        subprocess.run([str(word) for word in command], check=True, capture_output=True)
+    return ca, cert, key
+
+
+def _packet(sock: socket.socket) -> tuple[int, bytes, int]:
+    first = _exactly(sock, 1)[0]
+    length = shift = 0
+    header = 1
+    while True:
+        byte = _exactly(sock, 1)[0]
+        header += 1
+        length |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            return first, _exactly(sock, length), header + length
+
+
+def _exactly(sock: socket.socket, count: int) -> bytes:
+    got = b""
+    while len(got) < count:
+        more = sock.recv(count - len(got))
+        if not more:
+            raise EOFError
+        got += more
+    return got
+
+
+def _publish(first: int, body: bytes, size: int, level: int, connection: int) -> Packet:
+    end = 2 + struct.unpack("!H", body[:2])[0]
+    topic, packet_id, rest = body[2:end].decode(), struct.unpack("!H", body[end : end + 2])[0], body[end + 2 :]
+    if level == 5:
+        length = shift = used = 0
+        while True:
+            byte = rest[used]
+            length |= (byte & 0x7F) << shift
+            shift, used = shift + 7, used + 1
+            if byte < 0x80:
+                break
+        rest = rest[used + length :]
+    return Packet(topic, rest, packet_id, bool(first & 1), bool(first & 8), size, connection)
