@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_resad.decision import Verdict
 from edge_resad.device.pipeline import Alert, Inspection
 from edge_resad.device.spool import Spool
 from edge_resad.messages import (
@@ -44,68 +44,74 @@ class Draw(Protocol):
     ) -> bytes: ...
 
 
-@dataclass(frozen=True, kw_only=True)
 class Post:
     """Writes letters into the spool. Nothing here waits for the network or the disk."""
 
-    spool: Spool
-    address: Address
-    product: str
-    camera: str
-    draw: Draw | None  # None: no pictures
+    def __init__(self, spool: Spool, address: Address, *, product: str, camera: str, draw: Draw | None) -> None:
+        """draw: who makes the pictures; None sends none."""
+        self._spool = spool
+        self._address = address
+        self._product = product
+        self._camera = camera
+        self._draw = draw
+        self._last: Inspection | None = None  # with a verdict
 
     def send(self, inspection: Inspection, score_map: NDArray[np.float32]) -> None:
         """Everything there is to say of one part; nothing where it was not inspected."""
         if inspection.verdict is None:
             return
-        topic = self.address.verdict_topic(self.camera)
-        self.spool.put(topic, self._about(verdict_message, inspection), kind=inspection.verdict.status)
+        self._last = inspection
+        topic = self._address.verdict_topic(self._camera)
+        self._spool.put(topic, self._about(verdict_message, inspection), kind=inspection.verdict.status)
         if inspection.alert is not None:
-            self.send_alert(inspection.alert, inspection, score_map)
+            worth_seeing = inspection.alert.phase != "end"
+            jpeg = self._picture(inspection, inspection.verdict, score_map) if worth_seeing else None
+            self._send_alert(inspection.alert, inspection, jpeg)
 
-    def send_alert(self, alert: Alert, inspection: Inspection, score_map: NDArray[np.float32] | None = None) -> None:
-        """One change of an alert, with the part that made it; a picture follows where it begins or gets worse."""
-        jpeg = self._picture(inspection, score_map) if score_map is not None and alert.phase != "end" else None
-        compose = self._about(
-            alert_message, inspection, alert_id=alert.alert_id, phase=alert.phase, severity=alert.severity
-        )
+    def end(self, alert: Alert | None) -> None:
+        """Say that an alert ends although no good part came: the station stops."""
+        if alert is not None and self._last is not None:
+            self._send_alert(alert, self._last, None)
+
+    def _send_alert(self, alert: Alert, inspection: Inspection, jpeg: bytes | None) -> None:
+        change = {"alert_id": alert.alert_id, "phase": alert.phase, "severity": alert.severity}
+        compose = self._about(alert_message, inspection, **change)
+        topic = self._address.alert_topic(alert.severity)
+        if jpeg is None:
+            self._spool.put(topic, compose, kind="alert")
+            return
+        digest = hashlib.sha256(jpeg).hexdigest()
 
         def with_picture(stamp: Stamp) -> bytes:
-            return compose(stamp, image=self._reference(stamp, jpeg)) if jpeg else compose(stamp)
+            where = self._address.thumbnail_topic(stamp.event_id)
+            return compose(stamp, image=ImageReference(topic=where, size_bytes=len(jpeg), sha256=digest))
 
-        stamp = self.spool.put(self.address.alert_topic(alert.severity), with_picture, kind="alert")
-        if jpeg:
-            topic = self.address.thumbnail_topic(stamp.event_id)
-            self.spool.put(
-                topic, lambda own: thumbnail_message(self.address, own, jpeg), content_type=JPEG_TYPE, kind="image"
-            )
+        stamp = self._spool.put(topic, with_picture, kind="alert")
+        picture = partial(thumbnail_message, self._address, jpeg=jpeg)
+        self._spool.put(self._address.thumbnail_topic(stamp.event_id), picture, content_type=JPEG_TYPE, kind="image")
 
     def _about(self, message: Callable[..., bytes], inspection: Inspection, **more: object) -> Callable[..., bytes]:
         """A message of this part that lacks nothing but its stamp."""
         return partial(
             message,
-            self.address,
-            product=self.product,
-            camera=self.camera,
+            self._address,
+            product=self._product,
+            camera=self._camera,
             verdict=inspection.verdict,
             frame_id=inspection.frame.frame_id,
             latency_ms=inspection.latency.total_ms,
             **more,
         )
 
-    def _reference(self, stamp: Stamp, jpeg: bytes) -> ImageReference:
-        topic = self.address.thumbnail_topic(stamp.event_id)
-        return ImageReference(topic=topic, size_bytes=len(jpeg), sha256=hashlib.sha256(jpeg).hexdigest())
-
-    def _picture(self, inspection: Inspection, score_map: NDArray[np.float32]) -> bytes | None:
-        if self.draw is None or inspection.verdict is None:
+    def _picture(self, inspection: Inspection, verdict: Verdict, score_map: NDArray[np.float32]) -> bytes | None:
+        if self._draw is None:
             return None
         try:
-            return self.draw(
+            return self._draw(
                 inspection.frame.image,
                 score_map,
-                threshold=inspection.verdict.threshold,
-                polygons=[region.polygon for region in inspection.verdict.regions],
+                threshold=verdict.threshold,
+                polygons=[region.polygon for region in verdict.regions],
                 max_bytes=THUMBNAIL_BYTES - _STAMP_BYTES,
             )
         except Exception:  # an alert without a picture is an alert all the same

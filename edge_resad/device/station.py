@@ -104,28 +104,22 @@ def run_station(
     halt = threading.Event()  # the camera's own: it also ends when the inspection fails
     source = open_source(settings, halt) if open_source else open_camera(settings.camera, stop=halt, products=products)
     tally = Tally()
-    last: Inspection | None = None  # with a verdict
     with _spool(settings) as spool:
         with ExitStack() as stack:
             judge = stack.enter_context((open_judge or open_inspector)(settings))
             publisher = stack.enter_context(_publisher(settings, spool)) if settings.broker else None
             verdicts = stack.enter_context(_verdict_log(settings))
-            post = _post(settings, spool)
-            alarm = Alarm(settings.inspection.debounce_k, settings.inspection.debounce_n)
+            post, alarm = _post(settings, spool), _alarm(settings)
             line = Line(judge, alarm, max_age_s=settings.inspection.max_age_s if source.live else None)
-            with Capture(source, halt) as capture:
+            with _last_word(post, alarm), Capture(source, halt) as capture:
                 log.info("station %s inspects %s", settings.station.device, settings.camera.source)
                 for inspection in _inspections(capture.slot, line, stop):
                     post.send(inspection, judge.score_map)
                     tally.count(inspection)
-                    last = inspection if inspection.verdict else last
                     if verdicts is not None:
                         verdicts.append(as_record(inspection))
                     if on_inspection is not None:
                         on_inspection(inspection)
-            ended = alarm.end()
-            if ended is not None and last is not None:
-                post.send_alert(ended, last)  # nobody watches this line any more
             if not spool.flush(FLUSH_S):
                 log.warning("not all messages are written yet. %s", spool.health() or "The disk is slow.")
             if publisher is not None:
@@ -172,12 +166,25 @@ def _publisher(settings: StationFile, spool: Spool) -> Publisher:
 def _post(settings: StationFile, spool: Spool) -> Post:
     station = settings.station
     return Post(
-        spool=spool,
-        address=Address(site=station.site, line=station.line, device=station.device),
+        spool,
+        Address(site=station.site, line=station.line, device=station.device),
         product=station.product,
         camera=settings.camera.name,
         draw=thumbnail if settings.spool.thumbnails else None,
     )
+
+
+def _alarm(settings: StationFile) -> Alarm:
+    return Alarm(settings.inspection.debounce_k, settings.inspection.debounce_n)
+
+
+@contextmanager
+def _last_word(post: Post, alarm: Alarm) -> Iterator[None]:
+    """End the alert that is open when the watch over the line ends, whatever ends it."""
+    try:
+        yield
+    finally:
+        post.end(alarm.end())
 
 
 def _verdict_log(settings: StationFile) -> AbstractContextManager[VerdictLog | None]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import socket
 import subprocess
@@ -330,8 +331,9 @@ def test_what_was_judged_before_the_camera_failed_is_not_lost(tmp_path: Path) ->
             return shown
 
     with pytest.raises(CameraError, match="the camera burns"):
-        station(settings(tmp_path), Failing([GOOD, GOOD]))
+        station(settings(tmp_path), Failing([GOOD, MINOR]))
     assert len(verdicts(tmp_path)) == 2
+    assert [message.data.phase for message in alerts(tmp_path)] == ["new", "end"]
 
 
 def test_the_camera_is_closed_when_the_judge_cannot_go_on(tmp_path: Path) -> None:
@@ -353,6 +355,50 @@ def test_a_synthetic_camera_needs_somebody_who_draws(tmp_path: Path) -> None:
 def test_a_wrong_station_file_is_said_before_anything_starts(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no station file"):
         run(tmp_path / "station.toml")
+
+
+# A station file is run
+
+
+@pytest.fixture
+def station_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A station that looks at a folder of three parts, one of them bad."""
+    monkeypatch.setattr(station_module, "open_inspector", lambda _settings: FakeJudge())
+    (tmp_path / "parts").mkdir()
+    for number, brightness in enumerate((GOOD, MINOR, GOOD)):
+        cv2.imwrite(str(tmp_path / "parts" / f"{number}.png"), picture(brightness))
+    path = tmp_path / "station.toml"
+    path.write_text(
+        '[station]\ndevice = "press-7"\n[camera]\nsource = "folder:parts"\nloop = true\n'
+        '[inspection]\nbank = "bank.npz"\n[spool]\ncommit_ms = 1.0\n'
+    )
+    return path
+
+
+def test_a_station_file_is_run_until_its_folder_ends_and_the_end_is_said(
+    station_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    station_file.write_text(station_file.read_text().replace("loop = true", "loop = false"))
+    summary = run(station_file)
+    assert (summary.passed, summary.failed) == (2, 1)
+    assert caplog.messages[0].startswith("station press-7 inspects folder:")
+    assert caplog.messages[-1] == str(summary)
+    assert len(verdicts(station_file.parent)) == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_run_and_the_handlers_before_it_are_back(station_file: Path, number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    summary = run(station_file, on_inspection=lambda _inspection: signal.raise_signal(number))
+    assert summary.passed + summary.failed == 1
+    assert signal.getsignal(number) is before
+
+
+def test_an_event_of_the_caller_ends_the_run(station_file: Path) -> None:
+    stop = threading.Event()
+    summary = run(station_file, stop=stop, on_inspection=lambda _inspection: stop.set())
+    assert summary.passed + summary.failed == 1
 
 
 # The broker
