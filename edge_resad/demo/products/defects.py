@@ -56,7 +56,7 @@ def dent(design: Design, flaw: Flaw, rng: np.random.Generator) -> Surface:
     u, v = _from(size, x, y, rng.uniform(0, np.pi))
     away = (u / radius) ** 2 + (v / (radius * rng.uniform(0.6, 0.95))) ** 2
     bowl = np.exp(-1.6 * away) - 0.28 * np.exp(-1.2 * (np.sqrt(away) - 1.45) ** 2 * 4)
-    yields = 1 - 0.55 * float(surface.metal[round(y), round(x)])  # metal mirrors: a slight slope shows already
+    yields = 1.4 - 0.95 * float(surface.metal[round(y), round(x)])  # metal mirrors: a slight slope shows already
     depth = flaw.of(0.26, 0.42, 0.62) * radius * flaw.force * yields
     return surface.raised((-depth * bowl).astype(np.float32)).with_polish(0.5, (0.6 * np.exp(-away)).astype(np.float32))
 

@@ -91,24 +91,30 @@ def _spoiled(
     rng = _source(product.name, seed, defect)
     best, best_mask, best_rank = good, np.zeros((size, size), bool), -1.0
     for attempt in range(ATTEMPTS):
-        flaw = Flaw(severity=severity, force=1.0 + 0.12 * attempt)
+        flaw = Flaw(severity=severity, force=1.0 + 0.2 * attempt)
         bad = _taken(product, KINDS[defect](design, flaw, rng), seed)
-        mask = changed(good, bad)
+        levels = difference(good, bad)
+        mask = changed(levels)
         area = float(mask.mean()) / AREA[severity - 1]
-        contrast = (
-            float(cv2.absdiff(good, bad).max(axis=2)[mask].mean()) / CONTRAST[severity - 1] if mask.any() else 0.0
-        )
+        contrast = float(levels[mask].mean()) / CONTRAST[severity - 1] if mask.any() else 0.0
         rank = min(area, contrast)
         if rank > best_rank:
             best, best_mask, best_rank = bad, mask, rank
         if rank >= 1:
             break
-    return np.where(best_mask[..., None], best, good), best_mask
+    image = good.copy()
+    cv2.copyTo(best, best_mask.astype(np.uint8), image)
+    return image, best_mask
 
 
-def changed(good: NDArray[np.uint8], bad: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """(H, W) where two photographs (H, W, 3) of one scene differ visibly: whole patches, no dust."""
-    levels = cv2.absdiff(good, bad).max(axis=2)
+def difference(good: NDArray[np.uint8], bad: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W) grey levels by which two photographs (H, W, 3) differ, in the channel where they differ most."""
+    blue, green, red = cv2.split(cv2.absdiff(good, bad))
+    return np.asarray(cv2.max(cv2.max(blue, green), red), np.uint8)
+
+
+def changed(levels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """(H, W) where a difference (H, W) can be seen: whole patches, no dust."""
     # Where it is plain, and next to that where it is faint: the soft edge of a defect belongs to it.
     faint = (cv2.blur(levels, (3, 3)) >= SEEN // 2 + 1).astype(np.uint8)
     closed = cv2.morphologyEx(faint, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
