@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import shutil
 import socket
 import struct
 import subprocess
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -201,6 +203,9 @@ def amqtt_broker() -> Iterator[int]:
     finally:
         stop.set()
         thread.join(10)
+        with warnings.catch_warnings():  # amqtt leaves the sockets of clients that it refused to the garbage collector
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
 
 
 @dataclass(frozen=True)

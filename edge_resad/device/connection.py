@@ -67,6 +67,7 @@ class Connection:
         self.accepted = False
         self.refused: tuple[int, str] | None = None  # reason code of the CONNACK and its name
         self.closed: str | None = None  # why, once it is closed
+        self.given_up = False  # closed by us, for it was of no use
         self.close_reason: int | None = None  # MQTT 5: the reason code with which the broker hung up
         self.receive_maximum = _MAX_RECEIVE  # unacknowledged packets that the broker allows
         self.maximum_packet: int | None = None  # bytes
@@ -145,6 +146,12 @@ class Connection:
             self._lost(f"{type(error).__name__}: {error}")
         if client.socket() is None:
             self._lost("the broker closed the connection")
+
+    def give_up(self, why: str) -> None:
+        """Close it from our side, without a goodbye."""
+        self.given_up = True
+        self._lost(why)
+        self.close()
 
     def disconnect(self) -> None:
         """Say goodbye; the will is not published then."""

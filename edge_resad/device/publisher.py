@@ -181,7 +181,7 @@ class Publisher:
         while not (connection.accepted or connection.refused or connection.closed or self._stopping.is_set()):
             left = until - time.monotonic()
             if left <= 0:
-                connection.closed = "it does not answer"
+                connection.give_up("it does not answer")
                 break
             self._pump(connection, left)
         if not connection.accepted:
@@ -243,7 +243,7 @@ class Publisher:
                 if now >= stop_at or (not window.on_the_way and self._spool.waiting() == 0):
                     return
             if window.silent_for(now) > self._timing.puback_s:
-                connection.closed = "it takes messages and acknowledges none"
+                connection.give_up("it takes messages and acknowledges none")
                 return
             if now - session.began >= self._timing.short_s:
                 self._backoff.reset()
@@ -348,8 +348,10 @@ class Publisher:
         now = time.monotonic()
         connection, window = session.connection, session.window
         taken_over = connection.close_reason == TAKEN_OVER
-        self._takeover.ended(session.began, now, told=taken_over)
-        if window.acknowledged == 0 and now - session.began < self._timing.short_s and not taken_over:
+        hung_up = not connection.given_up and now - session.began < self._timing.short_s
+        if not connection.given_up:
+            self._takeover.ended(session.began, now, told=taken_over)
+        if hung_up and window.acknowledged == 0 and not taken_over:
             guilty = self._poison.hung_up(window.on_the_way, blamed=blames_a_letter(connection.close_reason))
             if guilty is not None:
                 letters = self._spool.oldest(1, guilty - 1)

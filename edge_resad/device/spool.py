@@ -274,8 +274,12 @@ class Spool:
 
     def _begin(self) -> Changes:
         with self._changed:
-            for seq in list(islice(self._pending, self._batch)):
-                self._writing[seq] = self._pending.pop(seq)
+            size = 0
+            for letter in list(islice(self._pending.values(), self._batch)):
+                size += letter.size
+                if self._writing and size > self._file.batch_bytes:
+                    break
+                self._writing[letter.seq] = self._pending.pop(letter.seq)
             for expendable in self._expendable.values():
                 while expendable and expendable[0] not in self._pending:
                     expendable.popleft()

@@ -105,6 +105,7 @@ class SpoolFile:
         self._max_bytes = max_bytes
         self._ceiling = max_bytes  # lower once the disk itself is full
         self._reserve_bytes = min(reserve_bytes, max_bytes // 8)
+        self.batch_bytes = self._reserve_bytes // 8 or 1 << 20  # of letters in one transaction; one may be larger
         self._read_lock = threading.Lock()
 
     def __enter__(self) -> SpoolFile:
@@ -142,7 +143,8 @@ class SpoolFile:
             if not self._release_reserve():
                 raise
             # From here on something old goes for something new.
-            self._ceiling = min(self._max_bytes - 1, self.totals.size + self._reserve_bytes // 2)
+            self._ceiling = min(self._max_bytes - 1, self.totals.size + self._reserve_bytes // 4)
+            self._empty_log()
             self._write(changes)
         else:
             self._restore_reserve()
@@ -236,11 +238,9 @@ class SpoolFile:
             writer.execute("PRAGMA auto_vacuum = INCREMENTAL")  # a file that held a week's backlog shrinks again
         writer.execute("PRAGMA journal_mode = WAL")
         writer.execute("PRAGMA synchronous = FULL")  # a power cut must not lose a committed alert
-        writer.execute("PRAGMA journal_size_limit = 4194304")
-        log_pages = (
-            self._reserve_bytes // 4 // 4096
-        )  # the log must fit into the reserve once more, as pages of the file
-        writer.execute(f"PRAGMA wal_autocheckpoint = {max(16, min(1000, log_pages)) if log_pages else 1000}")
+        log_bytes = self._reserve_bytes // 4 or 1 << 22  # what is in the log must fit into the reserve once more
+        writer.execute(f"PRAGMA journal_size_limit = {log_bytes}")
+        writer.execute(f"PRAGMA wal_autocheckpoint = {max(16, min(1000, log_bytes // 4096))}")
         if not tables:
             writer.executescript(f"BEGIN IMMEDIATE; {_SCHEMA}")
             writer.execute("INSERT INTO stream VALUES (1, ?, 1, 0, 0)", (str(uuid.uuid4()),))
@@ -312,8 +312,7 @@ class SpoolFile:
         self.totals = Totals(waiting=waiting, dead=dead, size=held, dropped=dropped)
         self.next_seq, self.bd_seq = changes.next_seq, changes.bd_seq
         if self.reserve_in_use:
-            with suppress(sqlite3.Error):  # else the log alone would eat the reserve
-                writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self._empty_log()
         elif changes.gone:
             self._give_back_pages()
 
@@ -335,6 +334,10 @@ class SpoolFile:
                     if excess <= 0:
                         return freed
         return freed
+
+    def _empty_log(self) -> None:
+        with suppress(sqlite3.Error):  # else the log alone would eat the reserve
+            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def _give_back_pages(self) -> None:
         with suppress(sqlite3.Error):  # a courtesy to the disk; the letters are safe without it

@@ -324,6 +324,7 @@ def test_a_ca_file_that_is_no_certificate_is_said_before_anything_starts(spool: 
         pass
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # amqtt's own
 def test_a_broker_that_speaks_only_the_old_protocol_is_served(spool: Spool) -> None:
     seqs = _put(spool, 30)
     with amqtt_broker() as port, Subscriber(port, v5=False) as ear, _publisher(spool, port) as publisher:

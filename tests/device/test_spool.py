@@ -432,7 +432,7 @@ def test_on_a_full_disk_the_reserve_lets_old_good_parts_make_room_for_alerts(sma
         with open(small_disk / "filler", "wb") as filler:
             os.posix_fallocate(filler.fileno(), 0, os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_bsize)
         alerts: list[int] = []
-        for _ in range(20):
+        for _ in range(8):
             alerts += _put(spool, 50, "alert", 1000)
             assert spool.flush(10), spool.health()
         assert "the disk of the spool" in (spool.health() or "")
