@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -18,8 +20,10 @@ from edge_resad.messages import (
     Birth,
     ImageReference,
     Offline,
+    Region,
     Stamp,
     Verdict,
+    VerdictMessage,
     alert_message,
     birth_message,
     is_late,
@@ -32,6 +36,7 @@ from edge_resad.messages import (
     verdict_message,
 )
 
+DOCUMENT = Path(__file__).parents[1] / "docs" / "messages.md"
 ADDRESS = Address(site="graz", line="l4", device="jetson-07")
 STREAM = "5a1d9e1c-8f5e-4a8e-9d3b-0d3f3f0c7a11"
 STAMP = Stamp(STREAM, 42, "boot-1", 1_790_000_000.25, 12.5, True)
@@ -205,3 +210,18 @@ def test_a_thumbnail_that_is_too_large_or_no_jpeg_is_refused() -> None:
         thumbnail_message(ADDRESS, STAMP, b"\xff\xd8" + bytes(THUMBNAIL_BYTES))
     with pytest.raises(ValueError, match="JPEG"):
         thumbnail_message(ADDRESS, STAMP, b"\x89PNG")
+
+
+def test_the_examples_of_the_document_are_messages() -> None:
+    examples = re.findall(r"```json\n(.*?)\n```", DOCUMENT.read_text(), re.DOTALL)
+    kinds = [type(read_message(example.encode()).data) for example in examples]
+    assert kinds == [Verdict, Alert, Birth, Offline]
+    for example in examples:
+        assert json.loads(read_message(example.encode()).model_dump_json(exclude_none=True)) == json.loads(example)
+
+
+def test_the_document_names_every_field() -> None:
+    models = (VerdictMessage, Verdict, Region, Alert, ImageReference, Birth, Offline)
+    fields = {name for model in models for name in model.model_fields}
+    text = DOCUMENT.read_text()
+    assert [name for name in sorted(fields) if f"`{name}`" not in text] == []
