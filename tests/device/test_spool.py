@@ -20,6 +20,7 @@ from edge_resad.errors import SpoolError
 
 TOPIC = "er/v1/s/l/d/evt/cam0"
 MB = 1 << 20
+ROOT = Path(__file__).parents[2]
 
 
 def _spool(path: Path, **settings: float) -> Spool:
@@ -230,7 +231,7 @@ from edge_resad.device.spool import Spool
 with Spool(Path({str(path)!r}), max_bytes=1000): pass
 """
     with _spool(path):
-        second = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+        second = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=ROOT)
     assert second.returncode == 1
     assert f"is in use by process {os.getpid()}" in second.stderr
     with _spool(path) as spool:  # free again
@@ -358,7 +359,9 @@ def test_a_kill_at_any_moment_loses_nothing_that_was_committed(tmp_path: Path) -
     path = tmp_path / "spool.db"
     said = 0
     for lines in (1, 20, 57):
-        writer = subprocess.Popen([sys.executable, "-c", _WRITER, str(path)], stdout=subprocess.PIPE, text=True)
+        writer = subprocess.Popen(
+            [sys.executable, "-c", _WRITER, str(path)], stdout=subprocess.PIPE, text=True, cwd=ROOT
+        )
         assert writer.stdout is not None
         for _ in range(lines):
             said = int(writer.stdout.readline())
@@ -395,7 +398,11 @@ with Spool(Path(sys.argv[1]), max_bytes=1 << 30, **rough) as spool:
 
 def test_while_the_disk_refuses_letters_wait_in_memory_and_then_go_to_the_disk(tmp_path: Path) -> None:
     run = subprocess.run(
-        [sys.executable, "-c", _LIMITED, str(tmp_path / "spool.db")], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", _LIMITED, str(tmp_path / "spool.db")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT,
     )
     assert run.returncode == 0, run.stderr
     health, dropped, after, counts = run.stdout.splitlines()
