@@ -1,0 +1,161 @@
+"""The reference bank of one product: patches of good parts, and what is normal among them."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from edge_resad.errors import BankError
+
+SCHEMA_VERSION = 1
+Rows = NDArray[np.float32]
+
+
+class Threshold(BaseModel):
+    """The score from which a part fails, and what it promises."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    score: float
+    region: float  # value of the anomaly map from which a cell belongs to a defect
+    how: Literal["references", "good parts", "by hand"]
+    samples: int  # scores of good parts that it rests on
+    false_alarm_rate: float | None  # what was aimed at; None: by hand
+    promise: str  # in words, for people
+
+
+class BankInfo(BaseModel):
+    """Where a bank comes from and which bundle it belongs to."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: int = SCHEMA_VERSION
+    product: str
+    bundle_id: str
+    precision: str
+    references: tuple[str, ...]  # sha256 of every reference image, in order
+    level_norm: tuple[tuple[float, float], ...]  # per level: one over mean, one over mean top distance of good parts
+    threshold: Threshold
+    made_by: str  # our version
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bank:
+    """One product's references.
+
+    levels: per level (R_l, C_l) float32 raw features, R_l at most the bundle's capacity.
+    """
+
+    info: BankInfo
+    levels: tuple[Rows, ...]
+
+
+def save_bank(bank: Bank, path: Path) -> None:
+    """Write one bank as one file, whole or not at all.
+
+    Raises:
+        BankError: the file cannot be written.
+    """
+    content = io.BytesIO()
+    arrays = {f"level_{index}": rows for index, rows in enumerate(bank.levels)}
+    np.savez(content, info=np.frombuffer(bank.info.model_dump_json().encode(), np.uint8), **arrays)
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with scratch.open("wb") as file:
+            file.write(content.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(scratch, path)
+    except OSError as error:
+        scratch.unlink(missing_ok=True)
+        raise BankError(f"cannot write the bank {path}: {error.strerror or error}. Check space and rights.") from error
+
+
+def load_bank(path: Path) -> Bank:
+    """Read a bank.
+
+    Raises:
+        BankError: no such file, not a bank, damaged, or of another schema.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            raw = json.loads(archive["info"].tobytes())
+            count = len(archive.files) - 1
+            levels = tuple(np.ascontiguousarray(archive[f"level_{index}"], np.float32) for index in range(count))
+    except FileNotFoundError:
+        raise BankError(f"no bank at {path}. Make one from good parts: edge-resad enrol GOOD_PARTS -o {path}") from None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise BankError(
+            f"{path} is not a bank or is damaged ({error}). Make it again: edge-resad enrol GOOD_PARTS -o {path}"
+        ) from error
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if version != SCHEMA_VERSION:
+        raise BankError(
+            f"{path} is a bank of schema {version}, this release reads schema {SCHEMA_VERSION}. "
+            f"Make it again: edge-resad enrol GOOD_PARTS -o {path}"
+        )
+    try:
+        return Bank(info=BankInfo.model_validate(raw), levels=levels)
+    except ValidationError as error:
+        raise BankError(
+            f"{path} does not describe itself as a bank ({error.errors()[0]['msg']}). "
+            f"Make it again: edge-resad enrol GOOD_PARTS -o {path}"
+        ) from error
+
+
+def check_fits(bank: Bank, bundle_id: str, precision: str, channels: Sequence[int]) -> None:
+    """Refuse a bank that was made with another bundle or another precision.
+
+    Raises:
+        BankError: with the command that makes it anew.
+    """
+    info = bank.info
+    if info.bundle_id != bundle_id or [rows.shape[1] for rows in bank.levels] != list(channels):
+        raise BankError(
+            f"the bank of {info.product!r} belongs to another bundle ({info.bundle_id[:12]}..., this one is "
+            f"{bundle_id[:12]}...). Distances mean something else there. Make the bank again with this bundle: "
+            "edge-resad enrol GOOD_PARTS -o BANK"
+        )
+    if info.precision != precision:
+        raise BankError(
+            f"the bank of {info.product!r} was made in {info.precision}, the engine runs {precision}. "
+            f"Make the bank again in {precision}, so that rounding cancels: edge-resad enrol GOOD_PARTS -o BANK"
+        )
+
+
+def filled(rows: Rows, capacity: int) -> Rows:
+    """Repeat rows (R, C) in turn until there are `capacity` of them: ties change nothing, zeros would."""
+    if len(rows) > capacity:
+        raise ValueError(f"{len(rows)} rows do not fit a bank of {capacity}: reduce them first")
+    return rows[np.arange(capacity) % len(rows)]
+
+
+def coreset(rows: Rows, capacity: int, seed: int = 0) -> NDArray[np.intp]:
+    """Choose rows that stand for all: greedy k-centre on cosine distance, PatchCore's reduction, seeded.
+
+    rows:    (R, C) float32.
+    returns: at most `capacity` indices; all of them, in order, where they fit. Time O(R C capacity), memory O(R C).
+    """
+    if len(rows) <= capacity:
+        return np.arange(len(rows))
+    unit = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    chosen = np.empty(capacity, np.intp)
+    chosen[0] = np.random.default_rng(seed).integers(len(rows))
+    closest = unit @ unit[chosen[0]]  # (R,), cosine to the nearest chosen row
+    similarity = np.empty_like(closest)
+    for index in range(1, capacity):
+        chosen[index] = closest.argmin()
+        np.matmul(unit, unit[chosen[index]], out=similarity)
+        np.maximum(closest, similarity, out=closest)
+    return chosen

@@ -1,0 +1,194 @@
+"""A bundle: what a workstation hands to a device. One folder with a manifest and ONNX graphs, moved as a unit."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edge_resad.errors import BundleError
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+_SHIPPED = Path(__file__).parent / "bundles" / "edge"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TensorSpec(_Part):
+    """One input or output of a graph: all shapes are static."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: Literal["uint8", "float32"]
+
+
+class GraphSpec(_Part):
+    """One ONNX file."""
+
+    file: str = Field(pattern=r"^[A-Za-z0-9_.-]+\.onnx$")
+    sha256: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+class GraphPair(_Part):
+    """The two graphs of one precision."""
+
+    encoder: GraphSpec
+    detector: GraphSpec
+
+
+class Level(_Part):
+    """One level of the reference bank."""
+
+    layer: str  # the backbone's name for what is tapped
+    stride: int  # pixels of the network's input per cell
+    channels: int
+    cells: int  # N_l, rows that one image gives
+    capacity: int  # M_l, rows that the bank holds
+    top_cells: int  # how many of the largest distances make the level's part of the score
+
+
+class Manifest(_Part):
+    """What is in a bundle, and for what it was made."""
+
+    schema_version: int
+    profile: str
+    head: Literal["nn"]
+    match: Literal["cosine", "l2"]
+    backbone: str
+    backbone_sha256: str
+    image_size: int  # pixels, both sides; the graphs take uint8 BGR and normalise it themselves
+    levels: tuple[Level, ...]  # finest first
+    precisions: dict[str, GraphPair]
+    producer: dict[str, str]  # versions of what made it
+
+    @property
+    def bundle_id(self) -> str:
+        """What banks refer to: a hash over everything but the producer's versions."""
+        content = self.model_dump(mode="json", exclude={"producer"})
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """A verified bundle on disk."""
+
+    path: Path
+    manifest: Manifest
+
+    def graphs(self, precision: str) -> GraphPair:
+        """The graphs of one precision.
+
+        Raises:
+            BundleError: the bundle does not hold this precision.
+        """
+        try:
+            return self.manifest.precisions[precision]
+        except KeyError:
+            held = ", ".join(sorted(self.manifest.precisions))
+            raise BundleError(
+                f"the bundle {self.path} holds no {precision} graphs, only {held}. Choose one of these, or export again."
+            ) from None
+
+    def file(self, graph: GraphSpec) -> Path:
+        """Where a graph's ONNX file lies."""
+        return self.path / graph.file
+
+
+def open_bundle(path: Path | None = None) -> Bundle:
+    """Open a bundle and check that it is whole and ours; without a path, the one that comes with the package.
+
+    Raises:
+        BundleError: no bundle there, another schema, a missing or changed file.
+    """
+    folder = path or _SHIPPED
+    manifest = _read_manifest(folder)
+    for pair in manifest.precisions.values():
+        for graph in (pair.encoder, pair.detector):
+            _check_file(folder, graph)
+    return Bundle(path=folder, manifest=manifest)
+
+
+def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:
+    """Write a bundle as a whole or not at all, replacing one that stands there.
+
+    Raises:
+        BundleError: the folder holds something that is no bundle, or cannot be written.
+    """
+    if path.exists() and not (path / MANIFEST).is_file() and (not path.is_dir() or any(path.iterdir())):
+        raise BundleError(f"{path} holds something that is not a bundle. Name a new folder, or empty this one.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as scratch:
+            fresh = Path(scratch) / "bundle"
+            fresh.mkdir()
+            for name, content in files.items():
+                (fresh / name).write_bytes(content)
+            (fresh / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+            if path.exists():
+                os.replace(path, Path(scratch) / "old")
+            os.replace(fresh, path)
+    except OSError as error:
+        raise BundleError(f"cannot write the bundle {path}: {error.strerror or error}. Check space and rights.") from error
+    return Bundle(path=path, manifest=manifest)
+
+
+def copy_bundle(bundle: Bundle, path: Path) -> Bundle:
+    """Copy a bundle to another folder, notices included."""
+    names = [file.name for file in bundle.path.iterdir() if file.is_file() and file.name != MANIFEST]
+    return write_bundle(path, bundle.manifest, {name: (bundle.path / name).read_bytes() for name in names})
+
+
+def file_digest(content: bytes) -> str:
+    """The sha256 of a file's bytes, as manifests hold it."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    file = folder / MANIFEST
+    try:
+        raw = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BundleError(
+            f"no bundle at {folder}: it has no {MANIFEST}. A bundle is a folder written by `python -m export`."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{file} cannot be read ({error}). Copy the bundle again, as a whole folder.") from error
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if version != SCHEMA_VERSION:
+        raise BundleError(
+            f"{folder} is a bundle of schema {version}, this release reads schema {SCHEMA_VERSION}. "
+            "Export it again with this release, or install the release that wrote it."
+        )
+    try:
+        return Manifest.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BundleError(f"{file} is not a valid manifest: {where}: {first['msg']}. Export the bundle again.") from error
+
+
+def _check_file(folder: Path, graph: GraphSpec) -> None:
+    file = folder / graph.file
+    try:
+        found = file_digest(file.read_bytes())
+    except OSError as error:
+        raise BundleError(
+            f"the bundle {folder} lacks {graph.file} ({error.strerror}). Copy the bundle again, as a whole folder."
+        ) from error
+    if found != graph.sha256:
+        raise BundleError(
+            f"{file} is damaged or was changed: sha256 {found[:12]}..., the manifest says {graph.sha256[:12]}... "
+            "Copy the bundle again, or export it again."
+        )

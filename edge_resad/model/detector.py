@@ -1,0 +1,115 @@
+"""The two graphs of a bundle as torch modules: image to features, and image and bank to map and score."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from edge_resad.errors import BundleError
+from edge_resad.model.backbone import load_lite0, load_timm
+from edge_resad.model.profile import Profile, Tap
+
+
+def load_backbone(profile: Profile) -> nn.Module:
+    """Build the profile's backbone with its weights, frozen."""
+    if profile.backbone == "efficientnet_lite0":
+        return load_lite0([tap.layer for tap in profile.taps])
+    source, _, name = profile.backbone.partition(":")
+    if source != "timm" or not name:
+        raise BundleError(
+            f"unknown backbone {profile.backbone!r}. Known: efficientnet_lite0, or timm:NAME for any model of timm."
+        )
+    return load_timm(name, [tap.stride for tap in profile.taps])
+
+
+class Encoder(nn.Module):
+    """Image to features: what enrolment keeps of a good part.
+
+    image:     (S, S, 3) uint8, BGR.
+    returns:   per level (N_l, C_l) float32, row-major over the grid.
+    """
+
+    def __init__(self, profile: Profile, backbone: nn.Module) -> None:
+        super().__init__()
+        self.profile = profile
+        self.backbone = backbone
+        self.register_buffer("mean", torch.tensor(profile.mean).flip(0).view(1, 3, 1, 1))  # BGR, as the camera gives
+        self.register_buffer("scale", 1 / torch.tensor(profile.std).flip(0).view(1, 3, 1, 1))
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Normalise, run the backbone, and turn every level's grid into rows."""
+        bgr = image.permute(2, 0, 1)[None].to(torch.float32)  # (1, 3, S, S)
+        normalised = (bgr - cast(Tensor, self.mean)) * cast(Tensor, self.scale)
+        rgb = normalised[:, [2, 1, 0]]
+        return tuple(feature.flatten(2)[0].transpose(0, 1) for feature in self.backbone(rgb))
+
+
+class NearestReference(nn.Module):
+    """The `nn` head: how far is every patch from the nearest patch of a good part, and how far is the part.
+
+    Level distance (cosine, spec section 1.4): d = 1 - max_m <f, p_m> / (|f| |p_m|), 0 to 2. L2: d = min_m |f - p_m|.
+    The map is the mean over levels of d / (what good parts have on average), smoothed; the score the mean over levels of
+    the 1 % largest d / (the same of good parts). Both sets of constants are frozen at enrolment and come with the bank.
+
+    image:      (S, S, 3) uint8, BGR.
+    bank_*:     per level (C_l, M_l) unit-norm rows, transposed, for cosine; (M_l, C_l) raw rows for L2.
+    level_norm: (L, 2) float32, one over the good parts' mean distance, one over their mean top distance.
+    returns:    map (h, w) float32 at the finest level's stride, score () float32.
+    """
+
+    def __init__(self, profile: Profile, encoder: Encoder) -> None:
+        super().__init__()
+        self.profile = profile
+        self.encoder = encoder
+        weights = _gaussian(profile.blur_cells)
+        self.register_buffer("blur", weights.view(1, 1, 1, -1))
+
+    def forward(self, image: Tensor, *bank_and_norm: Tensor) -> tuple[Tensor, Tensor]:
+        """Judge one image against a bank."""
+        *banks, level_norm = bank_and_norm
+        finest = self.profile.grid(self.profile.taps[0])
+        total: Tensor | None = None
+        score: Tensor | None = None
+        for level, (tap, rows, bank) in enumerate(zip(self.profile.taps, self.encoder(image), banks, strict=True)):
+            distance = self.distance(rows, bank)  # (N_l,)
+            top = torch.topk(distance, top_cells(self.profile, tap)).values.mean() * level_norm[level, 1]
+            grid = self.profile.grid(tap)
+            level_map = (distance * level_norm[level, 0]).view(1, 1, grid, grid)
+            if grid != finest:
+                level_map = functional.interpolate(level_map, (finest, finest), mode="bilinear", align_corners=False)
+            total = level_map if total is None else total + level_map
+            score = top if score is None else score + top
+        assert total is not None and score is not None
+        count = len(self.profile.taps)
+        return self.smooth(total / count)[0, 0], score / count
+
+    def distance(self, rows: Tensor, bank: Tensor) -> Tensor:
+        """Distance of every row (N, C) to its nearest reference: (N,)."""
+        if self.profile.match == "cosine":
+            unit = rows / rows.square().sum(1, keepdim=True).clamp_min(1e-12).sqrt()
+            return 1 - (unit @ bank).amax(1)
+        half_square = bank.square().sum(1) / 2  # min |f - p|^2 = |f|^2 - 2 max(<f, p> - |p|^2 / 2)
+        nearest = (rows @ bank.transpose(0, 1) - half_square).amax(1)
+        return (rows.square().sum(1) - 2 * nearest).clamp_min(0).sqrt()
+
+    def smooth(self, level_map: Tensor) -> Tensor:
+        """Blur the small map (1, 1, h, w) with a separable Gaussian, edges repeated."""
+        blur = cast(Tensor, self.blur)
+        reach = blur.shape[-1] // 2
+        padded = functional.pad(level_map, (reach, reach, reach, reach), mode="replicate")
+        return functional.conv2d(functional.conv2d(padded, blur), blur.transpose(2, 3))
+
+
+def top_cells(profile: Profile, tap: Tap) -> int:
+    """How many of a level's cells make its part of the image score."""
+    return max(1, round(profile.top_fraction * profile.grid(tap) ** 2))
+
+
+def _gaussian(sigma: float) -> Tensor:
+    reach = max(1, round(3 * sigma))
+    offsets = torch.arange(-reach, reach + 1, dtype=torch.float64)
+    weights = torch.exp(-offsets.square() / (2 * sigma**2))
+    return (weights / weights.sum()).to(torch.float32)

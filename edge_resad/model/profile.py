@@ -1,0 +1,52 @@
+"""A profile says which detector is meant: backbone, taps, size, bank. Data, not a fork of the code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tap:
+    """One level of the detector: a layer of the backbone and the room its references get."""
+
+    layer: str  # the backbone's name for it
+    stride: int  # pixels of the input per cell
+    channels: int
+    capacity: int  # rows of the reference bank, M_l
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """Everything that is fixed at export."""
+
+    name: str
+    backbone: str  # "efficientnet_lite0", or "timm:NAME"
+    size: int  # pixels, both sides of the network's input
+    taps: tuple[Tap, ...]  # finest first
+    match: Literal["cosine", "l2"]
+    mean: tuple[float, float, float]  # RGB, 0 to 255
+    std: tuple[float, float, float]  # RGB
+    top_fraction: float = 0.01  # of a level's cells make its part of the image score
+    blur_cells: float = 0.6  # sigma of the map's smoothing, cells of the finest level
+
+    def grid(self, tap: Tap) -> int:
+        """Cells on one side of a level."""
+        return self.size // tap.stride
+
+
+EDGE = Profile(
+    name="edge",
+    backbone="efficientnet_lite0",
+    size=256,
+    taps=(
+        Tap(layer="block4", stride=8, channels=40, capacity=2048),
+        Tap(layer="block10", stride=16, channels=112, capacity=1024),
+        Tap(layer="block11.depthwise", stride=32, channels=672, capacity=256),
+    ),
+    match="cosine",
+    mean=(127.0, 127.0, 127.0),
+    std=(128.0, 128.0, 128.0),
+)
+
+PROFILES = {profile.name: profile for profile in (EDGE,)}
