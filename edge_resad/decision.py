@@ -54,3 +54,57 @@ class Debounce:
         """Take one more part's verdict; True where the last n hold k failures."""
         self._last.append(failed)
         return sum(self._last) >= self._k
+
+
+def judge(
+    score_map: NDArray[np.float32],
+    score: float,
+    *,
+    threshold: float,
+    region: float,
+    frame_size: tuple[int, int],
+    min_area_px: int = 0,
+) -> Verdict:
+    """Decide on one part.
+
+    score_map:   (h, w) float32 anomaly map.
+    score:       the image score that goes with it.
+    threshold:   the part fails from this score on.
+    region:      a cell belongs to a defect from this value of the map on; where a failed part has none, from 80 % of its peak.
+    frame_size:  height and width of the inspected image, pixels.
+    min_area_px: a defect smaller than this does not count; a part whose defects are all smaller passes.
+    """
+    if score < threshold:
+        return Verdict(status="pass", score=score, threshold=threshold, regions=())
+    regions = tuple(
+        found
+        for found in _regions(score_map, min(region, 0.8 * float(score_map.max())), frame_size)
+        if found.area_px >= min_area_px
+    )
+    status: Status = "fail" if regions or min_area_px == 0 else "pass"
+    return Verdict(status=status, score=score, threshold=threshold, regions=regions)
+
+
+_FINER = 4  # contours are drawn on a map this much finer, so that outlines are smooth
+
+
+def _regions(score_map: NDArray[np.float32], level: float, frame_size: tuple[int, int]) -> list[Region]:
+    height, width = score_map.shape[0] * _FINER, score_map.shape[1] * _FINER
+    fine = cv2.resize(score_map, (width, height), interpolation=cv2.INTER_LINEAR)
+    contours, _ = cv2.findContours((fine >= level).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    to_frame = np.array([frame_size[1] / width, frame_size[0] / height])
+    regions = []
+    for contour in contours:
+        inside = np.zeros(fine.shape, np.uint8)
+        cv2.drawContours(inside, [contour], -1, 1, cv2.FILLED)
+        corners = np.rint((contour[:, 0, :] + 0.5) * to_frame).astype(int)
+        left, top, wide, high = cv2.boundingRect(corners.astype(np.int32))
+        regions.append(
+            Region(
+                box=(int(left), int(top), int(wide), int(high)),
+                area_px=round(int(inside.sum()) * float(to_frame.prod())),
+                peak=float(fine[inside > 0].max()),
+                polygon=tuple((int(x), int(y)) for x, y in corners),
+            )
+        )
+    return sorted(regions, key=lambda found: found.peak, reverse=True)

@@ -44,7 +44,10 @@ class Encoder(nn.Module):
         bgr = image.permute(2, 0, 1)[None].to(torch.float32)  # (1, 3, S, S)
         normalised = (bgr - cast(Tensor, self.mean)) * cast(Tensor, self.scale)
         rgb = normalised[:, [2, 1, 0]]
-        return tuple(feature.flatten(2)[0].transpose(0, 1) for feature in self.backbone(rgb))
+        return tuple(
+            feature.reshape(tap.channels, self.profile.grid(tap) ** 2).transpose(0, 1)  # numbers, so that shapes are static
+            for tap, feature in zip(self.profile.taps, self.backbone(rgb), strict=True)
+        )
 
 
 class NearestReference(nn.Module):
@@ -84,7 +87,7 @@ class NearestReference(nn.Module):
             score = top if score is None else score + top
         assert total is not None and score is not None
         count = len(self.profile.taps)
-        return self.smooth(total / count)[0, 0], score / count
+        return self.smooth(total / count).reshape(finest, finest), score / count
 
     def distance(self, rows: Tensor, bank: Tensor) -> Tensor:
         """Distance of every row (N, C) to its nearest reference: (N,)."""

@@ -1,0 +1,249 @@
+"""Enrolment: from a handful of good parts to a reference bank with its threshold."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_resad import __version__
+from edge_resad.bank import Bank, BankInfo, Rows, Threshold, coreset
+from edge_resad.bundle import Bundle
+from edge_resad.engine.engine import Engine
+from edge_resad.engine.inspector import write_bank
+from edge_resad.engine.onnx_runtime import OnnxRuntimeEngine
+from edge_resad.errors import BankError
+from edge_resad.image import check_frame, fit
+
+Image = NDArray[np.uint8]
+Features = tuple[Rows, ...]  # per level (N_l, C_l)
+
+_FOLDS = 8  # with more references than this, they are left out in this many groups
+_LEAST_SPREAD = 0.03  # of the logarithm of the scores: a few shots of one part look more alike than tomorrow's parts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Enrolment:
+    """A bank, and what its maker should know of the references."""
+
+    bank: Bank
+    warnings: tuple[str, ...]
+
+
+def enrol(
+    bundle: Bundle,
+    images: Sequence[Image],
+    *,
+    product: str,
+    digests: Sequence[str] | None = None,
+    precision: str = "fp32",
+    threads: int = 1,
+    provider: str = "cpu",
+    false_alarm_rate: float = 0.01,
+    seed: int = 0,
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+) -> Enrolment:
+    """Make a bank from images of good parts, on the engine and in the precision that will inspect.
+
+    Every reference is judged against the others (left out one by one, or in 8 groups where there are more): what they
+    give fixes the levels' constants and the threshold. A single reference is judged against itself, moved and relit.
+
+    images:           each (H, W, 3) uint8, BGR.
+    digests:          sha256 of each image's file; computed from the pixels where not given.
+    false_alarm_rate: share of good parts that may fail, aimed at by the threshold.
+
+    Raises:
+        BankError: no images.
+    """
+    if not images:
+        raise BankError("no reference images were given. Show at least one good part; four or more make a better bank.")
+    graphs = bundle.graphs(precision)
+    stages = len(images) * 2
+    with OnnxRuntimeEngine(bundle.file(graphs.encoder), graphs.encoder, provider=provider, threads=threads) as encoder:
+        features = []
+        for index, image in enumerate(images):
+            features.append(_encode(encoder, bundle, image))
+            progress("encode", index + 1, stages)
+    capacities = [level.capacity for level in bundle.manifest.levels]
+    with OnnxRuntimeEngine(
+        bundle.file(graphs.detector), graphs.detector, provider=provider, threads=threads
+    ) as detector, OnnxRuntimeEngine(
+        bundle.file(graphs.encoder), graphs.encoder, provider=provider, threads=threads
+    ) as encoder:
+        parts = list(images) if len(images) > 1 else _variations(images[0])
+        if len(images) > 1:
+            folds = [
+                (group, _reduced([features[i] for i in range(len(images)) if i not in group], capacities, seed))
+                for group in _groups(len(images))
+            ]
+            part_features = features
+        else:
+            folds = [(list(range(len(parts))), _reduced(features, capacities, seed))]
+            part_features = [_encode(encoder, bundle, part) for part in parts]
+        level_norm = _level_norm(bundle, folds, part_features)
+        scores, peaks = [], []
+        for group, rows in folds:
+            write_bank(detector, bundle, rows, level_norm)
+            for index in group:
+                fit(parts[index], bundle.manifest.image_size, detector.inputs["image"])
+                detector.run()
+                scores.append(float(detector.outputs["score"]))
+                peaks.append(float(detector.outputs["map"].max()))
+                progress("judge", len(images) + len(scores), stages)
+    threshold = threshold_from(scores, region=max(peaks), rate=false_alarm_rate, how="references")
+    if len(images) == 1:
+        threshold = threshold.model_copy(
+            update={"promise": "One reference says nothing of how good parts differ: this threshold is a guess. "
+                    "Show more good parts, or re-estimate it: edge-resad threshold."}
+        )
+    info = BankInfo(
+        product=product,
+        bundle_id=bundle.manifest.bundle_id,
+        precision=precision,
+        references=tuple(digests or (hashlib.sha256(image.tobytes()).hexdigest() for image in images)),
+        level_norm=tuple((float(mean), float(top)) for mean, top in level_norm),
+        threshold=threshold,
+        made_by=f"edge-resad {__version__}",
+    )
+    bank = Bank(info=info, levels=_reduced(features, capacities, seed))
+    return Enrolment(bank=bank, warnings=tuple(_warnings(images)))
+
+
+def threshold_from(
+    scores: Sequence[float], *, region: float, rate: float, how: Literal["references", "good parts"]
+) -> Threshold:
+    """Estimate the threshold from scores of good parts.
+
+    With enough of them it is the conformal quantile: of n scores the ceil((n + 1)(1 - rate))-th, which a further good
+    part exceeds with probability at most `rate` (Vovk et al., split conformal prediction). With fewer, no method can
+    promise less than 1 / (n + 1); then it is the upper prediction bound of a log-normal model (Student's t).
+    """
+    count = len(scores)
+    ordered = sorted(scores)
+    rank = math.ceil((count + 1) * (1 - rate))
+    if rank <= count:
+        return Threshold(
+            score=ordered[rank - 1], region=region, how=how, samples=count, false_alarm_rate=rate,
+            promise=f"{count} good parts promise at most {rate:.1%} false alarms on parts like them.",
+        )  # fmt: skip
+    logs = np.log(np.maximum(ordered, 1e-6))
+    spread = max(float(logs.std(ddof=1)) if count > 1 else 0.0, _LEAST_SPREAD)
+    bound = float(logs.mean()) + _student_t(1 - rate, max(count - 1, 2)) * spread * math.sqrt(1 + 1 / count)
+    return Threshold(
+        score=math.exp(bound), region=region, how=how, samples=count, false_alarm_rate=rate,
+        promise=(
+            f"Aims at {rate:.1%} false alarms, if good parts' scores spread as these {count} do. "
+            f"{count} good parts alone can promise no fewer than 1 in {count + 1} ({1 / (count + 1):.0%}); "
+            f"a promise of {rate:.1%} takes {math.ceil(1 / rate) - 1}: edge-resad threshold BANK GOOD_PARTS."
+        ),
+    )  # fmt: skip
+
+
+def _encode(encoder: Engine, bundle: Bundle, image: Image) -> Features:
+    check_frame(image)
+    fit(image, bundle.manifest.image_size, encoder.inputs["image"])
+    encoder.run()
+    return tuple(encoder.outputs[f"feature_{index}"].copy() for index in range(len(bundle.manifest.levels)))
+
+
+def _reduced(features: Sequence[Features], capacities: Sequence[int], seed: int) -> Features:
+    levels = []
+    for index, capacity in enumerate(capacities):
+        rows = np.concatenate([feature[index] for feature in features])
+        levels.append(np.ascontiguousarray(rows[coreset(rows, capacity, seed)]))
+    return tuple(levels)
+
+
+def _groups(count: int) -> list[list[int]]:
+    folds = min(count, _FOLDS)
+    return [list(range(fold, count, folds)) for fold in range(folds)]
+
+
+def _level_norm(
+    bundle: Bundle, folds: Sequence[tuple[list[int], Features]], features: Sequence[Features]
+) -> NDArray[np.float32]:
+    """Per level: one over the held-out parts' mean distance, one over their mean top distance. (L, 2)."""
+    norms = []
+    for index, level in enumerate(bundle.manifest.levels):
+        means, tops = [], []
+        for group, rows in folds:
+            for part in group:
+                distance = _distance(features[part][index], rows[index], bundle.manifest.match)
+                means.append(distance.mean())
+                tops.append(np.sort(distance)[-level.top_cells :].mean())
+        norms.append((1 / max(float(np.mean(means)), 1e-6), 1 / max(float(np.mean(tops)), 1e-6)))
+    return np.array(norms, np.float32)
+
+
+def _distance(rows: Rows, bank: Rows, match: str) -> Rows:
+    if match == "cosine":
+        unit = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+        return np.asarray(1 - (unit @ _unit(bank).T).max(1), np.float32)
+    nearest = (rows @ bank.T - np.square(bank).sum(1) / 2).max(1)
+    return np.asarray(np.sqrt(np.maximum(np.square(rows).sum(1) - 2 * nearest, 0)), np.float32)
+
+
+def _unit(rows: Rows) -> Rows:
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12), np.float32)
+
+
+def _variations(image: Image) -> list[Image]:
+    """The one reference, moved by a hundredth of its size and relit by a twentieth: four stand-ins for other parts."""
+    height, width = image.shape[:2]
+    step = max(1, round(0.01 * max(height, width)))
+    varied = []
+    for dx, dy, gain in ((step, 0, 1.05), (-step, 0, 0.95), (0, step, 1.05), (0, -step, 0.95)):
+        move = np.array([[1, 0, dx], [0, 1, dy]], np.float64)
+        moved = cv2.warpAffine(image, move, (width, height), borderMode=cv2.BORDER_REFLECT_101)
+        varied.append(np.asarray(np.clip(moved * gain, 0, 255), np.uint8))
+    return varied
+
+
+def _warnings(images: Sequence[Image]) -> list[str]:
+    """What is odd about the references: sizes, near-duplicates, blur, clipping."""
+    found = []
+    sizes = sorted({f"{image.shape[1]} x {image.shape[0]}" for image in images})
+    if len(sizes) > 1:
+        found.append(f"references differ in size ({', '.join(sizes)}): all are stretched to the same square. Use one camera setting.")
+    grays = [cv2.resize(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), (256, 256), interpolation=cv2.INTER_AREA) for image in images]
+    small = [cv2.resize(gray, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float32) for gray in grays]
+    for first in range(len(images)):
+        for second in range(first + 1, len(images)):
+            if float(np.abs(small[first] - small[second]).mean()) < 0.75:  # grey levels; sensor noise averages out
+                found.append(f"references {first + 1} and {second + 1} are almost the same picture: the bank learns nothing from the second. Show different parts.")
+    sharpness = [float(cv2.Laplacian(gray, cv2.CV_64F).var()) for gray in grays]
+    for index, (gray, sharp) in enumerate(zip(grays, sharpness, strict=True)):
+        if sharp < 4 or sharp < 0.25 * float(np.median(sharpness)):
+            found.append(f"reference {index + 1} is blurred or empty (sharpness {sharp:.0f}, the others' median is {np.median(sharpness):.0f}). Check focus and motion.")
+        white, black = float((gray >= 254).mean()), float((gray <= 1).mean())
+        if white > 0.05 or black > 0.25:
+            found.append(f"reference {index + 1} is clipped ({white:.0%} white, {black:.0%} black): defects are invisible there. Change exposure or light.")
+    return found
+
+
+def _student_t(probability: float, freedom: int) -> float:
+    """Quantile of Student's t, by bisection of its distribution function (Abramowitz and Stegun 26.7.3, 26.7.4)."""
+    low, high = 0.0, 1e4
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _t_within(middle, freedom) < 2 * probability - 1 else (low, middle)
+    return (low + high) / 2
+
+
+def _t_within(t: float, freedom: int) -> float:
+    """Probability of |T| < t."""
+    angle = math.atan(t / math.sqrt(freedom))
+    cosine, odd = math.cos(angle), freedom % 2
+    term = cosine if odd else 1.0
+    total = term if freedom > 1 else 0.0
+    for k in range(3 if odd else 2, freedom - 1, 2):
+        term *= (k - 1) / k * cosine**2
+        total += term
+    series = math.sin(angle) * total
+    return 2 / math.pi * (angle + series) if odd else series

@@ -1,0 +1,125 @@
+"""The inspector of one product: a frame in, a verdict out, in milliseconds."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_resad.bank import Bank, check_fits, filled
+from edge_resad.bundle import Bundle
+from edge_resad.decision import Verdict, judge
+from edge_resad.engine.engine import Engine
+from edge_resad.engine.onnx_runtime import OnnxRuntimeEngine
+from edge_resad.image import fit
+
+
+class Inspector:
+    """Judges frames with one bundle and one bank. All buffers are allocated on entry; it belongs to one thread."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        bank: Bank,
+        *,
+        threads: int = 1,
+        provider: str = "cpu",
+        precision: str = "fp32",
+        threshold: float | None = None,
+        min_area_px: int = 0,
+    ) -> None:
+        self._bundle = bundle
+        self._bank = bank
+        self._threads = threads
+        self._provider = provider
+        self._precision = precision
+        self._threshold = threshold
+        self._min_area_px = min_area_px
+        self.timings: dict[str, float] = {"resize_ms": 0.0, "engine_ms": 0.0, "decide_ms": 0.0}
+
+    def __enter__(self) -> Inspector:
+        graph = self._bundle.graphs(self._precision).detector
+        with ExitStack() as opening:
+            engine: Engine = opening.enter_context(
+                OnnxRuntimeEngine(
+                    self._bundle.file(graph), graph, provider=self._provider, threads=self._threads
+                )
+            )
+            self._engine = engine
+            self._image = engine.inputs["image"]
+            self._map = engine.outputs["map"]
+            self._score = engine.outputs["score"]
+            self.load(self._bank)
+            self._closing = opening.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closing.close()
+
+    def load(self, bank: Bank) -> None:
+        """Change the product: write another bank into the engine's buffers.
+
+        Raises:
+            BankError: the bank belongs to another bundle or precision; the old one stays.
+        """
+        manifest = self._bundle.manifest
+        check_fits(bank, manifest.bundle_id, self._precision, [level.channels for level in manifest.levels])
+        write_bank(self._engine, self._bundle, bank.levels, np.array(bank.info.level_norm, np.float32))
+        self._bank = bank
+
+    @property
+    def score_map(self) -> NDArray[np.float32]:
+        """The last part's anomaly map, (h, w): a view that the next part overwrites."""
+        return self._map
+
+    @property
+    def region_threshold(self) -> float:
+        """The map's value from which a cell belongs to a defect."""
+        return self._bank.info.threshold.region
+
+    @property
+    def threshold(self) -> float:
+        """The score from which a part fails."""
+        return self._bank.info.threshold.score if self._threshold is None else self._threshold
+
+    def inspect(self, frame: NDArray[np.uint8]) -> Verdict:
+        """Judge one part.
+
+        frame: (H, W, 3) uint8, BGR, of any size.
+        """
+        start = time.perf_counter()
+        fit(frame, self._bundle.manifest.image_size, self._image)
+        fitted = time.perf_counter()
+        self._engine.run()
+        ran = time.perf_counter()
+        verdict = judge(
+            self._map,
+            float(self._score),
+            threshold=self.threshold,
+            region=self.region_threshold,
+            frame_size=frame.shape[:2],
+            min_area_px=self._min_area_px,
+        )
+        self.timings["resize_ms"] = (fitted - start) * 1e3
+        self.timings["engine_ms"] = (ran - fitted) * 1e3
+        self.timings["decide_ms"] = (time.perf_counter() - ran) * 1e3
+        return verdict
+
+
+def write_bank(
+    engine: Engine, bundle: Bundle, levels: tuple[NDArray[np.float32], ...], level_norm: NDArray[np.float32]
+) -> None:
+    """Write a bank's rows into a detector's inputs, repeated to its capacity, raw or unit as the graph asks."""
+    for index, (level, rows) in enumerate(zip(bundle.manifest.levels, levels, strict=True)):
+        full = filled(rows, level.capacity)
+        if f"bank_{index}" in engine.inputs:
+            np.copyto(engine.inputs[f"bank_{index}"], full)
+        if f"bank_unit_{index}" in engine.inputs:
+            unit = full / np.maximum(np.linalg.norm(full, axis=1, keepdims=True), 1e-12)
+            np.copyto(engine.inputs[f"bank_unit_{index}"], unit.T)
+    np.copyto(engine.inputs["level_norm"], level_norm)

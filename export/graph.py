@@ -1,0 +1,90 @@
+"""The steps from a torch module to an ONNX graph that a device can trust: trace, fold, check."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+OPSET = 17  # understood by TensorRT 10.3 and by every ONNX Runtime since 1.12
+
+
+def trace(module: nn.Module, inputs: Sequence[Tensor], names: Sequence[str], outputs: Sequence[str]) -> onnx.ModelProto:
+    """Trace a module with static shapes."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the exporter announces its own successor
+        torch.onnx.export(
+            module, tuple(inputs), buffer, input_names=list(names), output_names=list(outputs), dynamo=False,
+            opset_version=OPSET, do_constant_folding=True,
+        )  # fmt: skip
+    return onnx.load_from_string(buffer.getvalue())
+
+
+def fold_padding(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Move zero padding into the convolution that follows it: a Pad of its own costs a copy and a change of layout."""
+    graph = model.graph
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    for pad in [node for node in graph.node if node.op_type == "Pad"]:
+        followers = readers.get(pad.output[0], [])
+        if _mode(pad) != "constant" or pad.input[1] not in constants or [n.op_type for n in followers] != ["Conv"]:
+            continue
+        amounts = constants[pad.input[1]]
+        rank = len(amounts) // 2
+        if amounts[[0, 1, rank, rank + 1]].any():
+            continue
+        _add_pads(followers[0], amounts, rank)
+        followers[0].input[0] = pad.input[0]
+        graph.node.remove(pad)
+    return _without_orphans(model)
+
+
+def check(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Run onnx's checker with shape inference; refuse a shape that is not a number."""
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    onnx.checker.check_model(inferred, full_check=True)
+    for value in (*inferred.graph.input, *inferred.graph.output):
+        if any(not dim.HasField("dim_value") for dim in value.type.tensor_type.shape.dim):
+            raise ValueError(f"{value.name} has a dimension that is not fixed")
+    return model
+
+
+def _mode(pad: onnx.NodeProto) -> str:
+    return next((item.s.decode() for item in pad.attribute if item.name == "mode"), "constant")
+
+
+def _add_pads(conv: onnx.NodeProto, amounts: NDArray[np.int64], rank: int) -> None:
+    before = next((list(item.ints) for item in conv.attribute if item.name == "pads"), [0] * (2 * (rank - 2)))
+    extra = [*amounts[2:rank], *amounts[rank + 2 :]]
+    kept = [item for item in conv.attribute if item.name != "pads"]
+    del conv.attribute[:]
+    conv.attribute.extend(kept)
+    conv.attribute.append(onnx.helper.make_attribute("pads", [int(a + b) for a, b in zip(before, extra, strict=True)]))
+
+
+def _without_orphans(model: onnx.ModelProto) -> onnx.ModelProto:
+    graph = model.graph
+    while True:
+        read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
+        orphans = [node for node in graph.node if not read.intersection(node.output)]
+        if not orphans:
+            break
+        for node in orphans:
+            graph.node.remove(node)
+    for tensor in [tensor for tensor in graph.initializer if tensor.name not in read]:
+        graph.initializer.remove(tensor)
+    return model
