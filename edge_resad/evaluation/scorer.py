@@ -1,0 +1,52 @@
+"""A bundle as the few-shot protocol sees it: enrol references, score images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_resad.bundle import Bundle
+from edge_resad.engine.enrolment import enrol
+from edge_resad.engine.inspector import Inspector
+
+
+class BundleScorer:
+    """Enrols and scores with the product's own enrolment and engine, so that the figures are the product's."""
+
+    def __init__(self, bundle: Bundle, *, threads: int = 1, precision: str = "fp32") -> None:
+        self._bundle = bundle
+        self._threads = threads
+        self._precision = precision
+        self._inspector: Inspector | None = None
+        self._closing = ExitStack()
+
+    def __enter__(self) -> BundleScorer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closing.close()
+
+    def enrol(self, references: Sequence[NDArray[np.uint8]], seed: int) -> None:
+        """Make a bank of these references and load it."""
+        made = enrol(
+            self._bundle, references, product="evaluation", precision=self._precision, threads=self._threads, seed=seed
+        )
+        if self._inspector is None:
+            self._inspector = self._closing.enter_context(
+                Inspector(self._bundle, made.bank, threads=self._threads, precision=self._precision)
+            )
+        else:
+            self._inspector.load(made.bank)
+
+    def score(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
+        """Anomaly map (h, w), a view, and image score."""
+        if self._inspector is None:
+            raise ValueError("enrol references first")
+        verdict = self._inspector.inspect(image)
+        return self._inspector.score_map, verdict.score
