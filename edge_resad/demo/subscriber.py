@@ -93,7 +93,7 @@ class Subscriber:
     def _on_message(self, client: mqtt.Client, userdata: Any, message: mqtt.MQTTMessage) -> None:
         now = time.monotonic()
         try:
-            self._take(message.topic, message.payload, now)
+            self._take(message.topic, bytes(message.payload), now)
         except ValueError:
             return  # on a broker of the user's own anybody may say anything
 
