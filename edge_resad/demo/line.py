@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from edge_resad.demo import products
-from edge_resad.device.frame import Frame
+from edge_resad.device.frame import Clock, Frame, Pace
 from edge_resad.device.synthetic import SyntheticLine
 
 BAD_EVERY = 6
@@ -19,18 +19,22 @@ _Choice = TypeVar("_Choice")
 
 
 class DemoLine(SyntheticLine):
-    """A synthetic line that ends. It keeps its pace, but every part waits for its turn: a demo judges them all."""
+    """A synthetic line that ends. It keeps its pace, but every part waits for its turn: a demo judges them all.
+
+    A part is drawn when it is due and photographed after that, so that drawing takes nothing from the inspection of
+    the part before: a real camera computes nothing either.
+    """
 
     def __init__(
         self, family: str, parts: int, *, seed: int, fps: float | None, stop: threading.Event | None = None
     ) -> None:
-        super().__init__(products, family, fps=fps, seed=seed, bad_every=BAD_EVERY, stop=stop)
-        self.live = False
+        super().__init__(products, family, seed=seed, bad_every=BAD_EVERY)
+        self._due = Pace(fps, stop or threading.Event(), Clock())
         self._seed_of_plan = seed
         self._left = parts
 
     def read(self) -> Frame | None:
-        if self._left == 0:
+        if self._left == 0 or not self._due.wait():
             return None
         self._left -= 1
         return super().read()

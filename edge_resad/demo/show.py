@@ -38,7 +38,7 @@ from edge_resad.messages import Address
 from edge_resad.overlay import heat_overlay
 
 GOOD_PARTS = 4
-PARTS_A_SECOND = 20
+PARTS_A_SECOND = 12  # what one core of a laptop draws and inspects one after the other
 MOST_PARTS = 10_000
 LAST_ALERTS_S = 5.0  # how long the subscriber waits for what the broker has taken
 
