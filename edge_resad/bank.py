@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,8 +67,9 @@ def save_bank(bank: Bank, path: Path) -> None:
         BankError: the file cannot be written.
     """
     content = io.BytesIO()
-    arrays = {f"level_{index}": rows for index, rows in enumerate(bank.levels)}
-    np.savez(content, info=np.frombuffer(bank.info.model_dump_json().encode(), np.uint8), **arrays)
+    arrays: dict[str, NDArray[Any]] = {f"level_{index}": rows for index, rows in enumerate(bank.levels)}
+    arrays["info"] = np.frombuffer(bank.info.model_dump_json().encode(), np.uint8)
+    np.savez(content, allow_pickle=False, **arrays)
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

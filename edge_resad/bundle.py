@@ -98,7 +98,7 @@ class Bundle:
         except KeyError:
             held = ", ".join(sorted(self.manifest.precisions))
             raise BundleError(
-                f"the bundle {self.path} holds no {precision} graphs, only {held}. Choose one of these, or export again."
+                f"the bundle {self.path} holds no {precision} graphs, only {held}. Choose one, or export again."
             ) from None
 
     def file(self, graph: GraphSpec) -> Path:
@@ -140,7 +140,9 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
                 os.replace(path, Path(scratch) / "old")
             os.replace(fresh, path)
     except OSError as error:
-        raise BundleError(f"cannot write the bundle {path}: {error.strerror or error}. Check space and rights.") from error
+        raise BundleError(
+            f"cannot write the bundle {path}: {error.strerror or error}. Check space and rights."
+        ) from error
     return Bundle(path=path, manifest=manifest)
 
 
@@ -176,7 +178,9 @@ def _read_manifest(folder: Path) -> Manifest:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise BundleError(f"{file} is not a valid manifest: {where}: {first['msg']}. Export the bundle again.") from error
+        raise BundleError(
+            f"{file} is not a valid manifest: {where}: {first['msg']}. Export the bundle again."
+        ) from error
 
 
 def _check_file(folder: Path, graph: GraphSpec) -> None:

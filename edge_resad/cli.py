@@ -49,11 +49,15 @@ def main() -> None:
 
 @app.command()
 def enrol(
-    paths: Annotated[list[str], typer.Argument(help="Images of good parts: a folder, files, or a camera (/dev/video0).")],
+    paths: Annotated[
+        list[str], typer.Argument(help="Images of good parts: a folder, files, or a camera (/dev/video0).")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the bank.")],
     product: Annotated[str, typer.Option(help="Name of the product; the bank's file name without it.")] = "",
     shots: Annotated[int, typer.Option(min=1, max=64, help="Parts to take where PATHS is a camera.")] = 4,
-    false_alarm_rate: Annotated[float, typer.Option(min=0.0001, max=0.5, help="Share of good parts that may fail.")] = 0.01,
+    false_alarm_rate: Annotated[
+        float, typer.Option(min=0.0001, max=0.5, help="Share of good parts that may fail.")
+    ] = 0.01,
     bundle: BundleOption = None,
     threads: ThreadsOption = 1,
 ) -> None:
@@ -91,7 +95,9 @@ def threshold(
     bank: Annotated[Path, typer.Argument(help="The bank to change.")],
     paths: Annotated[Optional[list[str]], typer.Argument(help="Images of more good parts.")] = None,  # noqa: UP045
     set_to: Annotated[Optional[float], typer.Option("--set", min=0.0, help="Set the threshold by hand.")] = None,  # noqa: UP045
-    false_alarm_rate: Annotated[float, typer.Option(min=0.0001, max=0.5, help="Share of good parts that may fail.")] = 0.01,
+    false_alarm_rate: Annotated[
+        float, typer.Option(min=0.0001, max=0.5, help="Share of good parts that may fail.")
+    ] = 0.01,
     bundle: BundleOption = None,
     threads: ThreadsOption = 1,
 ) -> None:
@@ -114,12 +120,14 @@ def threshold(
     elif paths:
         files = image_files(paths)
         scores, peaks = [], []
-        with Inspector(open_bundle(bundle), loaded, threads=threads) as inspector:
-            with _progress("judge", show=sys.stderr.isatty()) as step:
-                for index, file in enumerate(files):
-                    scores.append(inspector.inspect(read_image(file)).score)
-                    peaks.append(float(inspector.score_map.max()))
-                    step("judge", index + 1, len(files))
+        with (
+            Inspector(open_bundle(bundle), loaded, threads=threads) as inspector,
+            _progress("judge", show=sys.stderr.isatty()) as step,
+        ):
+            for index, file in enumerate(files):
+                scores.append(inspector.inspect(read_image(file)).score)
+                peaks.append(float(inspector.score_map.max()))
+                step("judge", index + 1, len(files))
         found = threshold_from(scores, region=max(peaks), rate=false_alarm_rate, how="good parts")
     if found != loaded.info.threshold:
         info = loaded.info.model_copy(update={"threshold": found})
@@ -159,7 +167,9 @@ def inspect(
             print(_json_line(name, verdict) if as_json else _text_line(name, verdict), flush=True)
             if out is not None:
                 outlines = [region.polygon for region in verdict.regions]
-                picture = heat_overlay(image, inspector.score_map, threshold=inspector.region_threshold, polygons=outlines)
+                picture = heat_overlay(
+                    image, inspector.score_map, threshold=inspector.region_threshold, polygons=outlines
+                )
                 _write_picture(out, name, picture)
     if not as_json:
         print(f"{parts} parts, {failed} failed" + (f", {unreadable} could not be read" if unreadable else ""))

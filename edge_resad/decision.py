@@ -70,7 +70,8 @@ def judge(
     score_map:   (h, w) float32 anomaly map.
     score:       the image score that goes with it.
     threshold:   the part fails from this score on.
-    region:      a cell belongs to a defect from this value of the map on; where a failed part has none, from 80 % of its peak.
+    region:      a cell belongs to a defect from this value of the map on; where a failed part has no such cell, from
+                 80 % of its peak.
     frame_size:  height and width of the inspected image, pixels.
     min_area_px: a defect smaller than this does not count; a part whose defects are all smaller passes.
     """

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import io
+import tempfile
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -18,14 +19,19 @@ OPSET = 17  # understood by TensorRT 10.3 and by every ONNX Runtime since 1.12
 
 def trace(module: nn.Module, inputs: Sequence[Tensor], names: Sequence[str], outputs: Sequence[str]) -> onnx.ModelProto:
     """Trace a module with static shapes."""
-    buffer = io.BytesIO()
-    with warnings.catch_warnings(), torch.no_grad():
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter announces its own successor
+        file = Path(folder) / "graph.onnx"
         torch.onnx.export(
-            module, tuple(inputs), buffer, input_names=list(names), output_names=list(outputs), dynamo=False,
-            opset_version=OPSET, do_constant_folding=True,
-        )  # fmt: skip
-    return onnx.load_from_string(buffer.getvalue())
+            module,
+            tuple(inputs),
+            file,
+            input_names=list(names),
+            output_names=list(outputs),
+            dynamo=False,
+            opset_version=OPSET,
+        )
+        return onnx.load(file)
 
 
 def fold_padding(model: onnx.ModelProto) -> onnx.ModelProto:

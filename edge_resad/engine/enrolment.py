@@ -18,6 +18,7 @@ from edge_resad.bundle import Bundle
 from edge_resad.engine.engine import Engine
 from edge_resad.engine.inspector import write_bank
 from edge_resad.engine.onnx_runtime import OnnxRuntimeEngine
+from edge_resad.engine.references import warnings_about
 from edge_resad.errors import BankError
 from edge_resad.image import check_frame, fit
 
@@ -25,7 +26,8 @@ Image = NDArray[np.uint8]
 Features = tuple[Rows, ...]  # per level (N_l, C_l)
 
 _FOLDS = 8  # with more references than this, they are left out in this many groups
-_LEAST_SPREAD = 0.03  # of the logarithm of the scores: a few shots of one part look more alike than tomorrow's parts
+_USUAL_SPREAD = 0.15  # of the logarithm of good parts' scores: measured on the procedural products, 0.08 to 0.20
+_USUAL_WEIGHT = 8  # so many degrees of freedom does that experience weigh against the references' own spread
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,11 +73,12 @@ def enrol(
             features.append(_encode(encoder, bundle, image))
             progress("encode", index + 1, stages)
     capacities = [level.capacity for level in bundle.manifest.levels]
-    with OnnxRuntimeEngine(
-        bundle.file(graphs.detector), graphs.detector, provider=provider, threads=threads
-    ) as detector, OnnxRuntimeEngine(
-        bundle.file(graphs.encoder), graphs.encoder, provider=provider, threads=threads
-    ) as encoder:
+    with (
+        OnnxRuntimeEngine(
+            bundle.file(graphs.detector), graphs.detector, provider=provider, threads=threads
+        ) as detector,
+        OnnxRuntimeEngine(bundle.file(graphs.encoder), graphs.encoder, provider=provider, threads=threads) as encoder,
+    ):
         parts = list(images) if len(images) > 1 else _variations(images[0])
         if len(images) > 1:
             folds = [
@@ -99,8 +102,10 @@ def enrol(
     threshold = threshold_from(scores, region=max(peaks), rate=false_alarm_rate, how="references")
     if len(images) == 1:
         threshold = threshold.model_copy(
-            update={"promise": "One reference says nothing of how good parts differ: this threshold is a guess. "
-                    "Show more good parts, or re-estimate it: edge-resad threshold."}
+            update={
+                "promise": "One reference says nothing of how good parts differ: this threshold is a guess. "
+                "Show more good parts, or re-estimate it: edge-resad threshold."
+            }
         )
     info = BankInfo(
         product=product,
@@ -112,7 +117,7 @@ def enrol(
         made_by=f"edge-resad {__version__}",
     )
     bank = Bank(info=info, levels=_reduced(features, capacities, seed))
-    return Enrolment(bank=bank, warnings=tuple(_warnings(images)))
+    return Enrolment(bank=bank, warnings=tuple(warnings_about(images)))
 
 
 def threshold_from(
@@ -122,7 +127,8 @@ def threshold_from(
 
     With enough of them it is the conformal quantile: of n scores the ceil((n + 1)(1 - rate))-th, which a further good
     part exceeds with probability at most `rate` (Vovk et al., split conformal prediction). With fewer, no method can
-    promise less than 1 / (n + 1); then it is the upper prediction bound of a log-normal model (Student's t).
+    promise less than 1 / (n + 1); then it is the upper prediction bound of a log-normal model (Student's t), whose
+    spread is the scores' own pooled with what is usual: the spread of four numbers alone says next to nothing.
     """
     count = len(scores)
     ordered = sorted(scores)
@@ -133,12 +139,14 @@ def threshold_from(
             promise=f"{count} good parts promise at most {rate:.1%} false alarms on parts like them.",
         )  # fmt: skip
     logs = np.log(np.maximum(ordered, 1e-6))
-    spread = max(float(logs.std(ddof=1)) if count > 1 else 0.0, _LEAST_SPREAD)
-    bound = float(logs.mean()) + _student_t(1 - rate, max(count - 1, 2)) * spread * math.sqrt(1 + 1 / count)
+    freedom = count - 1 + _USUAL_WEIGHT
+    squares = float(np.square(logs - logs.mean()).sum()) + _USUAL_WEIGHT * _USUAL_SPREAD**2
+    spread = math.sqrt(squares / freedom)
+    bound = float(logs.mean()) + _student_t(1 - rate, freedom) * spread * math.sqrt(1 + 1 / count)
     return Threshold(
         score=math.exp(bound), region=region, how=how, samples=count, false_alarm_rate=rate,
         promise=(
-            f"Aims at {rate:.1%} false alarms, if good parts' scores spread as these {count} do. "
+            f"Aims at {rate:.1%} false alarms, if good parts' scores spread as is usual. "
             f"{count} good parts alone can promise no fewer than 1 in {count + 1} ({1 / (count + 1):.0%}); "
             f"a promise of {rate:.1%} takes {math.ceil(1 / rate) - 1}: edge-resad threshold BANK GOOD_PARTS."
         ),
@@ -183,8 +191,7 @@ def _level_norm(
 
 def _distance(rows: Rows, bank: Rows, match: str) -> Rows:
     if match == "cosine":
-        unit = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-        return np.asarray(1 - (unit @ _unit(bank).T).max(1), np.float32)
+        return np.asarray(1 - (_unit(rows) @ _unit(bank).T).max(1), np.float32)
     nearest = (rows @ bank.T - np.square(bank).sum(1) / 2).max(1)
     return np.asarray(np.sqrt(np.maximum(np.square(rows).sum(1) - 2 * nearest, 0)), np.float32)
 
@@ -203,28 +210,6 @@ def _variations(image: Image) -> list[Image]:
         moved = cv2.warpAffine(image, move, (width, height), borderMode=cv2.BORDER_REFLECT_101)
         varied.append(np.asarray(np.clip(moved * gain, 0, 255), np.uint8))
     return varied
-
-
-def _warnings(images: Sequence[Image]) -> list[str]:
-    """What is odd about the references: sizes, near-duplicates, blur, clipping."""
-    found = []
-    sizes = sorted({f"{image.shape[1]} x {image.shape[0]}" for image in images})
-    if len(sizes) > 1:
-        found.append(f"references differ in size ({', '.join(sizes)}): all are stretched to the same square. Use one camera setting.")
-    grays = [cv2.resize(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), (256, 256), interpolation=cv2.INTER_AREA) for image in images]
-    small = [cv2.resize(gray, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float32) for gray in grays]
-    for first in range(len(images)):
-        for second in range(first + 1, len(images)):
-            if float(np.abs(small[first] - small[second]).mean()) < 0.75:  # grey levels; sensor noise averages out
-                found.append(f"references {first + 1} and {second + 1} are almost the same picture: the bank learns nothing from the second. Show different parts.")
-    sharpness = [float(cv2.Laplacian(gray, cv2.CV_64F).var()) for gray in grays]
-    for index, (gray, sharp) in enumerate(zip(grays, sharpness, strict=True)):
-        if sharp < 4 or sharp < 0.25 * float(np.median(sharpness)):
-            found.append(f"reference {index + 1} is blurred or empty (sharpness {sharp:.0f}, the others' median is {np.median(sharpness):.0f}). Check focus and motion.")
-        white, black = float((gray >= 254).mean()), float((gray <= 1).mean())
-        if white > 0.05 or black > 0.25:
-            found.append(f"reference {index + 1} is clipped ({white:.0%} white, {black:.0%} black): defects are invisible there. Change exposure or light.")
-    return found
 
 
 def _student_t(probability: float, freedom: int) -> float:

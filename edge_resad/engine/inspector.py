@@ -44,9 +44,7 @@ class Inspector:
         graph = self._bundle.graphs(self._precision).detector
         with ExitStack() as opening:
             engine: Engine = opening.enter_context(
-                OnnxRuntimeEngine(
-                    self._bundle.file(graph), graph, provider=self._provider, threads=self._threads
-                )
+                OnnxRuntimeEngine(self._bundle.file(graph), graph, provider=self._provider, threads=self._threads)
             )
             self._engine = engine
             self._image = engine.inputs["image"]

@@ -45,7 +45,9 @@ class Encoder(nn.Module):
         normalised = (bgr - cast(Tensor, self.mean)) * cast(Tensor, self.scale)
         rgb = normalised[:, [2, 1, 0]]
         return tuple(
-            feature.reshape(tap.channels, self.profile.grid(tap) ** 2).transpose(0, 1)  # numbers, so that shapes are static
+            feature.reshape(tap.channels, self.profile.grid(tap) ** 2).transpose(
+                0, 1
+            )  # numbers, so that shapes are static
             for tap, feature in zip(self.profile.taps, self.backbone(rgb), strict=True)
         )
 
@@ -54,8 +56,8 @@ class NearestReference(nn.Module):
     """The `nn` head: how far is every patch from the nearest patch of a good part, and how far is the part.
 
     Level distance (cosine, spec section 1.4): d = 1 - max_m <f, p_m> / (|f| |p_m|), 0 to 2. L2: d = min_m |f - p_m|.
-    The map is the mean over levels of d / (what good parts have on average), smoothed; the score the mean over levels of
-    the 1 % largest d / (the same of good parts). Both sets of constants are frozen at enrolment and come with the bank.
+    The map is the mean over levels of d / (what good parts have on average), smoothed; the score the mean over levels
+    of the 1 % largest d / (the same of good parts). Both sets of constants are frozen at enrolment and come with the bank.
 
     image:      (S, S, 3) uint8, BGR.
     bank_*:     per level (C_l, M_l) unit-norm rows, transposed, for cosine; (M_l, C_l) raw rows for L2.
@@ -74,8 +76,7 @@ class NearestReference(nn.Module):
         """Judge one image against a bank."""
         *banks, level_norm = bank_and_norm
         finest = self.profile.grid(self.profile.taps[0])
-        total: Tensor | None = None
-        score: Tensor | None = None
+        maps, tops = [], []
         for level, (tap, rows, bank) in enumerate(zip(self.profile.taps, self.encoder(image), banks, strict=True)):
             distance = self.distance(rows, bank)  # (N_l,)
             top = torch.topk(distance, top_cells(self.profile, tap)).values.mean() * level_norm[level, 1]
@@ -83,11 +84,10 @@ class NearestReference(nn.Module):
             level_map = (distance * level_norm[level, 0]).view(1, 1, grid, grid)
             if grid != finest:
                 level_map = functional.interpolate(level_map, (finest, finest), mode="bilinear", align_corners=False)
-            total = level_map if total is None else total + level_map
-            score = top if score is None else score + top
-        assert total is not None and score is not None
-        count = len(self.profile.taps)
-        return self.smooth(total / count).reshape(finest, finest), score / count
+            maps.append(level_map)
+            tops.append(top)
+        mean_map = torch.stack(maps).mean(0)
+        return self.smooth(mean_map).reshape(finest, finest), torch.stack(tops).mean()
 
     def distance(self, rows: Tensor, bank: Tensor) -> Tensor:
         """Distance of every row (N, C) to its nearest reference: (N,)."""
