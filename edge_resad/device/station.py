@@ -13,6 +13,8 @@ from pathlib import Path
 from types import FrameType
 
 from edge_resad import __version__
+from edge_resad.bank import load_bank
+from edge_resad.bundle import open_bundle
 from edge_resad.device.camera import FrameSource, Products, open_camera
 from edge_resad.device.handover import Capture, NewestFrame
 from edge_resad.device.pipeline import Alarm, Inspection, Judge, Line, Reason, Tally
@@ -21,6 +23,7 @@ from edge_resad.device.publisher import Publisher, Timing
 from edge_resad.device.settings import StationFile, load_station
 from edge_resad.device.spool import Spool
 from edge_resad.device.verdict_log import VerdictLog, as_record
+from edge_resad.engine.inspector import Inspector
 from edge_resad.messages import Address
 from edge_resad.overlay import thumbnail
 
@@ -130,16 +133,13 @@ def run_station(
 
 def open_inspector(settings: StationFile) -> AbstractContextManager[Judge]:
     """The inspector of these settings, not yet entered."""
-    from edge_resad.bank import load_bank
-    from edge_resad.bundle import open_bundle
-    from edge_resad.engine.inspector import Inspector
-
     inspection, engine = settings.inspection, settings.engine
     return Inspector(
         open_bundle(inspection.bundle),
         load_bank(inspection.bank),
         threads=engine.threads,
         provider=engine.provider,
+        precision=engine.precision,
         threshold=inspection.threshold,
         min_area_px=inspection.min_area_px,
     )

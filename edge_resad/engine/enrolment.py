@@ -25,6 +25,10 @@ from edge_resad.image import check_frame, fit
 Image = NDArray[np.uint8]
 Features = tuple[Rows, ...]  # per level (N_l, C_l)
 
+_GUESS = (
+    "One reference says nothing of how good parts differ: this threshold is a guess. "
+    "Show more good parts, or re-estimate it: edge-resad threshold BANK GOOD_PARTS."
+)
 _FOLDS = 8  # with more references than this, they are left out in this many groups
 _USUAL_SPREAD = 0.15  # of the logarithm of good parts' scores: measured on the procedural products, 0.08 to 0.20
 _USUAL_WEIGHT = 8  # so many degrees of freedom does that experience weigh against the references' own spread
@@ -66,47 +70,38 @@ def enrol(
     if not images:
         raise BankError("no reference images were given. Show at least one good part; four or more make a better bank.")
     graphs = bundle.graphs(precision)
-    stages = len(images) * 2
-    with OnnxRuntimeEngine(bundle.file(graphs.encoder), graphs.encoder, provider=provider, threads=threads) as encoder:
-        features = []
-        for index, image in enumerate(images):
-            features.append(_encode(encoder, bundle, image))
-            progress("encode", index + 1, stages)
     capacities = [level.capacity for level in bundle.manifest.levels]
+    alone = len(images) == 1
+    held_out = _variations(images[0]) if alone else list(images)
+    steps = len(images) + len(held_out)
     with (
+        OnnxRuntimeEngine(bundle.file(graphs.encoder), graphs.encoder, provider=provider, threads=threads) as encoder,
         OnnxRuntimeEngine(
             bundle.file(graphs.detector), graphs.detector, provider=provider, threads=threads
         ) as detector,
-        OnnxRuntimeEngine(bundle.file(graphs.encoder), graphs.encoder, provider=provider, threads=threads) as encoder,
     ):
-        parts = list(images) if len(images) > 1 else _variations(images[0])
-        if len(images) > 1:
-            folds = [
-                (group, _reduced([features[i] for i in range(len(images)) if i not in group], capacities, seed))
-                for group in _groups(len(images))
-            ]
-            part_features = features
-        else:
-            folds = [(list(range(len(parts))), _reduced(features, capacities, seed))]
-            part_features = [_encode(encoder, bundle, part) for part in parts]
-        level_norm = _level_norm(bundle, folds, part_features)
+        features = []
+        for image in images:
+            features.append(_encode(encoder, bundle, image))
+            progress("encode", len(features), steps)
+        seen = [_encode(encoder, bundle, part) for part in held_out] if alone else features
+        folds = [
+            (group, _reduced(features if alone else _others(features, group), capacities, seed))
+            for group in _groups(len(held_out))
+        ]
+        level_norm = _level_norm(bundle, folds, seen)
         scores, peaks = [], []
         for group, rows in folds:
             write_bank(detector, bundle, rows, level_norm)
             for index in group:
-                fit(parts[index], bundle.manifest.image_size, detector.inputs["image"])
+                fit(held_out[index], bundle.manifest.image_size, detector.inputs["image"])
                 detector.run()
                 scores.append(float(detector.outputs["score"]))
                 peaks.append(float(detector.outputs["map"].max()))
-                progress("judge", len(images) + len(scores), stages)
+                progress("judge", len(images) + len(scores), steps)
     threshold = threshold_from(scores, region=max(peaks), rate=false_alarm_rate, how="references")
-    if len(images) == 1:
-        threshold = threshold.model_copy(
-            update={
-                "promise": "One reference says nothing of how good parts differ: this threshold is a guess. "
-                "Show more good parts, or re-estimate it: edge-resad threshold."
-            }
-        )
+    if alone:
+        threshold = threshold.model_copy(update={"promise": _GUESS})
     info = BankInfo(
         product=product,
         bundle_id=bundle.manifest.bundle_id,
@@ -166,6 +161,10 @@ def _reduced(features: Sequence[Features], capacities: Sequence[int], seed: int)
         rows = np.concatenate([feature[index] for feature in features])
         levels.append(np.ascontiguousarray(rows[coreset(rows, capacity, seed)]))
     return tuple(levels)
+
+
+def _others(features: Sequence[Features], group: Sequence[int]) -> list[Features]:
+    return [feature for index, feature in enumerate(features) if index not in group]
 
 
 def _groups(count: int) -> list[list[int]]:

@@ -45,9 +45,7 @@ class Encoder(nn.Module):
         normalised = (bgr - cast(Tensor, self.mean)) * cast(Tensor, self.scale)
         rgb = normalised[:, [2, 1, 0]]
         return tuple(
-            feature.reshape(tap.channels, self.profile.grid(tap) ** 2).transpose(
-                0, 1
-            )  # numbers, so that shapes are static
+            feature.reshape(tap.channels, self.profile.grid(tap) ** 2).transpose(0, 1)  # so that shapes are static
             for tap, feature in zip(self.profile.taps, self.backbone(rgb), strict=True)
         )
 
@@ -55,9 +53,10 @@ class Encoder(nn.Module):
 class NearestReference(nn.Module):
     """The `nn` head: how far is every patch from the nearest patch of a good part, and how far is the part.
 
-    Level distance (cosine, spec section 1.4): d = 1 - max_m <f, p_m> / (|f| |p_m|), 0 to 2. L2: d = min_m |f - p_m|.
+    Level distance, as ResAD++ matches (cosine): d = 1 - max_m <f, p_m> / (|f| |p_m|), 0 to 2. L2: d = min_m |f - p_m|.
     The map is the mean over levels of d / (what good parts have on average), smoothed; the score the mean over levels
-    of the 1 % largest d / (the same of good parts). Both sets of constants are frozen at enrolment and come with the bank.
+    of the 1 % largest d / (the same of good parts). Both sets of constants are frozen at
+    enrolment and come with the bank.
 
     image:      (S, S, 3) uint8, BGR.
     bank_*:     per level (C_l, M_l) unit-norm rows, transposed, for cosine; (M_l, C_l) raw rows for L2.
