@@ -31,6 +31,7 @@ class Verdict:
     score: float
     threshold: float
     regions: tuple[Region, ...]  # worst first
+    region_threshold: float | None = None  # value of the map from which its regions begin; None: there are none
 
     @property
     def severity(self) -> Literal["none", "minor", "major", "critical"]:
@@ -77,13 +78,10 @@ def judge(
     """
     if score < threshold:
         return Verdict(status="pass", score=score, threshold=threshold, regions=())
-    regions = tuple(
-        found
-        for found in _regions(score_map, min(region, 0.8 * float(score_map.max())), frame_size)
-        if found.area_px >= min_area_px
-    )
+    level = min(region, 0.8 * float(score_map.max()))
+    regions = tuple(found for found in _regions(score_map, level, frame_size) if found.area_px >= min_area_px)
     status: Status = "fail" if regions or min_area_px == 0 else "pass"
-    return Verdict(status=status, score=score, threshold=threshold, regions=regions)
+    return Verdict(status=status, score=score, threshold=threshold, regions=regions, region_threshold=level)
 
 
 _FINER = 4  # contours are drawn on a map this much finer, so that outlines are smooth

@@ -110,7 +110,7 @@ class Post:
             return self._draw(
                 inspection.frame.image,
                 score_map,
-                threshold=verdict.threshold,
+                threshold=verdict.region_threshold or verdict.threshold,
                 polygons=[region.polygon for region in verdict.regions],
                 max_bytes=THUMBNAIL_BYTES - _STAMP_BYTES,
             )

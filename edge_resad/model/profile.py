@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 
@@ -49,4 +49,14 @@ EDGE = Profile(
     std=(128.0, 128.0, 128.0),
 )
 
-PROFILES = {profile.name: profile for profile in (EDGE,)}
+# For comparison: what docs/notes/taps.md measures beside the default.
+EDGE_TWO_TAPS = replace(EDGE, name="edge-two-taps", taps=EDGE.taps[:2])
+EDGE_BLOCK15 = replace(
+    EDGE, name="edge-block15", taps=(*EDGE.taps[:2], Tap(layer="block15", stride=32, channels=320, capacity=256))
+)
+EDGE_FOUR_TAPS = replace(
+    EDGE, name="edge-four-taps", taps=(Tap(layer="block2", stride=4, channels=24, capacity=4096), *EDGE.taps)
+)
+EDGE_L2 = replace(EDGE, name="edge-l2", match="l2")
+
+PROFILES = {profile.name: profile for profile in (EDGE, EDGE_TWO_TAPS, EDGE_BLOCK15, EDGE_FOUR_TAPS, EDGE_L2)}
