@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib.metadata
 import logging
 import socket
 import threading
+import warnings
 from types import TracebackType
 
 from edge_resad.errors import EdgeResadError
@@ -55,6 +57,11 @@ class EmbeddedBroker:
         if self._loop is not None and self._down is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._down.set)
         self._thread.join(10)
+        with (
+            warnings.catch_warnings()
+        ):  # amqtt leaves sockets of clients that never said hello to the garbage collector
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
         for name, level in self._levels.items():
             logging.getLogger(name).setLevel(level)
 

@@ -164,11 +164,12 @@ def run_demo(
     Ctrl-C ends the line early; the report then tells of the parts so far.
     """
     _check(parts, family, seed)
+    given = _given(broker) if broker else None
     console = console or Console()
     began, started = time.monotonic(), datetime.now()
     enrolled = _enrol(family, seed, out, console)
     with ExitStack() as stack:
-        reached = _given(broker) if broker else _own(stack.enter_context(EmbeddedBroker()))
+        reached = given or _own(stack.enter_context(EmbeddedBroker()))
         settings = _station(out, family, reached)
         _tell(console, f"Alerts go to {reached.name}. The station file is", out / "station.toml")
         station = settings.station
