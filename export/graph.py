@@ -12,6 +12,7 @@ import onnx
 import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
+from onnx.reference import ReferenceEvaluator
 from torch import Tensor, nn
 
 OPSET = 17  # understood by TensorRT 10.3 and by every ONNX Runtime since 1.12
@@ -34,13 +35,26 @@ def trace(module: nn.Module, inputs: Sequence[Tensor], names: Sequence[str], out
         return onnx.load(file)
 
 
+def fold_constants(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Compute what does not depend on the inputs: the exporter leaves a padding's amounts as fifteen nodes."""
+    graph = model.graph
+    known = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    for node in list(graph.node):
+        if any(name and name not in known for name in node.input):
+            continue
+        feeds = {name: known[name] for name in node.input if name}
+        results = ReferenceEvaluator(node, opsets={"": OPSET}).run(None, feeds)
+        for name, value in zip(node.output, results, strict=True):
+            known[name] = np.asarray(value)
+            graph.initializer.append(numpy_helper.from_array(known[name], name))
+        graph.node.remove(node)
+    return _without_orphans(model)
+
+
 def fold_padding(model: onnx.ModelProto) -> onnx.ModelProto:
     """Move zero padding into the convolution that follows it: a Pad of its own costs a copy and a change of layout."""
     graph = model.graph
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Constant" and node.attribute[0].name == "value":
-            constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
         for name in node.input:
