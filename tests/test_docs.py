@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 import typer.main
 
 from edge_resad.cli import app
+from edge_resad.demo.products import draw
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 README = CHECKOUT / "README.md"
@@ -110,6 +114,50 @@ def test_every_link_and_file_of_a_page_exists(page: Path) -> None:
 def test_the_readme_names_every_command() -> None:
     named = {words[0] for words in commands_in(README.read_text(encoding="utf-8"))}
     assert verbs().keys() - named == set()
+
+
+def shown_parts(folder: Path) -> None:
+    """The two folders of pictures that the README's first commands speak of."""
+    today: list[str | None] = [None, None, "scratch", None, "dent"]
+    images = {f"good/{number}.png": draw("flange", 99 + number).image for number in range(1, 5)}
+    images |= {
+        f"today/part-{number}.png": draw("flange", 199 + number, defect=defect, severity=3).image
+        for number, defect in enumerate(today, start=1)
+    }
+    for name, image in images.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        assert cv2.imwrite(str(folder / name), image)
+
+
+def as_pattern(shown: str) -> str:
+    """A line that a page shows, as a pattern: numbers may differ between machines, and `...` stands for anything."""
+    pattern = re.escape(shown).replace(re.escape("..."), ".*")
+    pattern = re.sub(r"\d+(?:\\\.\d+)?", lambda _: r"\d+(?:\.\d+)?", pattern)
+    return re.sub("minor|major|critical", "(?:minor|major|critical)", pattern)
+
+
+def test_the_first_commands_of_the_readme_print_what_it_shows(tmp_path: Path) -> None:
+    shown_parts(tmp_path)
+    program = tmp_path / "bin" / "edge-resad"
+    program.parent.mkdir()
+    program.write_text(
+        f"#!/bin/sh\nexec {shlex.quote(sys.executable)} -c 'from edge_resad.cli import main; main()' \"$@\"\n"
+    )
+    program.chmod(0o755)
+    path = os.pathsep.join((str(program.parent), os.environ["PATH"]))
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(CHECKOUT)}
+    block = README.read_text(encoding="utf-8").split("```console\n")[1].split("```")[0]
+    steps = re.findall(r"^\$ (.*)\n((?:[^$\n].*\n)*)", block, re.MULTILINE)
+    assert len(steps) == 4
+    for command, output in steps:
+        done = subprocess.run(
+            ["sh", "-c", f"{command} 2>&1"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stdout
+        printed = done.stdout.splitlines()
+        assert len(printed) == len(output.splitlines()), done.stdout
+        for line, shown in zip(printed, output.splitlines(), strict=True):
+            assert re.fullmatch(as_pattern(shown), line), f"the README shows {shown!r}, the command printed {line!r}"
 
 
 def test_every_command_explains_itself_and_its_options() -> None:
