@@ -19,7 +19,8 @@ REFRESHES = 8  # a second; more would only take time from the inspection
 MOST_ROWS = 16
 AROUND = 12  # lines of the terminal that are not rows of the table
 WIDEST_BAR, NARROWEST_BAR = 30, 10  # cells
-OTHER_COLUMNS = 68  # cells that everything but the bar takes
+OTHER_COLUMNS = 66  # cells that everything but the bar takes
+ROOMY = 96  # cells from which on columns stand further apart
 HOW = ("", "subtle", "plain", "clear")  # severity of a true defect, in words
 
 Arrival = Callable[[str, int], float | None]
@@ -101,15 +102,17 @@ class Screen:
         with self._changing:
             rows = list(self._rows)
         ascii_only = self._console.options.ascii_only
-        bar = min(WIDEST_BAR, max(NARROWEST_BAR, self._console.width - OTHER_COLUMNS))
-        table = Table(box=HORIZONTALS, header_style="dim", border_style="dim", pad_edge=False)
+        roomy = self._console.width >= ROOMY
+        bar = min(WIDEST_BAR, max(NARROWEST_BAR, self._console.width - OTHER_COLUMNS - 8 * roomy))
+        padding = (0, 1, 0, 0) if roomy else 0
+        table = Table(box=HORIZONTALS, header_style="dim", border_style="dim", padding=padding)
         table.add_column("part", justify="right", width=4)
         table.add_column("verdict", width=7)
-        table.add_column("score, threshold at |", width=bar, no_wrap=True)
-        table.add_column("", justify="right", width=5)
+        table.add_column(" " * (bar // 2 - 4) + "threshold", width=bar, no_wrap=True)  # above the bars' mark
+        table.add_column("score", justify="right", width=5)
         table.add_column("true defect", width=15, no_wrap=True)
         table.add_column("", width=6)
-        table.add_column("latency", justify="right", width=7)
+        table.add_column("latency", justify="right", width=7, no_wrap=True)
         table.add_column("over MQTT", width=13, no_wrap=True)
         for row in rows[-max(3, min(MOST_ROWS, self._console.height - AROUND)) :]:
             table.add_row(

@@ -38,7 +38,7 @@ from edge_resad.messages import Address
 from edge_resad.overlay import heat_overlay
 
 GOOD_PARTS = 4
-PARTS_A_SECOND = 12  # what one core of a laptop draws and inspects one after the other
+PARTS_A_SECOND = 10  # what one core of a laptop draws and inspects one after the other
 MOST_PARTS = 10_000
 LAST_ALERTS_S = 5.0  # how long the subscriber waits for what the broker has taken
 
@@ -47,8 +47,8 @@ STATION = """\
 # What cannot be delivered waits in the spool; the demo's own broker is gone when the demo is.
 
 [station]
-site = "demo"
-line = "laptop"
+site = "{site}"
+line = "{line}"
 device = "{device}"
 product = "{family}"
 
@@ -167,14 +167,13 @@ def run_demo(
     given = _given(broker) if broker else None
     console = console or Console()
     began, started = time.monotonic(), datetime.now()
-    enrolled = _enrol(family, seed, out, console)
     with ExitStack() as stack:
         reached = given or _own(stack.enter_context(EmbeddedBroker()))
-        settings = _station(out, family, reached)
+        here = Address(site="demo", line="laptop", device=_device())
+        subscriber = stack.enter_context(Subscriber(reached.host, reached.port, here))
+        enrolled = _enrol(family, seed, out, console)
+        settings = _station(out, family, here, reached)
         _tell(console, f"Alerts go to {reached.name}. The station file is", out / "station.toml")
-        station = settings.station
-        address = Address(site=station.site, line=station.line, device=station.device)
-        subscriber = stack.enter_context(Subscriber(reached.host, reached.port, address))
         record = _Record(seed=seed, region=enrolled.bank.info.threshold.region)
         done = _run(settings, record, subscriber, console, parts=parts, seed=seed)
         summary = DemoSummary(
@@ -294,12 +293,14 @@ def _given(broker: str) -> _Broker:
     return _Broker(host=found[1].strip("[]"), port=port, protocol="auto", name=f"the broker at {broker}")
 
 
-def _station(out: Path, family: str, broker: _Broker) -> StationFile:
+def _station(out: Path, family: str, here: Address, broker: _Broker) -> StationFile:
     """Write the station file and read it back as `edge-resad run` does."""
     path = out / "station.toml"
     text = STATION.format(
         name=path.name,
-        device=_device(),
+        site=here.site,
+        line=here.line,
+        device=here.device,
         family=family,
         fps=PARTS_A_SECOND,
         bank=_bank_path(out, family).name,
