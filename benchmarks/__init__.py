@@ -1,0 +1,1 @@
+"""Where the documents' figures come from (`python -m benchmarks.latency`)."""
