@@ -42,7 +42,6 @@ EDGE = Profile(
     taps=(
         Tap(layer="block4", stride=8, channels=40, capacity=2048),
         Tap(layer="block10", stride=16, channels=112, capacity=1024),
-        Tap(layer="block11.depthwise", stride=32, channels=672, capacity=256),
     ),
     match="cosine",
     mean=(127.0, 127.0, 127.0),
@@ -50,13 +49,17 @@ EDGE = Profile(
 )
 
 # For comparison: what docs/notes/taps.md measures beside the default.
-EDGE_TWO_TAPS = replace(EDGE, name="edge-two-taps", taps=EDGE.taps[:2])
-EDGE_BLOCK15 = replace(
-    EDGE, name="edge-block15", taps=(*EDGE.taps[:2], Tap(layer="block15", stride=32, channels=320, capacity=256))
-)
-EDGE_FOUR_TAPS = replace(
-    EDGE, name="edge-four-taps", taps=(Tap(layer="block2", stride=4, channels=24, capacity=4096), *EDGE.taps)
-)
 EDGE_L2 = replace(EDGE, name="edge-l2", match="l2")
+EDGE_STRIDE4 = replace(
+    EDGE, name="edge-stride4", taps=(Tap(layer="block2", stride=4, channels=24, capacity=4096), *EDGE.taps)
+)
+EDGE_BLOCK11 = replace(
+    EDGE,
+    name="edge-block11",
+    taps=(*EDGE.taps, Tap(layer="block11.depthwise", stride=32, channels=672, capacity=256)),
+)
+EDGE_BLOCK15 = replace(
+    EDGE, name="edge-block15", taps=(*EDGE.taps, Tap(layer="block15", stride=32, channels=320, capacity=256))
+)
 
-PROFILES = {profile.name: profile for profile in (EDGE, EDGE_TWO_TAPS, EDGE_BLOCK15, EDGE_FOUR_TAPS, EDGE_L2)}
+PROFILES = {profile.name: profile for profile in (EDGE, EDGE_L2, EDGE_STRIDE4, EDGE_BLOCK11, EDGE_BLOCK15)}
