@@ -4,7 +4,7 @@ A backbone maps an image (B, 3, S, S) float32, RGB, already normalised, to one f
 the layer whose output is taken. `blockN` is a whole block: block 2, 4, 10 and 15 are the last ones before the network
 halves its grid, or ends, hence the richest at their stride; they are linear bottlenecks (no ReLU6 after them), signed
 and dense. `blockN.depthwise` is the wide layer inside a block, after its ReLU6: of block 11 it is the first look at
-stride 32, twice as wide as block 15 and four blocks cheaper. docs/notes/taps.md says which taps the default reads and why.
+stride 32, twice as wide as block 15 and four blocks cheaper. docs/notes/taps.md says which the default reads, and why.
 """
 
 from __future__ import annotations
