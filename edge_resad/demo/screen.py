@@ -173,6 +173,7 @@ def _bar(row: Row, width: int, ascii_only: bool) -> Text:
     full, empty, mark = ("=", " ", "|") if ascii_only else ("━", "─", "┃")
     middle = width // 2
     filled = round(min(row.score / row.threshold / 2, 1.0) * width)
+    filled = min(filled, middle) if row.status == "pass" else max(filled, middle + 2)  # a close call still shows
     colour = "green" if row.status == "pass" else "red"
     bar = Text()
     for k in range(width):

@@ -193,7 +193,7 @@ def run_demo(
             engine=f"ONNX Runtime {onnxruntime.__version__}, CPU, {settings.engine.threads} thread",
             broker=reached.name,
         )
-        pictures = len(subscriber.pictures)
+        pictures = sum(subscriber.picture(*alert) is not None for alert in record.sent)
     page = write(summary, out / "report.html")
     console.print(_result(summary, done, pictures))
     _tell(console, "Every reject with its pictures:", page)

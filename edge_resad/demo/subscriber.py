@@ -11,7 +11,7 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge_resad.errors import BrokerError
-from edge_resad.messages import Address, AlertMessage, Phase, read_message, read_thumbnail, read_topic
+from edge_resad.messages import Address, AlertMessage, read_message, read_thumbnail, read_topic
 
 CONNECT_S = 10.0
 POLL_S = 0.01
@@ -25,7 +25,7 @@ class Subscriber:
         self._port = port
         self._topics = [(f"{station.prefix}/alert/+", 1), (f"{station.prefix}/img/+", 1)]
         self._arrivals: dict[tuple[str, int], float] = {}  # (alert, part's frame) -> monotonic seconds
-        self._phases: list[tuple[str, Phase]] = []
+        self._events: dict[tuple[str, int], str] = {}  # (alert, part's frame) -> event, which names the picture
         self._pictures: dict[str, bytes] = {}  # event -> JPEG
         self._ready = threading.Event()
         self._refusal: str | None = None
@@ -58,24 +58,18 @@ class Subscriber:
         self._client.disconnect()
         self._client.loop_stop()
 
-    @property
-    def phases(self) -> list[tuple[str, Phase]]:
-        """Every alert message that came, in order: its alert and whether that began, changed or ended."""
-        return list(self._phases)
-
-    @property
-    def pictures(self) -> list[bytes]:
-        """Every thumbnail that came, a JPEG each, in order."""
-        return list(self._pictures.values())
-
     def arrival(self, alert_id: str, frame_id: int) -> float | None:
         """When the alert about this part came, in seconds of the monotonic clock; None while it has not."""
         return self._arrivals.get((alert_id, frame_id))
 
-    def wait_for(self, expected: set[tuple[str, int]], timeout_s: float) -> bool:
-        """Wait until these (alert, frame) have come; False where some have not in time."""
+    def picture(self, alert_id: str, frame_id: int) -> bytes | None:
+        """The JPEG that came with the alert about this part; None while it has not."""
+        return self._pictures.get(self._events.get((alert_id, frame_id), ""))
+
+    def wait_for(self, alerts: set[tuple[str, int]], timeout_s: float) -> bool:
+        """Wait until these (alert, frame) have come with their pictures; False where some have not in time."""
         deadline = time.monotonic() + timeout_s
-        while not expected <= self._arrivals.keys():
+        while not all(self.picture(*alert) for alert in alerts):
             if time.monotonic() > deadline:
                 return False
             time.sleep(POLL_S)
@@ -105,5 +99,6 @@ class Subscriber:
             return
         said = read_message(payload)
         if isinstance(said, AlertMessage):
-            self._phases.append((said.data.alert_id, said.data.phase))
-            self._arrivals.setdefault((said.data.alert_id, said.data.verdict.frame_id), now)
+            about = (said.data.alert_id, said.data.verdict.frame_id)
+            self._events.setdefault(about, said.id)
+            self._arrivals.setdefault(about, now)
