@@ -4,6 +4,7 @@
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 DEMO_ARGS ?=
+BENCH_ARGS ?=
 TEST_ARGS ?= -n auto
 
 DEMO := .venv-demo
@@ -33,8 +34,8 @@ check: $(DEV)/.ready ## ruff and mypy over the whole tree
 bundle: $(DEV)/.ready ## export the bundle that the package carries
 	@$(DEV)/bin/python -m export --out edge_resad/bundles/edge
 
-bench: $(DEV)/.ready ## measure speed and accuracy on this machine
-	@$(DEV)/bin/python -m benchmarks
+bench: $(DEV)/.ready ## measure latency, cold start and memory on this machine
+	@$(DEV)/bin/python -m benchmarks $(BENCH_ARGS)
 
 $(DEMO)/.ready: pyproject.toml Makefile
 	$(call virtual_environment,$(DEMO))
