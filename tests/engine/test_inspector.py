@@ -1,0 +1,175 @@
+"""The inspector finds what is wrong, says where, changes product by its bank alone, and allocates nothing per frame."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge_resad.bank import Bank
+from edge_resad.bundle import open_bundle
+from edge_resad.demo.products import Part, draw
+from edge_resad.engine.enrolment import enrol
+from edge_resad.engine.inspector import Inspector
+from edge_resad.errors import BankError, ImageError
+
+Image = NDArray[np.uint8]
+BUNDLE = open_bundle()
+
+
+def _part(family: str, seed: int, defect: str | None = None) -> Part:
+    return draw(family, seed, size=256, defect=defect, severity=3)
+
+
+def _enrolled(family: str) -> Bank:
+    return enrol(BUNDLE, [_part(family, seed).image for seed in range(4)], product=family).bank
+
+
+@pytest.fixture(scope="module")
+def flange() -> Bank:
+    return _enrolled("flange")
+
+
+@pytest.fixture(scope="module")
+def cap() -> Bank:
+    return _enrolled("cap")
+
+
+def test_good_parts_pass_and_scratched_ones_fail(flange: Bank) -> None:
+    with Inspector(BUNDLE, flange) as inspector:
+        good = [inspector.inspect(_part("flange", seed).image).status for seed in range(50, 60)]
+        bad = [inspector.inspect(_part("flange", seed, "scratch").image).status for seed in range(50, 60)]
+    assert good.count("pass") >= 9
+    assert bad.count("fail") >= 9
+
+
+def test_a_reference_itself_is_far_below_the_threshold(flange: Bank) -> None:
+    with Inspector(BUNDLE, flange) as inspector:
+        own = inspector.inspect(_part("flange", 0).image)
+        other = inspector.inspect(_part("flange", 60).image)
+    assert own.status == "pass"
+    assert own.score < 0.8 * other.score
+
+
+def test_a_defect_is_shown_where_it_is_in_pixels_of_the_frame(flange: Bank) -> None:
+    part = _part("flange", 51, "scratch")
+    frame = np.asarray(cv2.resize(part.image, (1280, 720)), np.uint8)
+    mask = cv2.resize(part.mask.astype(np.uint8), (1280, 720), interpolation=cv2.INTER_NEAREST) > 0
+    with Inspector(BUNDLE, flange) as inspector:
+        verdict = inspector.inspect(frame)
+    assert verdict.status == "fail"
+    x, y, width, height = verdict.regions[0].box
+    assert 0 <= x < x + width <= 1280
+    assert 0 <= y < y + height <= 720
+    assert mask[y : y + height, x : x + width].sum() >= 0.25 * mask.sum()
+
+
+def test_the_product_changes_with_the_bank(flange: Bank, cap: Bank) -> None:
+    good_cap = _part("cap", 70).image
+    with Inspector(BUNDLE, cap) as inspector:
+        expected = inspector.inspect(good_cap)
+    with Inspector(BUNDLE, flange) as inspector:
+        assert inspector.inspect(good_cap).status == "fail"
+        inspector.load(cap)
+        swapped = inspector.inspect(good_cap)
+        inspector.load(flange)
+        assert inspector.inspect(good_cap).status == "fail"
+    assert swapped == expected
+    assert swapped.threshold == cap.info.threshold.score
+
+
+def test_a_foreign_bank_is_refused_and_the_old_one_stays(flange: Bank) -> None:
+    foreign = Bank(info=flange.info.model_copy(update={"bundle_id": "0" * 64}), levels=flange.levels)
+    frame = _part("flange", 71).image
+    with Inspector(BUNDLE, flange) as inspector:
+        before = inspector.inspect(frame)
+        with pytest.raises(BankError, match="belongs to another bundle"):
+            inspector.load(foreign)
+        assert inspector.inspect(frame) == before
+
+
+def test_a_bank_is_checked_before_the_first_frame(flange: Bank) -> None:
+    foreign = Bank(info=flange.info.model_copy(update={"precision": "int8"}), levels=flange.levels)
+    with pytest.raises(BankError, match="made in int8"):
+        Inspector(BUNDLE, foreign).__enter__()
+
+
+def test_a_bank_with_fewer_rows_is_the_same_bank_with_rows_repeated(flange: Bank) -> None:
+    few = Bank(info=flange.info, levels=tuple(rows[: len(rows) // 2] for rows in flange.levels))
+    doubled = Bank(info=flange.info, levels=tuple(np.concatenate([rows[::-1], rows]) for rows in few.levels))
+    frame = _part("flange", 72).image
+    with Inspector(BUNDLE, few) as inspector:
+        inspector.inspect(frame)
+        expected = inspector.score_map.copy()
+        inspector.load(doubled)
+        inspector.inspect(frame)
+        np.testing.assert_allclose(inspector.score_map, expected, atol=1e-5)
+
+
+def test_nothing_is_allocated_for_a_frame(flange: Bank) -> None:
+    frames = [np.asarray(cv2.resize(_part("flange", seed).image, (640, 480)), np.uint8) for seed in (80, 81)]
+    with Inspector(
+        BUNDLE, flange, threshold=1e9
+    ) as inspector:  # parts pass: outlines of a failed one are new by nature
+        for frame in frames:
+            inspector.inspect(frame)
+        tracemalloc.start()
+        try:
+            inspector.inspect(frames[0])
+            start = tracemalloc.get_traced_memory()[0]
+            peaks = []
+            for index in range(200):
+                tracemalloc.reset_peak()
+                before = tracemalloc.get_traced_memory()[0]
+                inspector.inspect(frames[index % 2])
+                peaks.append(tracemalloc.get_traced_memory()[1] - before)
+            growth = tracemalloc.get_traced_memory()[0] - start
+        finally:
+            tracemalloc.stop()
+    assert max(peaks) < 8 * 1024, "a frame's picture takes 196608 bytes, its map 4096"
+    assert growth < 8 * 1024
+
+
+def test_the_map_is_one_view_that_every_part_overwrites(flange: Bank) -> None:
+    with Inspector(BUNDLE, flange) as inspector:
+        inspector.inspect(_part("flange", 82).image)
+        view, first = inspector.score_map, inspector.score_map.copy()
+        inspector.inspect(_part("flange", 83).image)
+        assert inspector.score_map is view
+        assert view.shape == (32, 32)
+        assert not np.array_equal(view, first)
+
+
+def test_a_frame_is_left_as_it_was(flange: Bank) -> None:
+    frame = _part("flange", 84).image
+    frame.setflags(write=False)
+    with Inspector(BUNDLE, flange) as inspector:
+        inspector.inspect(frame)
+
+
+def test_a_threshold_given_wins_over_the_banks(flange: Bank) -> None:
+    frame = _part("flange", 85).image
+    with Inspector(BUNDLE, flange, threshold=1e-6) as strict, Inspector(BUNDLE, flange, threshold=1e6) as lenient:
+        assert strict.inspect(frame).status == "fail"
+        assert lenient.inspect(frame).status == "pass"
+
+
+def test_defects_smaller_than_asked_for_do_not_count(flange: Bank) -> None:
+    frame = _part("flange", 52, "scratch").image
+    with Inspector(BUNDLE, flange, min_area_px=256 * 256) as inspector:
+        assert inspector.inspect(frame).status == "pass"
+
+
+def test_a_gray_frame_is_refused_in_a_sentence(flange: Bank) -> None:
+    with Inspector(BUNDLE, flange) as inspector, pytest.raises(ImageError, match=r"\(256, 256\)"):
+        inspector.inspect(np.zeros((256, 256), np.uint8))
+
+
+def test_it_says_how_long_every_stage_took(flange: Bank) -> None:
+    with Inspector(BUNDLE, flange) as inspector:
+        inspector.inspect(_part("flange", 86).image)
+        assert set(inspector.timings) == {"resize_ms", "engine_ms", "decide_ms"}
+        assert inspector.timings["engine_ms"] > max(inspector.timings["resize_ms"], 0)

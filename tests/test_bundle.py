@@ -1,0 +1,188 @@
+"""A bundle is opened whole and unchanged, or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_resad.bundle import (
+    MANIFEST,
+    SCHEMA_VERSION,
+    Bundle,
+    GraphPair,
+    GraphSpec,
+    Level,
+    Manifest,
+    TensorSpec,
+    copy_bundle,
+    file_digest,
+    open_bundle,
+    write_bundle,
+)
+from edge_resad.errors import BundleError
+
+FILES = {"encoder.fp32.onnx": b"encoder" * 100, "detector.fp32.onnx": b"detector" * 100}
+
+
+def _graph(name: str) -> GraphSpec:
+    return GraphSpec(
+        file=name,
+        sha256=file_digest(FILES[name]),
+        inputs=(TensorSpec(name="image", shape=(64, 64, 3), dtype="uint8"),),
+        outputs=(TensorSpec(name="map", shape=(8, 8), dtype="float32"),),
+    )
+
+
+def _manifest(profile: str = "edge", torch: str = "2.13") -> Manifest:
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        profile=profile,
+        head="nn",
+        match="cosine",
+        backbone="efficientnet_lite0",
+        backbone_sha256="0" * 64,
+        image_size=64,
+        levels=(Level(layer="block4", stride=8, channels=40, cells=64, capacity=128, top_cells=1),),
+        precisions={"fp32": GraphPair(encoder=_graph("encoder.fp32.onnx"), detector=_graph("detector.fp32.onnx"))},
+        producer={"torch": torch},
+    )
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    return write_bundle(tmp_path / "bundle", _manifest(), FILES)
+
+
+def _edit(bundle: Bundle, **changes: Any) -> None:
+    file = bundle.path / MANIFEST
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def test_what_was_written_is_opened(bundle: Bundle) -> None:
+    assert open_bundle(bundle.path) == bundle
+    assert bundle.file(bundle.graphs("fp32").encoder).read_bytes() == FILES["encoder.fp32.onnx"]
+
+
+def test_the_package_carries_a_bundle() -> None:
+    manifest = open_bundle().manifest
+    assert manifest.profile == "edge"
+    assert "fp32" in manifest.precisions
+
+
+def test_a_folder_without_manifest_is_no_bundle(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"no bundle at .*has no manifest\.json.*python -m export"):
+        open_bundle(tmp_path)
+
+
+def test_a_folder_that_is_not_there_is_no_bundle(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="no bundle at"):
+        open_bundle(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("text", ["", "{", "\x00\x01", '{"schema_version": 1'])
+def test_a_manifest_that_is_cut_off_is_refused(bundle: Bundle, text: str) -> None:
+    (bundle.path / MANIFEST).write_text(text)
+    with pytest.raises(BundleError, match="cannot be read"):
+        open_bundle(bundle.path)
+
+
+def test_another_schema_is_refused_with_both_versions(bundle: Bundle) -> None:
+    _edit(bundle, schema_version=99)
+    with pytest.raises(BundleError, match=r"schema 99, this release reads schema 1"):
+        open_bundle(bundle.path)
+
+
+def test_a_manifest_that_is_a_list_is_refused(bundle: Bundle) -> None:
+    (bundle.path / MANIFEST).write_text("[]")
+    with pytest.raises(BundleError, match="schema None"):
+        open_bundle(bundle.path)
+
+
+def test_an_unknown_field_is_named(bundle: Bundle) -> None:
+    _edit(bundle, colour="red")
+    with pytest.raises(BundleError, match="colour"):
+        open_bundle(bundle.path)
+
+
+def test_a_graph_outside_the_folder_is_refused(bundle: Bundle) -> None:
+    raw = json.loads((bundle.path / MANIFEST).read_text())
+    raw["precisions"]["fp32"]["encoder"]["file"] = "../../elsewhere.onnx"
+    (bundle.path / MANIFEST).write_text(json.dumps(raw))
+    with pytest.raises(BundleError, match=r"encoder\.file"):
+        open_bundle(bundle.path)
+
+
+def test_a_missing_file_is_named(bundle: Bundle) -> None:
+    (bundle.path / "detector.fp32.onnx").unlink()
+    with pytest.raises(BundleError, match=r"lacks detector\.fp32\.onnx"):
+        open_bundle(bundle.path)
+
+
+def test_a_changed_byte_is_noticed(bundle: Bundle) -> None:
+    file = bundle.path / "encoder.fp32.onnx"
+    content = bytearray(file.read_bytes())
+    content[17] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(BundleError, match=r"encoder\.fp32\.onnx is damaged"):
+        open_bundle(bundle.path)
+
+
+def test_a_truncated_file_is_noticed(bundle: Bundle) -> None:
+    os.truncate(bundle.path / "encoder.fp32.onnx", 10)
+    with pytest.raises(BundleError, match="is damaged"):
+        open_bundle(bundle.path)
+
+
+def test_a_precision_that_is_not_there_is_named_beside_those_that_are(bundle: Bundle) -> None:
+    with pytest.raises(BundleError, match="holds no int8 graphs, only fp32"):
+        bundle.graphs("int8")
+
+
+def test_a_foreign_folder_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(BundleError, match="not a bundle"):
+        write_bundle(tmp_path, _manifest(), FILES)
+    assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_file_in_the_way_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "bundle").write_text("years of work")
+    with pytest.raises(BundleError, match="not a bundle"):
+        write_bundle(tmp_path / "bundle", _manifest(), FILES)
+    assert (tmp_path / "bundle").read_text() == "years of work"
+
+
+def test_a_bundle_is_replaced_as_a_whole(bundle: Bundle) -> None:
+    (bundle.path / "of-an-older-release.onnx").write_bytes(b"old")
+    write_bundle(bundle.path, _manifest(), FILES)
+    assert {file.name for file in bundle.path.iterdir()} == {MANIFEST, *FILES}
+
+
+def test_a_write_that_fails_leaves_the_old_bundle_and_nothing_else(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, *arguments: Any, **names: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(BundleError, match="No space left on device"):
+        write_bundle(bundle.path, _manifest("other"), FILES)
+    monkeypatch.undo()
+    assert open_bundle(bundle.path).manifest.profile == "edge"
+    assert [file.name for file in bundle.path.parent.iterdir()] == ["bundle"]
+
+
+def test_a_copy_is_the_same_bundle_with_its_notices(bundle: Bundle, tmp_path: Path) -> None:
+    (bundle.path / "NOTICE.txt").write_text("whose weights these are")
+    copied = copy_bundle(bundle, tmp_path / "copy")
+    assert open_bundle(copied.path).manifest == bundle.manifest
+    assert (copied.path / "NOTICE.txt").read_text() == "whose weights these are"
+
+
+def test_the_id_tells_contents_apart_and_not_who_made_them() -> None:
+    assert _manifest().bundle_id == _manifest(torch="2.4").bundle_id
+    assert _manifest().bundle_id != _manifest("other").bundle_id
