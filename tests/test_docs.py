@@ -193,6 +193,8 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
     reached, to_read = set[Path](), [README]
     while to_read:
         page = to_read.pop()
+        if page.is_dir():
+            to_read += page.glob("*.md")
         if page in reached or page.suffix != ".md":
             continue
         reached.add(page)
