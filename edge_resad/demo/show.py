@@ -196,6 +196,11 @@ def run_demo(
         pictures = sum(subscriber.picture(*alert) is not None for alert in record.sent)
     page = write(summary, out / "report.html")
     console.print(_result(summary, done, pictures))
+    if summary.misses:
+        hint = (
+            f"A threshold from {GOOD_PARTS} good parts is a cautious one; more of them tighten it: edge-resad threshold"
+        )
+        _tell(console, hint, _bank_path(out, family))
     _tell(console, "Every reject with its pictures:", page)
     return summary
 
