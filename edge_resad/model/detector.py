@@ -55,7 +55,7 @@ class NearestReference(nn.Module):
 
     Level distance, as ResAD++ matches (cosine): d = 1 - max_m <f, p_m> / (|f| |p_m|), 0 to 2. L2: d = min_m |f - p_m|.
     The map is the mean over levels of d / (what good parts have on average), smoothed; the score the mean over levels
-    of the 1 % largest d / (the same of good parts). Both sets of constants are frozen at
+    of the largest few d / (the same of good parts). Both sets of constants are frozen at
     enrolment and come with the bank.
 
     image:      (S, S, 3) uint8, BGR.

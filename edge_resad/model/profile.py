@@ -27,7 +27,7 @@ class Profile:
     match: Literal["cosine", "l2"]
     mean: tuple[float, float, float]  # RGB, 0 to 255
     std: tuple[float, float, float]  # RGB
-    top_fraction: float = 0.01  # of a level's cells make its part of the image score
+    top_fraction: float = 0.003  # of a level's cells make its part of the image score
     blur_cells: float = 0.6  # sigma of the map's smoothing, cells of the finest level
 
     def grid(self, tap: Tap) -> int:
