@@ -90,6 +90,8 @@ def load_bank(path: Path) -> Bank:
         BankError: no such file, not a bank, damaged, or of another schema.
     """
     try:
+        if path.is_file() and not zipfile.is_zipfile(path):
+            raise zipfile.BadZipFile("not a zip archive")  # NumPy would take a bare array, or look for a pickle
         with np.load(path, allow_pickle=False) as archive:
             raw = json.loads(archive["info"].tobytes())
             count = len(archive.files) - 1

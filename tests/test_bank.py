@@ -119,7 +119,7 @@ def _npy() -> bytes:
         lambda: b"not a bank, a text",
         lambda: b"\x89PNG\r\n\x1a\n",
         lambda: _npz(weights=_rows(2, 2)),
-        pytest.param(_npy, marks=pytest.mark.xfail(reason="load_bank takes a bare array for an archive")),
+        _npy,
     ],
     ids=["text", "picture", "another archive", "a bare array"],
 )
