@@ -92,7 +92,7 @@ def load_bank(path: Path) -> Bank:
     try:
         if path.is_file() and not zipfile.is_zipfile(path):
             raise zipfile.BadZipFile("not a zip archive")  # NumPy would take a bare array, or look for a pickle
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             raw = json.loads(archive["info"].tobytes())
             count = len(archive.files) - 1
             levels = tuple(np.ascontiguousarray(archive[f"level_{index}"], np.float32) for index in range(count))
