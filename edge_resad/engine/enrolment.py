@@ -134,7 +134,12 @@ def threshold_from(
     if rank <= count:
         return Threshold(
             score=ordered[rank - 1], region=region, how=how, samples=count, false_alarm_rate=rate,
-            promise=f"{count} good parts promise at most {rate:.1%} false alarms on parts like them.",
+            promise=(
+                f"{count} good parts promise at most {rate:.1%} false alarms on parts like them."
+                if how == "good parts"
+                else f"Aims at {rate:.1%} false alarms; judged against each other, {count} references come close to a "
+                "promise. Parts that are not in the bank give one: edge-resad threshold BANK GOOD_PARTS."
+            ),
         )  # fmt: skip
     logs = np.log(np.maximum(ordered, 1e-6))
     freedom = count - 1 + _USUAL_WEIGHT
