@@ -49,6 +49,7 @@ EDGE = Profile(
 )
 
 # For comparison: what docs/notes/taps.md measures beside the default.
+EDGE_TOP1 = replace(EDGE, name="edge-top1", top_fraction=0.01)
 EDGE_L2 = replace(EDGE, name="edge-l2", match="l2")
 EDGE_STRIDE4 = replace(
     EDGE, name="edge-stride4", taps=(Tap(layer="block2", stride=4, channels=24, capacity=4096), *EDGE.taps)
@@ -62,4 +63,4 @@ EDGE_BLOCK15 = replace(
     EDGE, name="edge-block15", taps=(*EDGE.taps, Tap(layer="block15", stride=32, channels=320, capacity=256))
 )
 
-PROFILES = {profile.name: profile for profile in (EDGE, EDGE_L2, EDGE_STRIDE4, EDGE_BLOCK11, EDGE_BLOCK15)}
+PROFILES = {profile.name: profile for profile in (EDGE, EDGE_TOP1, EDGE_L2, EDGE_STRIDE4, EDGE_BLOCK11, EDGE_BLOCK15)}
