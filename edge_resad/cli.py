@@ -153,6 +153,7 @@ def inspect(
     from edge_resad.overlay import heat_overlay
 
     parts = failed = unreadable = 0
+    written: set[Path] = set()
     with Inspector(
         open_bundle(bundle), load_bank(bank), threads=threads, threshold=threshold, min_area_px=min_area_px
     ) as inspector:
@@ -170,7 +171,7 @@ def inspect(
                 picture = heat_overlay(
                     image, inspector.score_map, threshold=inspector.region_threshold, polygons=outlines
                 )
-                _write_picture(out, name, picture)
+                _write_picture(out, name, picture, written)
     if not as_json:
         print(f"{parts} parts, {failed} failed" + (f", {unreadable} could not be read" if unreadable else ""))
     if unreadable:
@@ -309,7 +310,7 @@ def _print_threshold(score: float, promise: str) -> None:
     print(f"threshold {score:.3f}. {promise}")
 
 
-def _write_picture(folder: Path, name: str, picture: NDArray[np.uint8]) -> None:
+def _write_picture(folder: Path, name: str, picture: NDArray[np.uint8], written: set[Path]) -> None:
     from edge_resad.errors import ImageError
     from edge_resad.overlay import encoded
 
@@ -318,18 +319,15 @@ def _write_picture(folder: Path, name: str, picture: NDArray[np.uint8]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         number = 2
-        while file in _written:  # two folders may hold pictures of one name
+        while file in written:  # two folders may hold pictures of one name
             file = folder / f"{Path(name).name.replace('#', '-')}-{number}.jpg"
             number += 1
         scratch.write_bytes(encoded(picture))
         scratch.replace(file)
-        _written.add(file)
+        written.add(file)
     except OSError as error:
         scratch.unlink(missing_ok=True)
         raise ImageError(f"cannot write the picture {file}: {error.strerror}. Check space and rights.") from error
-
-
-_written: set[Path] = set()
 
 
 class _progress:

@@ -100,7 +100,7 @@ def enrol(
                 peaks.append(float(detector.outputs["map"].max()))
                 progress("judge", len(images) + len(scores), steps)
     if 3 <= len(images) <= _FOLDS:
-        closer = _closer_with_one_more(bundle, features, level_norm, capacities, seed)
+        closer = _closer_with_one_more(bundle, features, folds, level_norm, capacities, seed)
         scores = [score * closer for score in scores]
     threshold = threshold_from(scores, region=max(peaks), rate=false_alarm_rate, how="references")
     if alone:
@@ -181,24 +181,30 @@ def _groups(count: int) -> list[list[int]]:
 
 
 def _closer_with_one_more(
-    bundle: Bundle, features: Sequence[Features], level_norm: NDArray[np.float32], capacities: Sequence[int], seed: int
+    bundle: Bundle,
+    features: Sequence[Features],
+    folds: Sequence[tuple[list[int], Features]],
+    level_norm: NDArray[np.float32],
+    capacities: Sequence[int],
+    seed: int,
 ) -> float:
     """By what factor scores shrink from a bank of n - 1 references, as in leaving one out, to one of all n.
 
     Nearest distances fall with the bank's size as a power of it: the power is read off from leaving two out, so that
     (d(n - 1) / d(n - 2)) ** (log(n / (n - 1)) / log((n - 1) / (n - 2))) carries on to n.
+
+    folds: one part held out each, and the bank of the others.
     """
     count = len(features)
     logs = []
-    for part in range(count):
-        one_out = _others(features, [part])
-        two_out = _others(features, [part, (part + 1) % count])
+    for (part,), one_out in folds:
+        two_out = _reduced(_others(features, [part, (part + 1) % count]), capacities, seed)
         tops = [
             sum(
                 float(norm[1]) * _top_distance(bundle, index, features[part], bank)
                 for index, norm in enumerate(level_norm)
             )
-            for bank in (_reduced(one_out, capacities, seed), _reduced(two_out, capacities, seed))
+            for bank in (one_out, two_out)
         ]
         logs.append(math.log(max(tops[0], 1e-6) / max(tops[1], 1e-6)))
     power = math.log(count / (count - 1)) / math.log((count - 1) / (count - 2))

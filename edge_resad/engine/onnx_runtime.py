@@ -38,10 +38,9 @@ class OnnxRuntimeEngine:
         options.inter_op_num_threads = 1
         options.log_severity_level = 3  # errors; warnings about a device's CPU topology help nobody at the line
         options.add_session_config_entry("session.intra_op.allow_spinning", "0" if self._threads == 1 else "1")
+        providers = [self._provider_name()]
         try:
-            self._session = onnxruntime.InferenceSession(str(self._file), options, providers=[self._provider_name()])
-        except SettingsError:
-            raise
+            self._session = onnxruntime.InferenceSession(str(self._file), options, providers=providers)
         except Exception as error:  # ONNX Runtime's own exceptions share no base class
             raise BundleError(
                 f"ONNX Runtime cannot load {self._file}: {str(error).splitlines()[0]} Export the bundle again."
