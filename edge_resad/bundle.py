@@ -56,6 +56,7 @@ class Level(_Part):
     channels: int
     cells: int  # N_l, rows that one image gives
     capacity: int  # M_l, rows that the bank holds
+    weight: float  # of the level in map and score, against the other levels
     top_cells: int  # how many of the largest distances make the level's part of the score
 
 

@@ -46,7 +46,7 @@ def _manifest(profile: str = "edge", torch: str = "2.13") -> Manifest:
         backbone="efficientnet_lite0",
         backbone_sha256="0" * 64,
         image_size=64,
-        levels=(Level(layer="block4", stride=8, channels=40, cells=64, capacity=128, top_cells=1),),
+        levels=(Level(layer="block4", stride=8, channels=40, cells=64, capacity=128, weight=1.0, top_cells=1),),
         precisions={"fp32": GraphPair(encoder=_graph("encoder.fp32.onnx"), detector=_graph("detector.fp32.onnx"))},
         producer={"torch": torch},
     )
