@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -90,6 +91,13 @@ def test_enrol_writes_a_bank_named_after_its_product(run: Shell, line: Path, tmp
     bank = load_bank(tmp_path / "flange.bank")
     assert bank.info.product == "flange"
     assert len(bank.info.references) == 4
+
+
+def test_a_bank_names_its_references_by_the_digests_of_their_files(run: Shell, line: Path, tmp_path: Path) -> None:
+    run("enrol", line / "good", "-o", tmp_path / "flange.bank")
+    files = [(line / "good" / f"{number}.png").read_bytes() for number in range(4)]
+    references = load_bank(tmp_path / "flange.bank").info.references
+    assert references == tuple(hashlib.sha256(content).hexdigest() for content in files)
 
 
 def test_enrol_warns_on_stderr_and_still_makes_the_bank(run: Shell, line: Path, tmp_path: Path) -> None:
