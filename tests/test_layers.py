@@ -145,7 +145,9 @@ def ours() -> list[Import]:
 
 def test_every_room_has_its_arrows() -> None:
     rooms = {_place(name) for name, file in modules_of(CHECKOUT, OURS).items() if len(name.split(".")) > 2}
-    assert rooms - CONTRACT_PACKAGES <= ROOMS_MAY_IMPORT.keys() | {"demo"}, "say in ROOMS_MAY_IMPORT what the new room may import"
+    assert rooms - CONTRACT_PACKAGES <= ROOMS_MAY_IMPORT.keys() | {"demo"}, (
+        "say in ROOMS_MAY_IMPORT what the new room may import"
+    )
 
 
 def test_the_arrows_point_one_way(ours: list[Import]) -> None:
