@@ -32,6 +32,7 @@ BundleOption = Annotated[
     typer.Option("--bundle", help="Folder of a bundle; without it, the one that comes with the package."),
 ]
 ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Threads of the engine.")]
+HELD_FRAMES = 4  # pictures that a camera's driver may have kept from before it was asked
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
 
 
@@ -252,6 +253,8 @@ def _shots(source: str, count: int) -> list[NDArray[np.uint8]]:
         while len(images) < count:
             if sys.stdin.isatty():
                 input(f"good part {len(images) + 1} of {count} in view? Press Enter ")
+                for _ in range(HELD_FRAMES if camera.live else 0):
+                    camera.read()  # it may still show the part before
             frame = camera.read()
             if frame is None:
                 raise CameraError(f"{source} gave {len(images)} frames, {count} were asked for. Check the camera.")
