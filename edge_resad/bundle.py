@@ -147,12 +147,6 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
     return Bundle(path=path, manifest=manifest)
 
 
-def copy_bundle(bundle: Bundle, path: Path) -> Bundle:
-    """Copy a bundle to another folder, notices included."""
-    names = [file.name for file in bundle.path.iterdir() if file.is_file() and file.name != MANIFEST]
-    return write_bundle(path, bundle.manifest, {name: (bundle.path / name).read_bytes() for name in names})
-
-
 def file_digest(content: bytes) -> str:
     """The sha256 of a file's bytes, as manifests hold it."""
     return hashlib.sha256(content).hexdigest()
