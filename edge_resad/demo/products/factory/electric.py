@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from edge_resad.demo.products.board import Assembly
 from edge_resad.demo.products.factory.bench import Bench, Freedom, blank, posed, table
 from edge_resad.demo.products.factory.look import Look
 from edge_resad.demo.products.factory.palette import (
@@ -104,6 +105,58 @@ def traces(rng: np.random.Generator, size: int) -> Making:
         bench.ink(lettering(size, word(rng), x, y, 0.14, 0.035, bold=True), away_from(rng, ground))
         bench.feature(box(size, x, y, 0.15, 0.04))
     return posed(bench, table(rng, size, ground), Freedom(turn=0.015, shift=0.012), rng)
+
+
+def stuffed(rng: np.random.Generator, size: int) -> Making:
+    """A board with components in a layout of its own: circuits, chips, cans, connectors, prints."""
+    mask = tone(pick(rng, (0.33, 0.36, 0.6, 0.0, between(rng, 0, 1))), between(rng, 0.5, 0.9), between(rng, 0.12, 0.45))
+    width, height = between(rng, 0.7, 1.1), between(rng, 0.6, 1.1)
+    bare = blank(box(size, 0, 0, width, height, 0.02), mask, polish=0.35, thick=0.006)
+    lines = []
+    for _ in range(int(rng.integers(6, 20))):
+        (x, y), run, rise = rng.uniform(-0.4, 0.4, 2), between(rng, -0.3, 0.3), between(rng, -0.1, 0.1)
+        lines.append(
+            stroke(
+                size, [(x, y), (x + run / 2, y), (x + run / 2 + rise, y + abs(rise)), (x + run, y + abs(rise))], 0.009
+            )
+        )
+    board = Assembly(bare.painted(near(rng, mask, 0.1), np.float32(0.8) * filled(np.minimum.reduce(lines))))
+    taken: list[tuple[float, float, float]] = []
+    reach_x, reach_y = min(width, 0.94) / 2, min(height, 0.94) / 2
+    for kind in (
+        *("circuit",) * int(rng.integers(1, 3)),
+        "can",
+        "connector",
+        "crystal",
+        *("chip",) * int(rng.integers(6, 20)),
+    ):
+        room = {"circuit": 0.15, "can": 0.09, "connector": 0.14, "crystal": 0.08, "chip": 0.042}[kind]
+        for _ in range(14):
+            x, y = rng.uniform(-reach_x + room, reach_x - room), rng.uniform(-reach_y + room, reach_y - room)
+            if all(np.hypot(x - u, y - v) > room + other for u, v, other in taken):
+                taken.append((x, y, room))
+                _mount(board, kind, x, y, rng)
+                break
+    ground = table(rng, size, mask)
+    bench = Bench(board.bare)
+    bench.full, bench.features = board.full, board.features
+    return posed(bench, ground, Freedom(turn=pick(rng, (0.02, 0.05)), shift=0.015), rng)
+
+
+def _mount(board: Assembly, kind: str, x: float, y: float, rng: np.random.Generator) -> None:
+    if kind == "circuit":
+        side = between(rng, 0.09, 0.16)
+        pins = (int(rng.integers(3, 8)), int(rng.integers(0, 7)))
+        board.circuit(x, y, (side, side), pins, [word(rng, 3, 7) for _ in range(int(rng.integers(1, 3)))])
+    elif kind == "can":
+        board.can(x, y, between(rng, 0.04, 0.065), word(rng, 2, 4))
+    elif kind == "connector":
+        board.connector(x, y, int(rng.integers(2, 6)))
+    elif kind == "crystal":
+        board.crystal(x, y)
+    else:
+        body = pick(rng, (grey(0.08), (0.36, 0.52, 0.66), grey(0.7)))
+        board.chip(x, y, upright=chance(rng, 0.5), body=body, word=pick(rng, ("", "103", "472")))
 
 
 def as_film(look: Look, rng: np.random.Generator) -> Look:

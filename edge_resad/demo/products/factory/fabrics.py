@@ -51,6 +51,9 @@ def woven(rng: np.random.Generator, size: int) -> Making:
     colour = np.where(up, warp[:, column % warp.shape[1]], weft[:, row % weft.shape[1]])
     round_warp, round_weft = np.sqrt(1 - 0.96 * across**2), np.sqrt(1 - 0.96 * along**2)
     height = np.where(up, round_warp * (0.55 + 0.45 * round_weft), round_weft * (0.55 + 0.45 * round_warp))
+    if chance(rng, 0.25):  # printed
+        dye = _motif(rng, x, y, between(rng, 24, 70) * scale)
+        colour = colour + dye * (np.asarray(any_colour(rng), np.float32)[:, None, None] - colour)
     fibre = np.where(up, noise(side, 0.5, 2.2 * scale, rng), noise(side, 2.2 * scale, 0.5, rng))
     gap = step(np.where(up, np.abs(across), np.abs(along)), between(rng, 0.85, 1.05), 0.2)
     shade = (1 + 0.07 * fibre + 0.05 * clouds(side, 7, rng)) * (1 - between(rng, 0.3, 0.8) * gap)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_resad.demo.products import part as demo
-from edge_resad.demo.products.factory import electric, fabrics, goods, kinds, minerals, solids
+from edge_resad.demo.products.factory import electric, fabrics, goods, kinds, minerals, solids, structures
 from edge_resad.demo.products.factory.look import Look
 from edge_resad.demo.products.factory.piece import Making
 from edge_resad.demo.products.factory.reused import recoloured
@@ -47,13 +47,21 @@ _ALL = (
     FactoryFamily(name="aggregate", title="Pavement", design=minerals.aggregate, kinds=kinds.STONE),
     FactoryFamily(name="plastic", title="Plastic sheet", design=minerals.plastic, kinds=kinds.SMOOTH),
     FactoryFamily(name="grooves", title="Profiled sheet", design=minerals.grooves, kinds=kinds.PATTERNED),
+    FactoryFamily(name="foam", title="Foam", design=structures.foam, kinds=kinds.SMOOTH),
+    FactoryFamily(name="fleece", title="Fleece", design=structures.fleece, kinds=kinds.STONE),
+    FactoryFamily(name="strands", title="Strands", design=structures.strands, kinds=kinds.PATTERNED),
+    FactoryFamily(name="cobbles", title="Cobbles", design=structures.cobbles, kinds=kinds.STONE),
+    FactoryFamily(name="scales", title="Scales", design=structures.scales, kinds=kinds.PATTERNED),
+    FactoryFamily(name="keys", title="Keys in rows", design=structures.keys, kinds=kinds.PATTERNED),
     FactoryFamily(name="drilled", title="Drilled plate", design=solids.drilled, kinds=kinds.SOLID),
     FactoryFamily(name="moulded", title="Moulding", design=solids.moulded, kinds=kinds.SOLID),
     FactoryFamily(name="gear", title="Gear or ring", design=solids.gear, kinds=kinds.SOLID),
+    FactoryFamily(name="wheel", title="Wheel", design=solids.wheel, kinds=kinds.SOLID),
     FactoryFamily(name="top", title="Bottle top", design=solids.top, kinds=kinds.SOLID),
     FactoryFamily(name="bottle", title="Bottle from above", design=solids.bottle, kinds=kinds.SOLID),
     FactoryFamily(name="solar", title="Solar cell", design=electric.solar, kinds=kinds.CIRCUIT),
     FactoryFamily(name="traces", title="Traces", design=electric.traces, kinds=kinds.CIRCUIT, look=electric.as_film),
+    FactoryFamily(name="stuffed", title="Stuffed board", design=electric.stuffed, kinds=kinds.SOLID),
     FactoryFamily(name="connector", title="Connector", design=electric.connector, kinds=kinds.SOLID),
     FactoryFamily(name="package", title="Component with leads", design=electric.package, kinds=kinds.SOLID),
     FactoryFamily(name="cable", title="Cable, cut across", design=electric.cable, kinds=kinds.SOLID),

@@ -32,6 +32,7 @@ class Look:
     noise: float  # deviation of the sensor's noise, grey levels
     quality: int  # of the JPEG between camera and disk; 0 for none
     uneven: float  # how much the light differs over the picture from shot to shot
+    slant: tuple[float, float] = (0.0, 0.0)  # brightness per picture width and height, in every shot
     threshold: float = 0.0  # level at which the picture is made black and white; 0 for never
 
     @staticmethod
@@ -41,15 +42,16 @@ class Look:
             lamp=between(rng, 0, 2 * np.pi),
             lift=between(rng, 0.25, 0.72),
             ambient=between(rng, 0.35, 0.62),
-            exposure=between(rng, 0.82, 1.12),
+            exposure=between(rng, 0.9, 1.25),
             tint=(between(rng, 0.93, 1.06), 1.0, between(rng, 0.93, 1.06)),
             grey=chance(rng, 0.22),
             gamma=between(rng, 0.85, 1.2),
             vignette=between(rng, 0, 0.35),
-            blur=between(rng, 0.25, 0.95),
+            blur=between(rng, 0.25, 0.95) if chance(rng, 0.8) else between(rng, 0.9, 1.7),
             noise=between(rng, 0.6, 2.6),
             quality=pick(rng, (0, 0, 75, 88, 94)),
             uneven=between(rng, 0.01, 0.05),
+            slant=(float(rng.normal(0, 0.16)), float(rng.normal(0, 0.16))),
         )
 
 
@@ -74,7 +76,10 @@ class Shot:
                 ambient=look.ambient,
             ),
             gain=look.exposure * float(rng.uniform(0.96, 1.04)),
-            gradient=(float(rng.normal(0, look.uneven)), float(rng.normal(0, look.uneven))),
+            gradient=(
+                look.slant[0] + float(rng.normal(0, look.uneven)),
+                look.slant[1] + float(rng.normal(0, look.uneven)),
+            ),
             grain=(int(rng.integers(size + 1)), int(rng.integers(size + 1))),
         )
 

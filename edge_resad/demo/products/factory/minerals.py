@@ -110,14 +110,13 @@ def wood(rng: np.random.Generator, size: int) -> Making:
 
 def marble(rng: np.random.Generator, size: int) -> Making:
     """Marble: veins in clouds, polished."""
-    side = side_of(size)
+    side, scale = side_of(size), size / 256
     ground = pick(rng, (any_colour(rng, 0.6, 0.95), earthen(rng, 0.5, 0.9), any_colour(rng, 0.1, 0.35)))
     veins = np.zeros((side, side), np.float32)
     for k in range(int(rng.integers(1, 4))):
         field = clouds(side, int(rng.integers(2, 6)), rng, 5)
-        vein = np.exp(-((field / between(rng, 0.02, 0.10)) ** 2)) * step(
-            clouds(side, 3, rng), between(rng, -0.6, 0.6), 1.2
-        )
+        veil = step(clouds(side, 3, rng), between(rng, -0.6, 0.6), 2.0)
+        vein = softened(np.asarray(np.exp(-((field / between(rng, 0.12, 0.5)) ** 2)) * veil, np.float32), 1.5 * scale)
         veins = np.maximum(veins, vein * (1 - 0.25 * k))
     cloud = clouds(side, 4, rng, 6)
     colour = blended(ground, away_from(rng, ground, 0.2), np.asarray(between(rng, 0.4, 0.9) * veins, np.float32))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from edge_resad.demo.products.factory.bench import Bench, Freedom, blank, posed, table
 from edge_resad.demo.products.factory.palette import METALS, any_colour, away_from, between, chance, near, pick, vivid
 from edge_resad.demo.products.factory.piece import Making
-from edge_resad.demo.products.shapes import angle, box, disc, lettering, stroke
+from edge_resad.demo.products.shapes import angle, box, disc, filled, lettering, stroke
 from edge_resad.demo.products.surface import Map
 
 LETTERS = "ABCDEFGHJKLMNPRSTUVXYZ0123456789"
@@ -189,6 +191,34 @@ def gear(rng: np.random.Generator, size: int) -> Making:
         away_from(rng, colour), np.float32(0.5) * mark
     )
     bench.feature(box(size, 0, gap if not teeth else inner + 0.05, 0.13, 0.06))
+    freedom = Freedom(turn=np.pi if chance(rng, 0.5) else 0.05, shift=0.02)
+    return posed(bench, table(rng, size, colour), freedom, rng)
+
+
+def wheel(rng: np.random.Generator, size: int) -> Making:
+    """A wheel, a fan or a hub: spokes between a rim and a hub."""
+    radius, hub, wide = between(rng, 0.36, 0.45), between(rng, 0.07, 0.14), between(rng, 0.03, 0.08)
+    metal = pick(rng, (0.0, 0.0, 0.9))
+    colour = near(rng, pick(rng, METALS), 0.04) if metal else any_colour(rng, 0.08, 0.9)
+    rim = np.asarray(np.abs(disc(size, 0, 0, radius - wide)) - np.float32(wide), np.float32)
+    shape = np.minimum(rim, disc(size, 0, 0, hub))
+    polish = between(rng, 0.1, 0.6)
+    bench = Bench(blank(shape, colour, metal=metal, polish=polish, thick=0.03, bevel=0.02))
+    count, twist, thick = int(rng.integers(3, 13)), between(rng, -0.7, 0.7), between(rng, 0.02, 0.07)
+    for k in range(count):
+        turn = 2 * np.pi * k / count
+        path = [
+            (r * np.cos(turn + twist * s), r * np.sin(turn + twist * s))
+            for s, r in ((s, hub * 0.7 + s * (radius - wide - hub * 0.7)) for s in (0.0, 0.33, 0.66, 1.0))
+        ]
+        spoke = np.asarray(np.maximum(stroke(size, path, thick), -shape), np.float32)
+        over = filled(spoke)
+        full = bench.full.laid(colour, metal, polish, over).raised(_slope_of(spoke, 0.012) * np.float32(0.02 * size))
+        bench.full = replace(full, cover=np.maximum(full.cover, over))
+        bench.feature(spoke, 0.004)
+    bore = disc(size, 0, 0, hub * between(rng, 0.25, 0.6))
+    bench.bore(bore)
+    bench.feature(bore)
     freedom = Freedom(turn=np.pi if chance(rng, 0.5) else 0.05, shift=0.02)
     return posed(bench, table(rng, size, colour), freedom, rng)
 
