@@ -84,7 +84,8 @@ def smear(design: Design, flaw: Flaw, rng: np.random.Generator) -> Surface:
     cv2.line(kernel, (start[0], start[1]), (end[0], end[1]), 1.0, 1)
     kernel /= kernel.sum()
     drawn = np.stack([cv2.filter2D(c, -1, kernel, borderType=cv2.BORDER_REFLECT) for c in surface.colour])
-    drawn = drawn * np.float32(rng.uniform(0.75, 1.1))
+    veil = min(flaw.of(0.12, 0.2, 0.35) * flaw.force, 0.7)  # some of what was wiped stays as a film
+    drawn = drawn + np.float32(veil) * (np.float32(pick(rng, (0.03, 0.75))) - drawn)
     flat = cv2.filter2D(surface.height, -1, kernel, borderType=cv2.BORDER_REFLECT)
     on = _on(surface, amount)
     smeared = _with_colour(surface, surface.colour + on * (drawn - surface.colour))

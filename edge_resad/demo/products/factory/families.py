@@ -59,7 +59,7 @@ _ALL = (
     FactoryFamily(name="wheel", title="Wheel", design=solids.wheel, kinds=kinds.SOLID),
     FactoryFamily(name="top", title="Bottle top", design=solids.top, kinds=kinds.SOLID),
     FactoryFamily(name="bottle", title="Bottle from above", design=solids.bottle, kinds=kinds.SOLID),
-    FactoryFamily(name="solar", title="Solar cell", design=electric.solar, kinds=kinds.CIRCUIT),
+    FactoryFamily(name="solar", title="Solar cell", design=electric.solar, kinds=(*kinds.CIRCUIT, "lost-thread")),
     FactoryFamily(name="traces", title="Traces", design=electric.traces, kinds=kinds.CIRCUIT, look=electric.as_film),
     FactoryFamily(name="stuffed", title="Stuffed board", design=electric.stuffed, kinds=kinds.SOLID),
     FactoryFamily(name="connector", title="Connector", design=electric.connector, kinds=kinds.SOLID),

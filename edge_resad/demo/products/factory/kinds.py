@@ -35,6 +35,7 @@ KINDS: dict[str, Spoil] = {
     "missing": layout.absent,
     "misplaced": layout.misplaced,
     "doubled": layout.doubled,
+    "odd": layout.odd,
     "bridge": layout.bridge,
     "open": layout.interrupted,
 }
@@ -57,7 +58,7 @@ _ANYWHERE = (
 )
 _FORM = ("dent", "blister", "long-crack")
 _EDGES = ("chip", "corner")
-_FEATURES = ("missing", "misplaced", "doubled")
+_FEATURES = ("missing", "misplaced", "doubled", "odd")
 
 SMOOTH = (*_ANYWHERE, *_FORM, "cut", "crack-network")
 """An even surface, where a change of direction would not be seen."""
@@ -65,11 +66,11 @@ PATTERNED = (*_ANYWHERE, "long-crack", "cut", "texture-break", "warp", "lost-thr
 """A surface with a pattern."""
 STONE = (*_ANYWHERE, "long-crack", "crack-network", "texture-break")
 """A hard, uneven surface."""
-SOLID = (*_ANYWHERE, *_FORM, *_EDGES, *_FEATURES, "cut")
+SOLID = (*_ANYWHERE, *_FORM, *_EDGES, *_FEATURES, "cut", "warp")
 """A part with an outline and things upon it."""
-LOOSE = (*_ANYWHERE, *_EDGES, *_FEATURES)
+LOOSE = (*_ANYWHERE, *_EDGES, *_FEATURES, "warp")
 """Several things that lie side by side."""
-ALONE = (*_ANYWHERE, *_FORM, *_EDGES, "cut")
+ALONE = (*_ANYWHERE, *_FORM, *_EDGES, "cut", "warp")
 """One thing without features."""
 CIRCUIT = (*_ANYWHERE, "long-crack", *_FEATURES, "bridge", "open", "warp")
 """Lines and pads."""

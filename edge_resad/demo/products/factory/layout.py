@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 
 from edge_resad.demo.products.defects import Flaw
-from edge_resad.demo.products.factory.blobs import oriented
+from edge_resad.demo.products.factory.blobs import blob, oriented
+from edge_resad.demo.products.factory.palette import chance
 from edge_resad.demo.products.factory.piece import warped
 from edge_resad.demo.products.family import Design
 from edge_resad.demo.products.marks import place, seen_from
@@ -61,6 +64,19 @@ def doubled(design: Design, flaw: Flaw, rng: np.random.Generator) -> Surface:
     return mixed(surface, warped(surface, matrix, size), np.asarray(there, np.float32))
 
 
+def odd(design: Design, flaw: Flaw, rng: np.random.Generator) -> Surface:
+    """A feature of the wrong kind: the right form in another colour, paler or darker."""
+    surface = design.surface
+    area = design.features[int(rng.integers(len(design.features)))] * (surface.cover > 0.5)
+    share = np.float32(min(flaw.of(0.30, 0.55, 1.0) * flaw.force, 1.0))
+    weight = max(float(area.sum()), 1e-3)
+    level = float((surface.colour.mean(axis=0) * area).sum()) / weight
+    gains = np.exp(rng.normal(0, 0.35, 3) + (0.75 if level < 0.4 else -0.75))
+    other = surface.colour[rng.permutation(3)] * gains.astype(np.float32)[:, None, None] + np.float32(0.04)
+    colour = surface.colour + area * share * (np.minimum(other, 1.1) - surface.colour)
+    return replace(surface, colour=np.asarray(colour, np.float32))
+
+
 def bridge(design: Design, flaw: Flaw, rng: np.random.Generator) -> Surface:
     """A short circuit or a burr: the feature's material where two of them should stay apart."""
     surface, size = design.surface, design.surface.size
@@ -90,7 +106,10 @@ def interrupted(design: Design, flaw: Flaw, rng: np.random.Generator) -> Surface
     x, y, dx, dy = contour
     radius = flaw.of(0.012, 0.020, 0.034) * size * flaw.force
     turn = np.arctan2(dy, dx)
-    gap = oriented(size, x - dx * radius, y - dy * radius, turn, 3.0 * radius, 1.4 * radius * rng.uniform(0.7, 1.4))
+    if chance(rng, 0.5):  # a bite out of the edge
+        gap = blob(size, x - 0.3 * dx * radius, y - 0.3 * dy * radius, 1.2 * radius, rng, ripple=0.15, soft=0.1)
+    else:
+        gap = oriented(size, x - dx * radius, y - dy * radius, turn, 3.0 * radius, 1.4 * radius * rng.uniform(0.7, 1.4))
     ragged = softened(gap, 0.004 * size)
     amount = np.asarray(np.clip((ragged - 0.4) * 5, 0, 1), np.float32)
     return mixed(surface, design.bare, amount)
