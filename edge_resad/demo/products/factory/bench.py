@@ -84,6 +84,7 @@ def posed(bench: Bench, ground: Ground, freedom: Freedom, rng: np.random.Generat
     cloud = clouds(2 * size, int(rng.integers(4, 12)), rng)
     fine, slow = between(rng, 0.006, 0.03), between(rng, 0.004, 0.025)
     rough = between(rng, 0.02, 0.12)
+    edge = cv2.BORDER_REFLECT if full.cover.min() > 0.99 else cv2.BORDER_CONSTANT  # it goes on beyond the picture
 
     def make(rng: np.random.Generator) -> Piece:
         turn = float(rng.uniform(-freedom.turn, freedom.turn))
@@ -96,7 +97,7 @@ def posed(bench: Bench, ground: Ground, freedom: Freedom, rng: np.random.Generat
         relief = np.float32(rough) * own
 
         def finished(surface: Surface) -> Surface:
-            seen = warped(surface, matrix, size)
+            seen = warped(surface, matrix, size, edge=edge)
             return replace(seen, colour=seen.colour * tone, height=seen.height + relief)
 
         seen = finished(full)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_resad.demo.products import part as demo
-from edge_resad.demo.products.factory import electric, fabrics, goods, kinds, minerals, solids, structures
+from edge_resad.demo.products.factory import electric, fabrics, goods, kinds, makes, minerals, solids, structures
 from edge_resad.demo.products.factory.look import Look
 from edge_resad.demo.products.factory.piece import Making
 from edge_resad.demo.products.factory.reused import recoloured
@@ -59,6 +59,11 @@ _ALL = (
     FactoryFamily(name="wheel", title="Wheel", design=solids.wheel, kinds=kinds.SOLID),
     FactoryFamily(name="top", title="Bottle top", design=solids.top, kinds=kinds.SOLID),
     FactoryFamily(name="bottle", title="Bottle from above", design=solids.bottle, kinds=kinds.SOLID),
+    FactoryFamily(name="stitched", title="Seam", design=makes.stitched, kinds=kinds.CIRCUIT),
+    FactoryFamily(name="weld", title="Weld", design=makes.weld, kinds=kinds.CIRCUIT),
+    FactoryFamily(name="spring", title="Spring", design=makes.spring, kinds=kinds.SOLID),
+    FactoryFamily(name="can", title="Can from the side", design=makes.can, kinds=kinds.SOLID),
+    FactoryFamily(name="fruit", title="Fruit", design=makes.fruit, kinds=kinds.SOLID),
     FactoryFamily(name="solar", title="Solar cell", design=electric.solar, kinds=(*kinds.CIRCUIT, "lost-thread")),
     FactoryFamily(name="traces", title="Traces", design=electric.traces, kinds=kinds.CIRCUIT, look=electric.as_film),
     FactoryFamily(name="stuffed", title="Stuffed board", design=electric.stuffed, kinds=kinds.SOLID),

@@ -321,7 +321,7 @@ def fasteners(rng: np.random.Generator, size: int) -> Making:
         share, layout = 0.9, in_rows(1, 1, 0, 0, turn=np.pi, wobble=0.02)
     else:
         count = int(rng.integers(2, 6))
-        share = between(rng, 0.55, 0.9)
+        share = between(rng, 0.8, 1.0) * min(0.9, 2.1 / count)
         layout = in_rows(count, 1, 0.9 / count, 1.0, turn=between(rng, 0.02, 0.15), wobble=0.015)
     screw = _fastener(_side(size, share), rng)
     return scattered([screw], layout, table(rng, size, grey(0.55)), size, tone=0.03)
