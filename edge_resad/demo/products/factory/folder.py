@@ -23,6 +23,8 @@ MARK = "factory.json"
 """The file by which a folder of the factory is known; it holds what the folder was made with."""
 
 SEVERITIES = (1, 2, 3)
+TRIES, STRIDE = 20, 1_000_003  # other seeds for a defect that hides on this part
+
 Progress = Callable[[int, int], None]
 """Called with the number of parts done and of all."""
 
@@ -161,11 +163,16 @@ def _good(order: Order, split: str, number: int, seed: int) -> Row:
 
 def _defective(order: Order, number: int, seed: int, defect: str) -> Row:
     severity = SEVERITIES[number % len(SEVERITIES)]
-    part = draw(order.family, seed, size=order.size, variant=order.variant, defect=defect, severity=severity)
+    for own in range(seed, seed + TRIES * STRIDE, STRIDE):
+        part = draw(order.family, own, size=order.size, variant=order.variant, defect=defect, severity=severity)
+        if part.mask.any():
+            break
+    else:
+        raise ValueError(f"no {defect} can be seen on {order.family}, variant {order.variant}")
     name = f"test/{defect}/{number:03d}_s{severity}.png"
     _write(order.out / name, part.image)
     _write(order.out / f"ground_truth/{defect}/{number:03d}_s{severity}_mask.png", part.mask.astype(np.uint8) * 255)
-    return (name, defect, severity, seed, round(float(part.mask.mean()), 6))
+    return (name, defect, severity, part.seed, round(float(part.mask.mean()), 6))
 
 
 def _write(path: Path, image: NDArray[np.uint8]) -> None:

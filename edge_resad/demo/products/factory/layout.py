@@ -67,7 +67,13 @@ def doubled(design: Design, flaw: Flaw, rng: np.random.Generator) -> Surface:
 def odd(design: Design, flaw: Flaw, rng: np.random.Generator) -> Surface:
     """A feature of the wrong kind: the right form in another colour, paler or darker."""
     surface = design.surface
-    area = design.features[int(rng.integers(len(design.features)))] * (surface.cover > 0.5)
+    there = [area * (surface.cover > 0.5) for area in design.features]
+    solid = [area for area in there if area.sum() > 8]  # not the holes
+    if solid:
+        area = solid[int(rng.integers(len(solid)))]
+    else:
+        x, y = place(design, rng)
+        area = blob(surface.size, x, y, 0.05 * surface.size, rng, ripple=0.0, soft=0.1) * (surface.cover > 0.5)
     share = np.float32(min(flaw.of(0.30, 0.55, 1.0) * flaw.force, 1.0))
     weight = max(float(area.sum()), 1e-3)
     level = float((surface.colour.mean(axis=0) * area).sum()) / weight

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -20,6 +20,7 @@ from edge_resad.demo.products.part import AREA, LARGEST, SMALLEST, Part, changed
 CONTRAST = (13.0, 22.0, 34.0)  # grey levels that a defect of severity 1, 2, 3 differs by on average, at least
 ATTEMPTS = 14  # until it is plain
 MOST_ATTEMPTS = 60  # until it can be seen at all
+DARKEST, BRIGHTEST = 60.0, 205.0  # grey levels that a part has on average, in its brightest channel
 MOST = 0.45  # share of the picture that a defect covers at most
 
 
@@ -88,7 +89,21 @@ def product(family: str, variant: int, size: int) -> Product:
     """The design and the camera of this variant; remembers what it has made."""
     rng = _source(family, variant)
     look = FACTORY[family].look(Look.drawn(rng), rng)
-    return Product(make=FACTORY[family].design(rng, size), look=look)
+    make = FACTORY[family].design(rng, size)
+    return Product(make=make, look=_exposed(make, look, size))
+
+
+def _exposed(make: Making, look: Look, size: int) -> Look:
+    """The look with an exposure at which a part is neither black nor burnt out, as one sets up a camera."""
+    if look.threshold:
+        return look
+    rng = np.random.default_rng(0)
+    piece = make(rng)
+    seen = Shot.drawn(look, size, rng).taken(piece, piece.surface)
+    level = float(seen.max(axis=2)[piece.surface.cover > 0.5].mean())
+    wanted = float(np.clip(level, DARKEST, BRIGHTEST))
+    factor = (wanted / max(level, 1.0)) ** (1 / look.gamma)
+    return replace(look, exposure=look.exposure * min(factor, 4.0))
 
 
 def _spoiled(
