@@ -84,11 +84,12 @@ def drilled(rng: np.random.Generator, size: int) -> Making:
         bench.bore(hole)
         bench.feature(hole, 0.014)
     if not bench.features or chance(rng, 0.4):
-        mark = lettering(
-            size, word(rng), 0.0, between(rng, -0.1, 0.1), 0.25, between(rng, 0.04, 0.08), bold=chance(rng, 0.5)
-        )
+        x, y = 0.0, between(rng, -0.1, 0.1)
+        if not _inside(shape, x, y, 0.05):
+            x, y = _deepest(shape)
+        mark = lettering(size, word(rng), x, y, 0.25, between(rng, 0.04, 0.08), bold=chance(rng, 0.5))
         bench.ink(mark, away_from(rng, colour, 0.25), 0.8)
-        bench.feature(box(size, 0, 0, 0.28, 0.3))
+        bench.feature(box(size, x, y, 0.28, 0.1))
     return posed(bench, table(rng, size, colour), _freedom(rng), rng)
 
 
@@ -96,6 +97,12 @@ def _inside(shape: Map, x: float, y: float, margin: float) -> bool:
     size = shape.shape[0]
     column, row = int((x + 0.5) * size), int((y + 0.5) * size)
     return 0 <= column < size and 0 <= row < size and bool(shape[row, column] < -margin)
+
+
+def _deepest(shape: Map) -> tuple[float, float]:
+    """The place that is farthest inside."""
+    row, column = np.unravel_index(int(shape.argmin()), shape.shape)
+    return (int(column) + 0.5) / shape.shape[0] - 0.5, (int(row) + 0.5) / shape.shape[0] - 0.5
 
 
 def _freedom(rng: np.random.Generator) -> Freedom:
@@ -139,9 +146,11 @@ def moulded(rng: np.random.Generator, size: int) -> Making:
             bench.lay(inlay, away_from(rng, colour, 0.2), polish=0.6, lift=0.01)
             bench.feature(inlay)
     x, y = between(rng, -0.08, 0.08), between(rng, -0.15, 0.15)
+    if not _inside(shape, x, y, 0.06):
+        x, y = _deepest(shape)
     mark = lettering(size, word(rng), x, y, between(rng, 0.15, 0.32), between(rng, 0.04, 0.09), bold=True)
     if chance(rng, 0.5):
-        bench.full = bench.full.raised(np.asarray(mark * 0.008 * size, np.float32))
+        bench.full = bench.full.raised(np.asarray(mark * 0.014 * size, np.float32))
     else:
         bench.ink(mark, away_from(rng, colour, 0.25))
     bench.feature(box(size, x, y, 0.33, 0.1))
