@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -16,6 +16,9 @@ from edge_resad.demo.products.surface import Map, Surface, plate
 
 Ground = Callable[[np.random.Generator], Map]
 """(3, H, W) what the next part lies on."""
+
+
+ALIKE = 7  # how many are drawn of a product of which no two are alike
 
 
 class Bench:
@@ -112,6 +115,11 @@ def posed(bench: Bench, ground: Ground, freedom: Freedom, rng: np.random.Generat
         )
 
     return make
+
+
+def any_of(makes: Sequence[Making]) -> Making:
+    """Each part as one of these makes it: for goods of which no two are alike."""
+    return lambda rng: makes[int(rng.integers(len(makes)))](rng)
 
 
 def table(rng: np.random.Generator, size: int, part: Colour) -> Ground:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from edge_resad.demo.products.board import Assembly
-from edge_resad.demo.products.factory.bench import Bench, Freedom, blank, posed, table
+from edge_resad.demo.products.factory.bench import ALIKE, Bench, Freedom, any_of, blank, posed, table
 from edge_resad.demo.products.factory.look import Look
 from edge_resad.demo.products.factory.palette import (
     METALS,
@@ -40,26 +40,28 @@ def solar(rng: np.random.Generator, size: int) -> Making:
         else tone(between(rng, 0.55, 0.68), between(rng, 0.3, 0.9), between(rng, 0.15, 0.5))
     )
     shape = box(size, 0, 0, between(rng, 0.9, 1.2), between(rng, 0.9, 1.2), pick(rng, (0.0, 0.0, 0.08)))
-    part = blank(shape, colour, polish=between(rng, 0.1, 0.4), thick=0.005)
-    if chance(rng, 0.6):
-        labels, _ = cells(size, between(rng, 9, 40) * size / 256, rng)
-        part = replace(part, colour=part.colour * by_cell(labels, rng.normal(1, 0.07, 501).astype(np.float32)))
+    plain = blank(shape, colour, polish=between(rng, 0.1, 0.4), thick=0.005)
     x, y = grid(size)
-    pitch = between(rng, 0.008, 0.03)
+    pitch, grain = between(rng, 0.008, 0.03), between(rng, 9, 40) * size / 256 if chance(rng, 0.6) else 0.0
     fingers = np.clip(1.5 - np.abs(np.mod(y / pitch, 1) - 0.5) * pitch * size, 0, 1).astype(np.float32)
+    fingers *= np.float32(between(rng, 0.08, 0.4))
     silver = grey(between(rng, 0.02, 0.2)) if glows else grey(between(rng, 0.6, 0.9))
-    bench = Bench(part.painted(silver, np.float32(between(rng, 0.08, 0.4)) * fingers))
     bars, wide = int(rng.integers(2, 6)), between(rng, 0.010, 0.03)
-    for k in range(bars):
-        bar = box(size, 0, 0, wide, 2)
-        at = (k + 0.5) / bars - 0.5
-        bar = np.abs(x - np.float32(at)) - np.float32(wide / 2)
-        bench.lay(np.asarray(bar, np.float32), silver, polish=0.3, lift=0.002, bevel=0.004)
-        bench.feature(
-            np.maximum(bar, np.abs(y - np.float32(between(rng, -0.3, 0.3))) - np.float32(0.08)).astype(np.float32),
-            0.004,
-        )
-    return posed(bench, table(rng, size, colour), Freedom(turn=0.02, shift=0.01), rng)
+    ground = table(rng, size, colour)
+    makes = []
+    for _ in range(ALIKE if grain else 1):
+        part = plain
+        if grain:
+            labels, _ = cells(size, grain, rng)
+            part = replace(part, colour=part.colour * by_cell(labels, rng.normal(1, 0.07, 501).astype(np.float32)))
+        bench = Bench(part.painted(silver, fingers))
+        for k in range(bars):
+            bar = np.asarray(np.abs(x - np.float32((k + 0.5) / bars - 0.5)) - np.float32(wide / 2), np.float32)
+            bench.lay(bar, silver, polish=0.3, lift=0.002, bevel=0.004)
+            piece = np.abs(y - np.float32(between(rng, -0.3, 0.3))) - np.float32(0.08)
+            bench.feature(np.asarray(np.maximum(bar, piece), np.float32), 0.004)
+        makes.append(posed(bench, ground, Freedom(turn=0.02, shift=0.01), rng))
+    return any_of(makes)
 
 
 def traces(rng: np.random.Generator, size: int) -> Making:

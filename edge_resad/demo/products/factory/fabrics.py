@@ -56,7 +56,7 @@ def woven(rng: np.random.Generator, size: int) -> Making:
         colour = colour + dye * (np.asarray(any_colour(rng), np.float32)[:, None, None] - colour)
     fibre = np.where(up, noise(side, 0.5, 2.2 * scale, rng), noise(side, 2.2 * scale, 0.5, rng))
     gap = step(np.where(up, np.abs(across), np.abs(along)), between(rng, 0.85, 1.05), 0.2)
-    shade = (1 + 0.07 * fibre + 0.05 * clouds(side, 7, rng)) * (1 - between(rng, 0.3, 0.8) * gap)
+    shade = (1 + 0.07 * fibre + 0.05 * clouds(side, 2 * 7, rng)) * (1 - between(rng, 0.3, 0.8) * gap)
     surface = pictured(colour * shade, height * warp_pitch * between(rng, 0.10, 0.30) + 0.12 * fibre)
     return rolled(surface, size, turn=between(rng, 0.01, 0.08))
 
@@ -91,7 +91,7 @@ def knit(rng: np.random.Generator, size: int) -> Making:
     bands = _bands(rng)
     colour = np.asarray(bands[:, row % bands.shape[1]], np.float32)
     fuzz = noise(side, 0.8, 0.8, rng)
-    shade = (0.45 + 0.6 * yarn) * (1 + 0.10 * fuzz + 0.04 * clouds(side, 5, rng))
+    shade = (0.45 + 0.6 * yarn) * (1 + 0.10 * fuzz + 0.04 * clouds(side, 2 * 5, rng))
     surface = pictured(colour * shade, yarn * pitch * between(rng, 0.12, 0.25) + 0.2 * fuzz)
     return rolled(surface, size, turn=0.04)
 
@@ -110,7 +110,7 @@ def carpet(rng: np.random.Generator, size: int) -> Making:
             tufts[:, k] = near(rng, fleck, 0.03)
     fuzz = noise(side, 0.7, 0.7, rng)
     dome = np.minimum(wall / np.float32(2.5 * scale), 1)
-    colour = by_cell(labels, tufts) * (0.55 + 0.45 * dome) * (1 + 0.13 * fuzz + 0.05 * clouds(side, 6, rng))
+    colour = by_cell(labels, tufts) * (0.55 + 0.45 * dome) * (1 + 0.13 * fuzz + 0.05 * clouds(side, 2 * 6, rng))
     surface = pictured(np.asarray(colour, np.float32), dome * between(rng, 0.6, 2.0) + 0.4 * fuzz)
     return rolled(surface, size, turn=np.pi if chance(rng, 0.5) else 0.1)
 
@@ -119,7 +119,7 @@ def leather(rng: np.random.Generator, size: int) -> Making:
     """Leather: pebbles between fine furrows, or nearly smooth with pores."""
     side, scale = side_of(size), size / 256
     colour = pick(rng, (earthen(rng, 0.15, 0.75), any_colour(rng, 0.06, 0.4), (0.09, 0.09, 0.10), vivid(rng)))
-    tone = 0.04 * clouds(side, 4, rng)
+    tone = 0.04 * clouds(side, 2 * 4, rng)
     height: Map
     if chance(rng, 0.7):
         _, wall = cells(side, between(rng, 4.5, 14) * scale, rng)
@@ -158,7 +158,7 @@ def paper(rng: np.random.Generator, size: int) -> Making:
         second = _motif(rng, x + np.float32(pitch / 2), y + np.float32(pitch / 2), pitch)
         colour = colour + second * (np.asarray(away_from(rng, ground, 0.2), np.float32)[:, None, None] - colour)
     fibre = noise(side, 0.8, 0.8, rng)
-    colour = colour * (1 + 0.018 * fibre + 0.012 * clouds(side, 5, rng))
+    colour = colour * (1 + 0.018 * fibre + 0.012 * clouds(side, 2 * 5, rng))
     surface = pictured(np.asarray(colour, np.float32), 0.06 * fibre, polish=pick(rng, (0.0, 0.0, 0.35)))
     return rolled(surface, size, turn=between(rng, 0.005, 0.05))
 
@@ -216,7 +216,7 @@ def mesh(rng: np.random.Generator, size: int) -> Making:
         inside = step(hole, radius, 3.0 / pitch)
         bulge = step(hole, radius + 0.1, 0.4)
     grain = noise(side, 0.8, 0.8, rng)
-    shade = 1 + 0.05 * grain + 0.04 * clouds(side, 5, rng)
+    shade = 1 + 0.05 * grain + 0.04 * clouds(side, 2 * 5, rng)
     colour = blended(behind, wire, np.asarray(inside, np.float32)) * shade
     metal = pick(rng, (0.0, 0.0, 0.8))
     height = np.asarray(bulge * inside * between(rng, 0.08, 0.2) * pitch + 0.1 * grain, np.float32)

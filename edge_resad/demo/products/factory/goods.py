@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from edge_resad.demo.products.factory.bench import Bench, Freedom, blank, posed, table
+from edge_resad.demo.products.factory.bench import ALIKE, Bench, Freedom, any_of, blank, posed, table
 from edge_resad.demo.products.factory.palette import (
     METALS,
     Colour,
@@ -113,7 +113,7 @@ def baked(rng: np.random.Generator, size: int) -> Making:
     chip_colour = pick(rng, ((0.08, 0.12, 0.2), (0.3, 0.5, 0.75), vivid(rng), near(rng, crust, 0.2)))
     chip = between(rng, 0.015, 0.045)
     rough, brown = between(rng, 0.3, 1.6), between(rng, 0.15, 0.5)
-    for _ in range(5):
+    for _ in range(ALIKE):
         edge = 0.010 * clouds(size, 5, rng, 3) + 0.012 * (np.cos(lobes * angle(size)) if lobes else 0)
         shape = box(size, 0, 0, 1.8 * radius, 1.8 * radius, 0.06) if square else disc(size, 0, 0, radius)
         shape = np.asarray(shape + edge, np.float32)
@@ -143,7 +143,7 @@ def baked(rng: np.random.Generator, size: int) -> Making:
         makes.append(bench)
     ground = table(rng, size, crust)
     options = [posed(bench, ground, Freedom(turn=np.pi, shift=0.02), rng) for bench in makes]
-    return lambda own: options[int(own.integers(len(options)))](own)
+    return any_of(options)
 
 
 def _nut(side: int, rng: np.random.Generator, colour: Colour, kind: int, body: tuple[float, float]) -> Surface:
@@ -356,28 +356,36 @@ def filled_tray(rng: np.random.Generator, size: int) -> Making:
     """Food in a tray: rice, granules or sauce in compartments under a light foil."""
     tray_colour = any_colour(rng, 0.05, 0.9)
     tray = blank(box(size, 0, 0, 0.94, 0.94, 0.08), tray_colour, polish=0.5, thick=0.03)
-    bench = Bench(tray)
-    across = chance(rng, 0.5)
-    split = between(rng, -0.15, 0.15)
-    rooms = [(-0.44, split - 0.015), (split + 0.015, 0.44)]
-    for low, high in rooms:
-        middle, wide = (low + high) / 2, high - low
-        room = box(size, middle, 0, wide, 0.86, 0.05) if across else box(size, 0, middle, 0.86, wide, 0.05)
-        filling = pick(rng, (earthen(rng, 0.3, 0.9), vivid(rng), any_colour(rng, 0.5, 0.95)))
-        bench.lay(room, filling, polish=between(rng, 0.05, 0.5))
-        grain = soft_noise(size, between(rng, 1.0, 4.0), rng)
-        over = filled(room)
-        bench.full = replace(bench.full, colour=np.asarray(bench.full.colour * (1 + 0.1 * over * grain), np.float32))
-        bench.full = bench.full.raised(np.asarray(over * 1.2 * grain - 0.02 * size * slope(room, 0.02), np.float32))
-        for _ in range(int(rng.integers(0, 8))):
-            x, y = between(rng, -0.38, 0.38), between(rng, -0.38, 0.38)
-            thing = disc(
-                size,
-                *((middle + x * wide * 0.8, y) if across else (x, middle + y * wide * 0.8)),
-                between(rng, 0.02, 0.05),
-            )
-            bench.lay(thing, vivid(rng), polish=0.4, lift=0.015, bevel=0.02)
-            bench.feature(thing)
-    if not bench.features:
-        bench.feature(box(size, 0, 0, 0.2, 0.2))
-    return posed(bench, table(rng, size, tray_colour), Freedom(turn=0.03, shift=0.01), rng)
+    across, split = chance(rng, 0.5), between(rng, -0.15, 0.15)
+    ground = table(rng, size, tray_colour)
+    fillings = [
+        (pick(rng, (earthen(rng, 0.3, 0.9), vivid(rng), any_colour(rng, 0.5, 0.95))), between(rng, 1.0, 4.0))
+        for _ in range(2)
+    ]
+    toppings, most = [vivid(rng) for _ in range(3)], int(rng.integers(1, 9))
+    makes = []
+    for _ in range(ALIKE):
+        bench = Bench(tray)
+        for (low, high), filling in zip(((-0.44, split - 0.015), (split + 0.015, 0.44)), fillings, strict=True):
+            middle, wide = (low + high) / 2, high - low
+            room = box(size, middle, 0, wide, 0.86, 0.05) if across else box(size, 0, middle, 0.86, wide, 0.05)
+            _fill(bench, room, *filling, rng)
+            for _ in range(int(rng.integers(most // 2, most + 1))):
+                along, over = middle + between(rng, -0.36, 0.36) * wide, between(rng, -0.36, 0.36)
+                at = (along, over) if across else (over, along)
+                thing = disc(size, *at, between(rng, 0.025, 0.045))
+                bench.lay(thing, pick(rng, toppings), polish=0.4, lift=0.015, bevel=0.02)
+                bench.feature(thing)
+        if not bench.features:
+            bench.feature(box(size, 0, 0, 0.2, 0.2))
+        makes.append(posed(bench, ground, Freedom(turn=0.03, shift=0.01), rng))
+    return any_of(makes)
+
+
+def _fill(bench: Bench, room: Map, colour: Colour, coarse: float, rng: np.random.Generator) -> None:
+    """Grains of this colour in one compartment."""
+    bench.lay(room, colour, polish=0.2)
+    grain, over = soft_noise(bench.size, coarse, rng), filled(room)
+    full = replace(bench.full, colour=np.asarray(bench.full.colour * (1 + 0.1 * over * grain), np.float32))
+    relief = over * 1.2 * grain - 0.02 * bench.size * slope(room, 0.02)
+    bench.full = full.raised(np.asarray(relief, np.float32))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from edge_resad.demo.products.factory.bench import Bench, Freedom, blank, posed, table
+from edge_resad.demo.products.factory.bench import ALIKE, Bench, Freedom, any_of, blank, posed, table
 from edge_resad.demo.products.factory.palette import (
     METALS,
     any_colour,
@@ -172,7 +172,7 @@ def fruit(rng: np.random.Generator, size: int) -> Making:
     ground = table(rng, size, first)
     freedom = Freedom(turn=np.pi if chance(rng, 0.6) else 0.2, shift=0.03)
     makes = []
-    for _ in range(5):
+    for _ in range(ALIKE):
         away = np.hypot(x, y / flat) + np.float32(0.009) * clouds(size, 3, rng, 2)
         shape = np.asarray(away - radius, np.float32)
         inside = np.clip(-shape / radius, 0, 1)
@@ -186,4 +186,4 @@ def fruit(rng: np.random.Generator, size: int) -> Making:
         bench.full = bench.full.raised(-slope(np.asarray(stem - 0.02, np.float32), 0.03) * np.float32(0.02 * size))
         bench.feature(stem, 0.02)
         makes.append(posed(bench, ground, freedom, rng))
-    return lambda own: makes[int(own.integers(len(makes)))](own)
+    return any_of(makes)

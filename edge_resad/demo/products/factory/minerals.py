@@ -33,7 +33,7 @@ def brushed(rng: np.random.Generator, size: int) -> Making:
     colour = coloured(near(rng, pick(rng, METALS), 0.03), np.asarray(1 + deep * strokes, np.float32))
     metal = between(rng, 0.3, 1.0)
     surface = pictured(colour, np.asarray(0.05 * strokes, np.float32), metal=metal, polish=between(rng, 0, 0.4))
-    uneven = 0.03 * clouds(side, 3, rng, 2)
+    uneven = 0.03 * clouds(side, 2 * 3, rng, 2)
     return rolled(surface, size, turn=0.03, swing=pick(rng, (0.0, np.pi / 2, between(rng, 0, np.pi))), uneven=uneven)
 
 
@@ -43,14 +43,14 @@ def cast(rng: np.random.Generator, size: int) -> Making:
     fine = noise(side, between(rng, 0.5, 1.4) * scale, between(rng, 0.5, 1.4) * scale, rng)
     coarse = noise(side, between(rng, 2, 7) * scale, between(rng, 2, 7) * scale, rng)
     level = between(rng, 0.18, 0.75)
-    shades = 1 + between(rng, 0.03, 0.13) * fine + between(rng, 0.0, 0.06) * coarse + 0.03 * clouds(side, 4, rng)
+    shades = 1 + between(rng, 0.03, 0.13) * fine + between(rng, 0.0, 0.06) * coarse + 0.03 * clouds(side, 2 * 4, rng)
     if chance(rng, 0.4):  # ground marks
         shades = shades + between(rng, 0.02, 0.07) * noise(side, 30 * scale, 0.8, rng)
     colour = coloured(near(rng, grey(level), 0.02), np.asarray(shades, np.float32))
     height = np.asarray(between(rng, 0.1, 0.6) * fine + 0.5 * coarse, np.float32)
     swing = pick(rng, (0.0, np.pi / 2))
     surface = pictured(colour, height, metal=pick(rng, (0.0, 0.3, 0.7)), polish=between(rng, 0, 0.2))
-    return rolled(surface, size, turn=0.06, swing=swing, uneven=between(rng, 0, 0.08) * clouds(side, 2, rng, 2))
+    return rolled(surface, size, turn=0.06, swing=swing, uneven=between(rng, 0, 0.08) * clouds(side, 2 * 2, rng, 2))
 
 
 def knurled(rng: np.random.Generator, size: int) -> Making:
@@ -75,7 +75,7 @@ def knurled(rng: np.random.Generator, size: int) -> Making:
     grain = noise(side, 0.8, 0.8, rng)
     metal = pick(rng, (0.0, 0.7, 0.9))
     base = near(rng, pick(rng, METALS), 0.03) if metal else any_colour(rng, 0.1, 0.8)
-    colour = coloured(base, np.asarray(1 + 0.05 * grain + 0.04 * clouds(side, 4, rng), np.float32))
+    colour = coloured(base, np.asarray(1 + 0.05 * grain + 0.04 * clouds(side, 2 * 4, rng), np.float32))
     relief = np.asarray(height * pitch * between(rng, 0.12, 0.3) + 0.1 * grain, np.float32)
     return rolled(pictured(colour, relief, metal=metal, polish=between(rng, 0, 0.4)), size, turn=0.04)
 
@@ -88,7 +88,7 @@ def wood(rng: np.random.Generator, size: int) -> Making:
     board = np.floor(y / plank).astype(int) if chance(rng, 0.45) else np.zeros((side, side), int)
     jump = rng.uniform(0, 900, board.max() + 1).astype(np.float32)[board]
     shift = rng.normal(0, 0.07, board.max() + 1).astype(np.float32)[board]
-    bend = between(rng, 2, 14) * scale * clouds(side, 2, rng, 3)
+    bend = between(rng, 2, 14) * scale * clouds(side, 2 * 2, rng, 3)
     rings = (y + jump + bend + x * between(rng, -0.03, 0.03)) / (between(rng, 4, 16) * scale)
     wave = np.mod(rings + 0.4 * noise(side, 60, 3, rng), 1)
     late = np.where(wave < 0.8, wave / 0.8, (1 - wave) / 0.2) ** between(rng, 1, 3)
@@ -114,11 +114,11 @@ def marble(rng: np.random.Generator, size: int) -> Making:
     ground = pick(rng, (any_colour(rng, 0.6, 0.95), earthen(rng, 0.5, 0.9), any_colour(rng, 0.1, 0.35)))
     veins = np.zeros((side, side), np.float32)
     for k in range(int(rng.integers(1, 4))):
-        field = clouds(side, int(rng.integers(2, 6)), rng, 5)
-        veil = step(clouds(side, 3, rng), between(rng, -0.6, 0.6), 2.0)
+        field = clouds(side, 2 * int(rng.integers(2, 6)), rng, 5)
+        veil = step(clouds(side, 2 * 3, rng), between(rng, -0.6, 0.6), 2.0)
         vein = softened(np.asarray(np.exp(-((field / between(rng, 0.12, 0.5)) ** 2)) * veil, np.float32), 1.5 * scale)
         veins = np.maximum(veins, vein * (1 - 0.25 * k))
-    cloud = clouds(side, 4, rng, 6)
+    cloud = clouds(side, 2 * 4, rng, 6)
     colour = blended(ground, away_from(rng, ground, 0.2), np.asarray(between(rng, 0.4, 0.9) * veins, np.float32))
     shades = 1 + between(rng, 0.02, 0.08) * cloud + 0.012 * noise(side, 0.7, 0.7, rng)
     surface = pictured(
@@ -133,7 +133,7 @@ def granite(rng: np.random.Generator, size: int) -> Making:
     colours = [any_colour(rng, 0.1, 0.9) if chance(rng, 0.4) else grey(between(rng, 0.1, 0.9)) for _ in range(5)]
     weights = rng.dirichlet(np.ones(5) * 0.8)
     labels, wall = cells(side, between(rng, 2.2, 11) * scale, rng)
-    values = np.stack([near(rng, colours[int(rng.choice(5, p=weights))], 0.04) for _ in range(601)]).T.astype(
+    values = np.stack([near(rng, colours[int(rng.choice(5, p=weights))], 0.04) for _ in range(2003)]).T.astype(
         np.float32
     )
     labels = np.asarray(
@@ -171,7 +171,7 @@ def tiles(rng: np.random.Generator, size: int) -> Making:
     values = np.stack([near(rng, others[k % len(others)], spread) for k in range(97)]).T.astype(np.float32)
     grain = noise(side, 0.8, 0.8, rng)
     rough = between(rng, 0.01, 0.08)
-    colour = by_cell(number, values) * (1 + rough * grain + rough * clouds(side, 7, rng))
+    colour = by_cell(number, values) * (1 + rough * grain + rough * clouds(side, 2 * 7, rng))
     joint = np.asarray(grey(between(rng, 0.15, 0.85)), np.float32)[:, None, None] * (1 + 0.08 * grain)
     colour = joint + tile * (colour - joint)
     relief = step(np.asarray(away, np.float32), gap / 2 + 1, 3 * scale) * 1.6 * scale + 4 * rough * grain
@@ -188,16 +188,16 @@ def aggregate(rng: np.random.Generator, size: int) -> Making:
     side, scale = side_of(size), size / 256
     base = near(rng, grey(between(rng, 0.25, 0.65)), 0.02)
     labels, wall = cells(side, between(rng, 2.5, 8) * scale, rng)
-    stones = by_cell(labels, rng.normal(0, 1, 701).astype(np.float32))
+    stones = by_cell(labels, rng.normal(0, 1, 2003).astype(np.float32))
     stones = softened(stones, 0.7 * scale)
     rough = noise(side, 1.2 * scale, 1.2 * scale, rng)
     pits = step(noise(side, 1.5 * scale, 1.5 * scale, rng), between(rng, 1.6, 2.6), 0.6)
     shades = 1 + between(rng, 0.05, 0.2) * stones + between(rng, 0.04, 0.10) * rough - 0.4 * pits
-    shades = shades * (1 + between(rng, 0.01, 0.06) * clouds(side, 3, rng))
+    shades = shades * (1 + between(rng, 0.01, 0.06) * clouds(side, 2 * 3, rng))
     dome = np.minimum(wall / np.float32(2 * scale), 1)
     height = between(rng, 0.2, 0.9) * scale * (dome + rough) - 1.2 * pits
     surface = pictured(coloured(base, np.asarray(shades, np.float32)), np.asarray(height, np.float32))
-    return rolled(surface, size, turn=np.pi, uneven=between(rng, 0.01, 0.06) * clouds(side, 3, rng, 2))
+    return rolled(surface, size, turn=np.pi, uneven=between(rng, 0.01, 0.06) * clouds(side, 2 * 3, rng, 2))
 
 
 def plastic(rng: np.random.Generator, size: int) -> Making:
@@ -206,10 +206,10 @@ def plastic(rng: np.random.Generator, size: int) -> Making:
     colour = any_colour(rng, 0.08, 0.95)
     peel = noise(side, between(rng, 0.8, 5) * scale, between(rng, 0.8, 5) * scale, rng)
     fine = noise(side, 0.7, 0.7, rng)
-    shades = 1 + between(rng, 0.004, 0.03) * fine + 0.015 * clouds(side, 3, rng, 2)
+    shades = 1 + between(rng, 0.004, 0.03) * fine + 0.015 * clouds(side, 2 * 3, rng, 2)
     height = np.asarray(between(rng, 0.05, 0.35) * peel, np.float32)
     surface = pictured(coloured(colour, np.asarray(shades, np.float32)), height, polish=between(rng, 0.1, 0.7))
-    return rolled(surface, size, turn=np.pi, uneven=between(rng, 0, 0.04) * clouds(side, 2, rng, 2))
+    return rolled(surface, size, turn=np.pi, uneven=between(rng, 0, 0.04) * clouds(side, 2 * 2, rng, 2))
 
 
 def grooves(rng: np.random.Generator, size: int) -> Making:
@@ -226,7 +226,7 @@ def grooves(rng: np.random.Generator, size: int) -> Making:
     grain = noise(side, between(rng, 0.8, 12) * scale, 0.8, rng)
     base = pick(rng, (any_colour(rng), near(rng, pick(rng, METALS), 0.02)))
     share = np.asarray(between(rng, 0, 0.8) * profile, np.float32)
-    colour = blended(base, near(rng, base, 0.15), share) * (1 + 0.04 * grain + 0.03 * clouds(side, 4, rng))
+    colour = blended(base, near(rng, base, 0.15), share) * (1 + 0.04 * grain + 0.03 * clouds(side, 2 * 4, rng))
     height: Map = np.asarray(profile * pitch * between(rng, 0.04, 0.2) + 0.1 * grain, np.float32)
     metal = pick(rng, (0.0, 0.0, 0.7))
     surface = pictured(np.asarray(colour, np.float32), height, metal=metal, polish=between(rng, 0, 0.5))

@@ -10,7 +10,7 @@ import numpy as np
 from edge_resad.demo.products.factory.piece import Making, Piece, pose, warped
 from edge_resad.demo.products.surface import Map, Surface
 
-ROOM = 1.8  # sides of the roll per side of the picture
+ROOM = 3.4  # sides of the roll per side of the picture
 
 
 def side_of(size: int) -> int:

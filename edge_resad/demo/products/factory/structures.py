@@ -41,7 +41,7 @@ def foam(rng: np.random.Generator, size: int) -> Making:
     for share in (1.0, between(rng, 0.35, 0.6)):
         width = between(rng, 1.2, 5.5) * scale * share
         pores = np.maximum(pores, step(soft_noise(side, width, rng), between(rng, 0.7, 1.7), between(rng, 0.3, 1.0)))
-    shades = 1 - between(rng, 0.25, 0.7) * pores + 0.03 * soft_noise(side, 0.7, rng) + 0.03 * clouds(side, 5, rng)
+    shades = 1 - between(rng, 0.25, 0.7) * pores + 0.03 * soft_noise(side, 0.7, rng) + 0.03 * clouds(side, 2 * 5, rng)
     height = np.asarray(-between(rng, 0.8, 3.0) * scale * pores + 0.2 * soft_noise(side, 1.0, rng), np.float32)
     surface = pictured(coloured(colour, np.asarray(shades, np.float32)), height, polish=between(rng, 0, 0.3))
     return rolled(surface, size, turn=np.pi)
@@ -57,7 +57,7 @@ def fleece(rng: np.random.Generator, size: int) -> Making:
     height = np.zeros((side, side), np.float32)
     long, wide, curl = between(rng, 12, 90) * scale, between(rng, 1, 4.5) * scale, between(rng, 0, 0.5)
     main, spread = between(rng, 0, np.pi), pick(rng, (np.pi, np.pi, 0.3))
-    for k in range(min(3500, int(between(rng, 0.7, 2.0) * side * side / (long * wide)))):
+    for k in range(min(12000, int(between(rng, 0.7, 2.0) * side * side / (long * wide)))):
         steps = np.linspace(0, 1, 8)
         turns = main + rng.uniform(-spread, spread) + curl * rng.normal(0, 2) * steps
         points = np.cumsum(np.stack((np.cos(turns), np.sin(turns)), axis=1), axis=0) * (long / 8)
@@ -107,7 +107,7 @@ def cobbles(rng: np.random.Generator, size: int) -> Making:
     spread = between(rng, 0.01, 0.08)
     values = np.stack([near(rng, base, spread) for _ in range(211)]).T.astype(np.float32)
     grain = soft_noise(side, 0.8, rng)
-    colour = by_cell(labels, values) * (1 + between(rng, 0.01, 0.08) * grain + 0.05 * clouds(side, 9, rng))
+    colour = by_cell(labels, values) * (1 + between(rng, 0.01, 0.08) * grain + 0.05 * clouds(side, 2 * 9, rng))
     joint = np.asarray(grey(between(rng, 0.08, 0.6)), np.float32)[:, None, None] * (1 + 0.1 * grain)
     dome = np.minimum(np.maximum(wall - gap, 0) / np.float32(between(rng, 3, 14) * scale), 1) ** 0.5
     height = softened(np.asarray(dome * between(rng, 1, 4.5) * scale, np.float32), 0.8) + np.float32(0.15) * grain
@@ -171,6 +171,6 @@ def keys(rng: np.random.Generator, size: int) -> Making:
     grain = soft_noise(side, 0.8, rng)
     bevel = step(np.asarray(-away, np.float32), between(rng, 1, 4) * scale, between(rng, 2, 8) * scale)
     height: Map = np.asarray(bevel * between(rng, 1.5, 5) * scale + 0.12 * grain, np.float32)
-    colours = np.asarray(flat * (1 + 0.03 * grain + 0.02 * clouds(side, 4, rng)), np.float32)
+    colours = np.asarray(flat * (1 + 0.03 * grain + 0.02 * clouds(side, 2 * 4, rng)), np.float32)
     surface = pictured(colours, height, metal=metal, polish=between(rng, 0, 0.6))
     return rolled(surface, size, turn=0.02)
