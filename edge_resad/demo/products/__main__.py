@@ -1,4 +1,4 @@
-"""`python -m edge_resad.demo.products OUT.jpg`: write the contact sheet of all products and defects."""
+"""`python -m edge_resad.demo.products [--factory] OUT.jpg`: write the contact sheet of all products and defects."""
 
 from __future__ import annotations
 
@@ -7,23 +7,27 @@ from pathlib import Path
 
 import cv2
 
+from edge_resad.demo.products.factory.sheet import factory_sheet
 from edge_resad.demo.products.sheet import sheet
 
 MOST_BYTES = 300_000
+MOST_BYTES_FACTORY = 400_000
 
 
 def main(arguments: list[str]) -> int:
     """Write the sheet to the one path given, in the best quality that stays small."""
-    if len(arguments) != 1 or arguments[0].startswith("-"):
-        print(f"usage: python -m edge_resad.demo.products OUT.jpg\n{__doc__}", file=sys.stderr)
+    factory = "--factory" in arguments
+    paths = [argument for argument in arguments if argument != "--factory"]
+    if len(paths) != 1 or paths[0].startswith("-"):
+        print(f"usage: python -m edge_resad.demo.products [--factory] OUT.jpg\n{__doc__}", file=sys.stderr)
         return 2
-    picture = sheet()
+    picture, most = (factory_sheet(), MOST_BYTES_FACTORY) if factory else (sheet(), MOST_BYTES)
     for quality in range(90, 30, -5):
         _, jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
-        if len(jpeg) <= MOST_BYTES:
+        if len(jpeg) <= most:
             break
-    Path(arguments[0]).write_bytes(jpeg.tobytes())
-    print(f"{arguments[0]}: {picture.shape[1]} x {picture.shape[0]} pixels, {len(jpeg)} bytes")
+    Path(paths[0]).write_bytes(jpeg.tobytes())
+    print(f"{paths[0]}: {picture.shape[1]} x {picture.shape[0]} pixels, {len(jpeg)} bytes")
     return 0
 
 

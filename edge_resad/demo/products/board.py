@@ -24,7 +24,7 @@ GREY_PRINT = (0.58, 0.58, 0.58)
 WIDTH, HEIGHT = 0.90, 0.72
 
 
-class _Assembly:
+class Assembly:
     """A board that is being stuffed: the bare one, the full one, and where each thing sits."""
 
     def __init__(self, bare: Surface) -> None:
@@ -147,7 +147,7 @@ class _Assembly:
 @lru_cache(maxsize=4)
 def design(size: int) -> Design:
     """The board at this size."""
-    board = _Assembly(_bare(size))
+    board = Assembly(_bare(size))
     board.circuit(-0.085, 0.02, (0.185, 0.185), (8, 8), ["ER-9120", "QFP32", "2617 K"])
     board.circuit(0.255, -0.085, (0.105, 0.085), (4, 0), ["M24C"])
     board.can(-0.335, -0.165, 0.062, "47")

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from edge_resad.demo.products import shapes, textures
+from edge_resad.demo.products import textures
 from edge_resad.demo.products.family import Design
-from edge_resad.demo.products.surface import Map, Surface, mixed, softened
-
-FINE = 4  # sub-pixels a side, for lines thinner than a pixel
+from edge_resad.demo.products.marks import bared, jagged, line_through, place, seen_from, wandered
+from edge_resad.demo.products.surface import Surface, mixed, softened
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,25 +32,25 @@ Spoil = Callable[[Design, Flaw, np.random.Generator], Surface]
 def scratch(design: Design, flaw: Flaw, rng: np.random.Generator) -> Surface:
     """Something hard was dragged across: a groove with bright, raised lips."""
     surface, size = design.surface, design.surface.size
-    x, y = _place(design, rng)
+    x, y = place(design, rng)
     length, heading, bend = flaw.of(0.09, 0.17, 0.30) * size, rng.uniform(0, 2 * np.pi), rng.uniform(-0.5, 0.5)
     steps = np.linspace(-0.5, 0.5, 24)
     turns = heading + bend * steps
     points = np.stack((x + steps * length * np.cos(turns), y + steps * length * np.sin(turns)), axis=1)
     width = flaw.of(0.0026, 0.0038, 0.0058) * size * flaw.force
-    line = _line(size, points, width, taper=True) * (surface.cover > 0.5)
+    line = line_through(size, points, width, taper=True) * (surface.cover > 0.5)
     lips = np.clip(softened(line, 0.004 * size) - line, 0, 1)
     depth = np.float32(flaw.of(0.9, 1.4, 2.2) * flaw.force)
     dug = surface.raised(depth * (np.float32(1.2) * lips - line)).with_polish(0.1, line)
-    return dug.painted(_bared(design, x, y), np.float32(min(flaw.of(0.40, 0.60, 0.85) * flaw.force, 1)) * line)
+    return dug.painted(bared(design, x, y), np.float32(min(flaw.of(0.40, 0.60, 0.85) * flaw.force, 1)) * line)
 
 
 def dent(design: Design, flaw: Flaw, rng: np.random.Generator) -> Surface:
     """Something struck it: a shallow bowl with a soft rim."""
     surface, size = design.surface, design.surface.size
-    x, y = _place(design, rng)
+    x, y = place(design, rng)
     radius = flaw.of(0.024, 0.034, 0.048) * size
-    u, v = _from(size, x, y, rng.uniform(0, np.pi))
+    u, v = seen_from(size, x, y, rng.uniform(0, np.pi))
     away = (u / radius) ** 2 + (v / (radius * rng.uniform(0.6, 0.95))) ** 2
     bowl = np.exp(-1.6 * away) - 0.28 * np.exp(-1.2 * (np.sqrt(away) - 1.45) ** 2 * 4)
     yields = 1.4 - 0.95 * float(surface.metal[round(y), round(x)])  # metal mirrors: a slight slope shows already
@@ -64,9 +61,9 @@ def dent(design: Design, flaw: Flaw, rng: np.random.Generator) -> Surface:
 def stain(design: Design, flaw: Flaw, rng: np.random.Generator) -> Surface:
     """Oil or coolant that dried: a brown film, darker where its edge was."""
     surface, size = design.surface, design.surface.size
-    x, y = _place(design, rng)
+    x, y = place(design, rng)
     radius = flaw.of(0.040, 0.058, 0.082) * size
-    u, v = _from(size, x, y, rng.uniform(0, np.pi))
+    u, v = seen_from(size, x, y, rng.uniform(0, np.pi))
     ripple = textures.cropped(textures.clouds(size * 2, 10, 21), size, rng)
     edge = (np.hypot(u / radius, v / (radius * 0.72)) + 0.20 * ripple).astype(np.float32)
     film = np.clip((1 - edge) * 4, 0, 1)
@@ -87,7 +84,7 @@ def missing(design: Design, flaw: Flaw, rng: np.random.Generator) -> Surface:
         return mixed(surface, design.bare, area)
     x, y, width, height = cv2.boundingRect((area > 0.5).astype(np.uint8))
     if flaw.severity == 2:  # most of it is missing
-        u, _ = _from(size, x + width / 2, y + height / 2, rng.uniform(0, 2 * np.pi))
+        u, _ = seen_from(size, x + width / 2, y + height / 2, rng.uniform(0, 2 * np.pi))
         kept = np.clip((u - 0.18 * min(width, height)) * 0.8 + 0.5, 0, 1).astype(np.float32)
         return mixed(surface, design.bare, area * (1 - kept))
     return mixed(surface, design.bare, area * np.float32(min(0.5 * flaw.force, 1)))
@@ -98,10 +95,10 @@ def chip(design: Design, flaw: Flaw, rng: np.random.Generator) -> Surface:
     surface, size = design.surface, design.surface.size
     x, y, dx, dy = design.rim[int(rng.integers(len(design.rim)))]
     radius = flaw.of(0.022, 0.034, 0.052) * size * flaw.force
-    bite = _jagged(size, x + dx * radius * 0.25, y + dy * radius * 0.25, radius, rng)
-    fracture = _jagged(size, x + dx * radius * 0.1, y + dy * radius * 0.1, radius * 1.32, rng)
+    bite = jagged(size, x + dx * radius * 0.25, y + dy * radius * 0.25, radius, rng)
+    fracture = jagged(size, x + dx * radius * 0.1, y + dy * radius * 0.1, radius * 1.32, rng)
     rough = textures.cropped(textures.clouds(size * 2, 60, 31), size, rng)
-    torn = surface.painted(_bared(design, x - 4 * dx, y - 4 * dy), np.float32(0.8) * fracture).with_polish(
+    torn = surface.painted(bared(design, x - 4 * dx, y - 4 * dy), np.float32(0.8) * fracture).with_polish(
         0.05, fracture
     )
     return torn.raised(fracture * (np.float32(0.9) * rough - np.float32(0.010 * size))).cut(bite)
@@ -110,18 +107,18 @@ def chip(design: Design, flaw: Flaw, rng: np.random.Generator) -> Surface:
 def crack(design: Design, flaw: Flaw, rng: np.random.Generator) -> Surface:
     """A thin dark line that wanders, branches, and leaves one side a little higher."""
     surface, size = design.surface, design.surface.size
-    x, y = _place(design, rng)
+    x, y = place(design, rng)
     length = flaw.of(0.10, 0.17, 0.27) * size
     heading = rng.uniform(0, 2 * np.pi)
     width = flaw.of(0.0024, 0.0034, 0.0048) * size * flaw.force
-    trunk = _wander((x, y), heading, length, rng)
-    line = _line(size, trunk, width, taper=True)
+    trunk = wandered((x, y), heading, length, rng)
+    line = line_through(size, trunk, width, taper=True)
     for at in (0.45, 0.7)[: flaw.severity - 1]:
         start = trunk[int(at * len(trunk))]
-        branch = _wander((float(start[0]), float(start[1])), heading + rng.choice((-0.8, 0.8)), length * 0.35, rng)
-        line = np.maximum(line, _line(size, branch, width * 0.75, taper=True))
+        branch = wandered((float(start[0]), float(start[1])), heading + rng.choice((-0.8, 0.8)), length * 0.35, rng)
+        line = np.maximum(line, line_through(size, branch, width * 0.75, taper=True))
     line *= surface.cover > 0.5
-    _, v = _from(size, x, y, heading)
+    _, v = seen_from(size, x, y, heading)
     lift = np.clip(v / (0.02 * size), -1, 1) * softened(line, 0.012 * size)
     opened = surface.raised((0.8 * lift - 2.0 * line).astype(np.float32))
     dark = float(surface.colour[:, round(y), round(x)].mean()) < 0.2
@@ -137,62 +134,3 @@ KINDS: dict[str, Spoil] = {
     "chip": chip,
     "crack": crack,
 }
-
-
-def _place(design: Design, rng: np.random.Generator) -> tuple[float, float]:
-    x, y = design.face[int(rng.integers(len(design.face)))]
-    return float(x), float(y)
-
-
-def _from(size: int, x: float, y: float, turn: float) -> tuple[Map, Map]:
-    """Pixels along and across a direction, counted from a point."""
-    u, v = shapes.grid(size)
-    u, v = (u + 0.5) * size - np.float32(x + 0.5), (v + 0.5) * size - np.float32(y + 0.5)
-    cos, sin = np.float32(np.cos(turn)), np.float32(np.sin(turn))
-    return u * cos + v * sin, v * cos - u * sin
-
-
-def _bared(design: Design, x: float, y: float) -> tuple[float, float, float]:
-    """The colour that damage lays bare here: bright metal, or plastic gone pale."""
-    surface = design.surface
-    at = np.s_[int(np.clip(round(y), 0, surface.size - 1)), int(np.clip(round(x), 0, surface.size - 1))]
-    if surface.metal[at] > 0.5:
-        return (1.25, 1.25, 1.25)  # fresh metal mirrors more than the dull skin around it
-    blue, green, red = (float(0.30 * v + 0.62) for v in surface.colour[:, at[0], at[1]])
-    return (blue, green, red)
-
-
-def _line(size: int, points: NDArray[np.float64], width: float, *, taper: bool) -> Map:
-    """(H, W) 0..1: a line through (N, 2) points, this many pixels wide, thinner to its ends."""
-    canvas = np.zeros((size * FINE, size * FINE), np.uint8)
-    at = np.round((points + 0.5) * FINE).astype(int)
-    for k, (start, end) in enumerate(pairwise(at)):
-        swell = 1 - abs(2 * (k + 0.5) / (len(at) - 1) - 1) ** 3 if taper else 1.0
-        thick = max(1, round(width * FINE * (0.45 + 0.55 * swell)))
-        cv2.line(canvas, (int(start[0]), int(start[1])), (int(end[0]), int(end[1])), 255, thick, cv2.LINE_AA)
-    return _coarse(canvas, size)
-
-
-def _wander(start: tuple[float, float], heading: float, length: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """(N, 2) points of a path that keeps its direction by and large."""
-    steps = max(8, int(length / 4))
-    turns = heading + np.clip(np.cumsum(rng.normal(0, 0.28, steps)), -0.9, 0.9) + rng.normal(0, 0.25, steps)
-    hops = np.stack((np.cos(turns), np.sin(turns)), axis=1) * (length / steps)
-    return np.asarray(np.vstack((np.zeros(2), np.cumsum(hops, axis=0))) + np.asarray(start), np.float64)
-
-
-def _jagged(size: int, x: float, y: float, radius: float, rng: np.random.Generator) -> Map:
-    """(H, W) 0..1: a shape with corners around a point, about this many pixels in radius."""
-    corners = 13
-    turns = np.sort(rng.uniform(0, 2 * np.pi, corners))
-    reach = radius * rng.uniform(0.72, 1.12, corners)
-    polygon = np.stack((x + reach * np.cos(turns), y + reach * np.sin(turns)), axis=1)
-    canvas = np.zeros((size * FINE, size * FINE), np.uint8)
-    cv2.fillPoly(canvas, [np.round((polygon + 0.5) * FINE).astype(np.int32)], 255)
-    return _coarse(canvas, size)
-
-
-def _coarse(canvas: NDArray[np.uint8], size: int) -> Map:
-    """A fine drawing (0..255) as the shares of every pixel that it covers."""
-    small = cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA)
-    return np.asarray(small.astype(np.float32) / np.float32(255), np.float32)
