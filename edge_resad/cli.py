@@ -206,7 +206,7 @@ def evaluate(
     from rich.console import Console
 
     from edge_resad.bundle import open_bundle
-    from edge_resad.evaluation.dataset import find_classes
+    from edge_resad.datasets.find import find_classes
     from edge_resad.evaluation.protocol import evaluate as evaluate_classes
     from edge_resad.evaluation.report import as_json as results_json
     from edge_resad.evaluation.report import as_table

@@ -4,6 +4,7 @@ EdgeResadError
 ├── BundleError    a bundle is damaged, foreign or of another version
 ├── BankError      a reference bank does not fit the bundle, or cannot be made from these references
 ├── ImageError     an image or a folder of images cannot be used
+├── CacheError     features cannot be kept on the disk, or there is no room for them
 ├── CameraError    a camera cannot be opened or has gone
 ├── SettingsError  the station file says something that cannot be
 ├── SpoolError     the outbox cannot be opened or written
@@ -25,6 +26,10 @@ class BankError(EdgeResadError):
 
 class ImageError(EdgeResadError):
     """An image or a folder of images cannot be used."""
+
+
+class CacheError(EdgeResadError):
+    """Features cannot be kept on the disk, or there is no room for them."""
 
 
 class CameraError(EdgeResadError):

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from edge_resad.bundle import open_bundle
+from edge_resad.datasets.find import find_classes
+from edge_resad.datasets.inspection_class import InspectionClass, subset
+from edge_resad.datasets.masks import read_mask
 from edge_resad.engine.enrolment import enrol
 from edge_resad.engine.inspector import Inspector
-from edge_resad.evaluation.dataset import InspectionClass, find_classes, read_mask, subset
 from edge_resad.evaluation.metrics import auroc
 from edge_resad.image import read_image
 

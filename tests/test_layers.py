@@ -21,9 +21,10 @@ CONTRACTS_MAY_IMPORT = {"overlay": {"errors", "decision"}}  # every other contra
 ROOMS_MAY_IMPORT = {
     "engine": {"errors", "image", "bundle", "bank", "decision"},
     "device": {"errors", "image", "bundle", "bank", "decision", "messages", "overlay", "engine"},
-    "evaluation": {"errors", "image", "bundle", "bank", "engine"},
+    "datasets": {"errors", "image"},
+    "evaluation": {"errors", "image", "bundle", "bank", "datasets", "engine"},
     "model": {"errors", "image"},
-    "train": {"errors", "image", "model"},
+    "train": {"errors", "image", "datasets", "model"},
     "fleet": {"errors", "messages"},
 }
 ROOMS_WITH_TORCH = {"model", "train"}

@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_resad.datasets.inspection_class import InspectionClass, Part, subset
+from edge_resad.datasets.masks import fit_mask, read_mask
 from edge_resad.evaluation import metrics
-from edge_resad.evaluation.dataset import InspectionClass, Part, fit_mask, read_mask, subset
 from edge_resad.image import read_image
 
 METRICS = ("image_auroc", "image_ap", "image_f1max", "pixel_auroc", "pixel_ap", "aupro")
@@ -159,7 +160,7 @@ def _fit_map(anomaly_map: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _masks(parts: Sequence[Part]) -> dict[Path, NDArray[np.bool_]]:
     """The mask of every image that counts for pixel metrics; none at all where no defect is outlined."""
-    outlined = {part.path: fit_mask(read_mask(part.mask), PIXEL_SIZE) for part in parts if part.mask}
+    outlined = {part.path: fit_mask(read_mask(*part.masks), PIXEL_SIZE) for part in parts if part.masks}
     outlined = {path: mask for path, mask in outlined.items() if mask.any()}  # an empty mask outlines nothing
     if not outlined:
         return {}

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edge_resad.datasets.find import find_classes
+from edge_resad.datasets.inspection_class import InspectionClass
 from edge_resad.errors import ImageError
-from edge_resad.evaluation.dataset import InspectionClass, find_classes
 from edge_resad.evaluation.protocol import PIXEL_SIZE, draw_references, evaluate, mean, spread
 from tests.evaluation.tree import inspection_class, picture, write
 

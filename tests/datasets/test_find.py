@@ -6,12 +6,12 @@ import unicodedata
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pytest
 
+from edge_resad.datasets.find import find_classes
+from edge_resad.datasets.inspection_class import Part
 from edge_resad.errors import ImageError
-from edge_resad.evaluation.dataset import Part, find_classes, fit_mask, read_mask, subset
-from tests.evaluation.tree import inspection_class, picture, spot, write
+from tests.evaluation.tree import inspection_class, picture, spot
 
 
 def test_a_class_is_named_by_its_path_below_the_root(tmp_path: Path) -> None:
@@ -136,86 +136,6 @@ def test_a_class_with_nothing_to_judge_is_named(tmp_path: Path) -> None:
     (tmp_path / "cookie/test").mkdir()
     with pytest.raises(ImageError, match=r"no images below .*test"):
         find_classes(tmp_path)
-
-
-def test_any_pixel_that_is_not_zero_is_defective(tmp_path: Path) -> None:
-    mask = np.zeros((4, 5), np.uint8)
-    mask[1, 2], mask[3, 4] = 1, 255
-    assert np.array_equal(read_mask(write(tmp_path / "mask.png", mask)), mask > 0)
-
-
-def test_a_mask_of_sixteen_bits_keeps_its_smallest_value(tmp_path: Path) -> None:
-    mask = np.zeros((4, 5), np.uint16)
-    mask[1, 2] = 1
-    assert np.array_equal(read_mask(write(tmp_path / "mask.png", mask)), mask > 0)
-
-
-def test_transparency_is_no_defect(tmp_path: Path) -> None:
-    mask = np.zeros((4, 5, 4), np.uint8)
-    mask[:, :, 3] = 255
-    mask[1, 2, 2] = 200
-    assert np.argwhere(read_mask(write(tmp_path / "mask.png", mask))).tolist() == [[1, 2]]
-
-
-@pytest.mark.parametrize("content", [b"", b"no picture"])
-def test_a_mask_that_cannot_be_read_is_named(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "broken_mask.png"
-    path.write_bytes(content)
-    with pytest.raises(ImageError, match=r"broken_mask\.png cannot be read as a mask"):
-        read_mask(path)
-
-
-def test_a_mask_is_scaled_with_its_image() -> None:
-    mask = np.zeros((40, 80), bool)
-    mask[:20, 40:] = True
-    assert np.array_equal(fit_mask(mask, 8), np.kron([[0, 1], [0, 0]], np.ones((4, 4))) > 0)
-
-
-def test_a_mask_of_the_right_size_is_not_changed() -> None:
-    mask = np.random.default_rng(0).random((16, 16)) < 0.3
-    assert np.array_equal(fit_mask(mask, 16), mask)
-
-
-def test_no_region_vanishes_when_a_mask_shrinks() -> None:
-    mask = np.zeros((100, 100), bool)
-    for y, x in [(1, 1), (33, 50), (50, 33), (99, 99)]:
-        mask[y, x] = True
-    assert sorted(map(tuple, np.argwhere(fit_mask(mask, 10)).tolist())) == [(0, 0), (3, 5), (5, 3), (9, 9)]
-
-
-def test_regions_that_are_hit_are_not_made_wider() -> None:
-    mask = np.zeros((100, 100), bool)
-    mask[11:29, 11:29] = True  # the centres of 2 by 2 small pixels
-    mask[99, 99] = True
-    assert np.argwhere(fit_mask(mask, 10)).tolist() == [[1, 1], [1, 2], [2, 1], [2, 2], [9, 9]]
-
-
-def test_a_small_mask_grows() -> None:
-    assert np.array_equal(
-        fit_mask(np.array([[True, False], [False, True]]), 4), np.kron(np.eye(2), np.ones((2, 2))) > 0
-    )
-
-
-def _parts(**kinds: int) -> tuple[Part, ...]:
-    return tuple(Part(path=Path(f"{kind}/{i}.png"), defect=kind) for kind, count in kinds.items() for i in range(count))
-
-
-def test_a_subset_gives_every_defect_its_share() -> None:
-    kept = subset(_parts(cut=20, good=30, hole=60), max_good=7, max_defect=8)
-    assert Counter(part.defect for part in kept) == {"good": 7, "cut": 2, "hole": 6}
-
-
-def test_a_subset_is_always_the_same_and_in_order() -> None:
-    parts = _parts(cut=20, good=30)
-    kept = subset(parts, max_good=5, max_defect=5)
-    assert kept == subset(parts, max_good=5, max_defect=5)
-    assert list(kept) == sorted(kept, key=parts.index)
-    assert [part.path.stem for part in kept[:5]] != ["0", "1", "2", "3", "4"]
-
-
-def test_without_a_limit_nothing_is_left_out() -> None:
-    parts = _parts(cut=3, good=4)
-    assert subset(parts, max_good=None, max_defect=None) == subset(parts, max_good=99, max_defect=99) == parts
 
 
 @pytest.mark.shared
