@@ -19,7 +19,7 @@ CONTRACTS_MAY_IMPORT = {"overlay": {"errors", "decision"}}  # every other contra
 ROOMS_MAY_IMPORT = {
     "engine": {"errors", "image", "bundle", "bank", "decision"},
     "device": {"errors", "image", "bundle", "bank", "decision", "messages", "overlay", "engine"},
-    "evaluation": {"errors", "image", "bundle", "bank", "engine"},
+    "evaluation": {"errors", "image", "bundle", "bank", "overlay", "charts", "page", "engine"},
     "model": {"errors", "image"},
     "train": {"errors", "image", "model"},
     "fleet": {"errors", "messages"},

@@ -30,7 +30,7 @@ def curve_of(good: NDArray[np.floating], bad: NDArray[np.floating]) -> Curve:
     """Every sample weighs 1. good: (G,) scores, ascending. bad: (B,) scores, descending."""
     ends = np.flatnonzero(np.append(bad[1:] != bad[:-1], bad.size > 0))  # the last of each run of equal scores
     return Curve(
-        true=ends + 1.0,
+        true=(ends + 1).astype(np.float64),
         false=(good.size - np.searchsorted(good, bad[ends], side="left")).astype(np.float64),
         false_before=(good.size - np.searchsorted(good, bad[ends], side="right")).astype(np.float64),
         good=good.size,
@@ -38,7 +38,7 @@ def curve_of(good: NDArray[np.floating], bad: NDArray[np.floating]) -> Curve:
 
 
 def weighed(curve: Curve, weights: NDArray[np.float64]) -> Curve:
-    """The curve of the same scores where defective samples weigh this much; weights: (B,) in the order of `curve_of`."""
+    """The same scores where defective samples weigh this much. weights: (B,) in the order of `curve_of`."""
     return replace(curve, true=np.cumsum(weights)[curve.true.astype(np.int64) - 1])
 
 

@@ -47,7 +47,7 @@ class PixelHistogram:
         return cls(low=low, high=high, good=counts, bad=counts, share=np.zeros(bins), regions=0)
 
     def add(self, maps: Iterable[ArrayLike], masks: Iterable[ArrayLike]) -> PixelHistogram:
-        """With these images too, one at a time. maps: each (h, w), finite. masks: each (h, w), non-zero is defective."""
+        """With these images too. maps: each (h, w), finite. masks: each (h, w), non-zero where it is defective."""
         good, bad, share, regions = self.good.copy(), self.bad.copy(), self.share.copy(), self.regions
         for anomaly_map, mask in zip(maps, masks, strict=True):
             if np.shape(anomaly_map) != np.shape(mask):

@@ -154,7 +154,7 @@ def _pool(
 
 
 def flat(scores: ArrayLike) -> NDArray[np.floating]:
-    """Scores of any shape as (N,), float32 as it is and anything else as float64; ValueError where one is not finite."""
+    """Scores of any shape as (N,), float32 or else float64; ValueError where one is not finite."""
     values = np.asarray(scores).reshape(-1)
     if values.dtype != np.float32:
         values = values.astype(np.float64)

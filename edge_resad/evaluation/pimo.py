@@ -4,7 +4,7 @@ Bertoldo et al., AUPIMO, BMVC 2024. The false positive rate is shared: at a thre
 share of pixels at or above it. An image's overlap is the share of its defective pixels at or above that threshold; its
 AUPIMO is the mean of that overlap over the logarithm of the shared rate between two bounds.
 
-The paper samples 300 000 thresholds. Here every score of a good pixel between the bounds is one, so the integral is exact.
+The paper samples 300 000 thresholds. Here every score of a good pixel between the bounds is one: the integral is exact.
 """
 
 from __future__ import annotations

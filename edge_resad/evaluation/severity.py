@@ -98,7 +98,9 @@ def _grade(text: str | None, file: Path, line: int) -> int:
     except ValueError:
         grade = math.nan
     if not (math.isfinite(grade) and grade >= 0):
-        raise ImageError(f"{file}, line {line}: the severity is {text!r}. Expected a number, 0 for good, higher for worse.")
+        raise ImageError(
+            f"{file}, line {line}: the severity is {text!r}. Expected a number, 0 for good, higher for worse."
+        )
     return math.ceil(grade)
 
 
