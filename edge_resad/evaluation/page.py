@@ -334,5 +334,6 @@ tr.mean > * { font-weight: 680; border-top: 1px solid var(--line) !important; }
 .whose { margin-top: 18px; }
 .class .cards { grid-template-columns: repeat(auto-fill, minmax(440px, 1fr)); }
 .class .card .top h3 { font-size: 15px; }
+.class .shots img { aspect-ratio: 1; object-fit: contain; background: var(--lane); }
 @media (max-width: 900px) { .plots { grid-template-columns: 1fr; } .class .cards { grid-template-columns: 1fr; } }
 """
