@@ -59,7 +59,8 @@ def marked(photo: Picture, mask: NDArray[np.bool_]) -> Picture:
 def fitted(picture: Picture, side: int) -> Picture:
     """Twice as fine as it is shown, for dense screens; never larger than it is. side: as shown, pixels."""
     scale = min(1.0, 2 * side / max(picture.shape[:2]))
-    return np.asarray(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+    height, width = (max(1, round(pixels * scale)) for pixels in picture.shape[:2])
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def data_uri(picture: Picture, quality: int = PHOTO_QUALITY) -> str:

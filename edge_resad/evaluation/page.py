@@ -28,7 +28,7 @@ from edge_resad.evaluation.report import (
 )
 from edge_resad.image import read_image
 from edge_resad.overlay import heat_overlay
-from edge_resad.page import Picture, data_uri, marked, plural, whole, write_page
+from edge_resad.page import data_uri, fitted, marked, plural, whole, write_page
 
 TABLES = {
     "Detection": ("Is the part defective? Every test image counts once.", METRICS[:3]),
@@ -41,7 +41,7 @@ CASES = {
     "worst": "Lowest score of the defects",
     "highest good": "Highest score of the good parts",
 }
-PICTURE_SIDE = 300  # pixels
+PICTURE_SIDE = 140  # pixels, as shown
 SCORES_HEIGHT = 288  # user units of the chart of scores
 PICTURE_QUALITY = 78
 
@@ -113,8 +113,7 @@ def _table(every: Mapping[str, Results], metrics: Sequence[str]) -> str:
     head = f'<tr><th rowspan="{1 if width == 1 else 2}" scope="col">class</th>{groups}</tr>'
     if width > 1:
         columns = "".join(
-            f'<th scope="col" class="{"" if place else "edge"}">{escape(name)}</th>'
-            + ('<th scope="col">diff.</th>' if place else "")
+            f'<th scope="col">{escape(name)}</th>' + ('<th scope="col">diff.</th>' if place else "")
             for place, name in enumerate(every)
         )
         head += f"<tr>{columns * len(metrics)}</tr>"
@@ -130,7 +129,7 @@ def _row(name: str, rows: Sequence[ClassResult | Results | None], metrics: Seque
     cells = []
     for metric in metrics:
         for place, row in enumerate(rows):
-            cells.append(f'<td class="{"" if place else "edge"}">{_spread(percent(row, metric))}</td>')
+            cells.append(f"<td>{_spread(percent(row, metric))}</td>")
             if place:
                 cells.append(_difference(difference(row, rows[0], metric)))
     return f'<tr class="{look}"><th scope="row">{name}</th>{"".join(cells)}</tr>'
@@ -232,7 +231,7 @@ def _roc(draw: SeedResult) -> tuple[list[float], list[float]] | None:
 
 
 def _card(case: Case, row: ClassResult) -> str:
-    part, photo = case.part, _small(read_image(case.part.path))
+    part, photo = case.part, fitted(read_image(case.part.path), PICTURE_SIDE)
     heat = heat_overlay(photo, case.score_map, threshold=row.heat_from or 1.0, polygons=())
     pictures = [("photograph", photo), ("anomaly map", heat)]
     if part.mask is not None:
@@ -245,24 +244,19 @@ def _card(case: Case, row: ClassResult) -> str:
     return (
         f'<article class="card"><div class="top"><h3>{CASES.get(case.why, case.why)}</h3>'
         f'<span class="badge">{escape(part.defect)}</span></div><div class="shots">{shown}</div>'
-        f'<p class="reading"><b>{case.score:.3g}</b> score, {_beside_good(case, row)}'
+        f'<p class="reading"><b>{case.score:.3g}</b> score{_among_others(case, row)}'
         f"<span>{escape(part.path.name)}</span></p></article>"
     )
 
 
-def _beside_good(case: Case, row: ClassResult) -> str:
+def _among_others(case: Case, row: ClassResult) -> str:
     """Where the score lies among those of the other kind, in the draw that the case is of."""
     parts = row.seeds[0].parts if row.seeds else ()
     others = [part.score for part in parts if part.is_defective != case.part.is_defective]
     if not others:
         return ""
     beaten = sum(score < case.score for score in others)
-    return f"above {beaten} of {len(others)} {'good' if case.part.is_defective else 'defective'}"
-
-
-def _small(photo: Picture) -> Picture:
-    scale = min(1.0, PICTURE_SIDE / max(photo.shape[:2]))
-    return np.asarray(cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+    return f", above {beaten} of {len(others)} {'good' if case.part.is_defective else 'defective'}"
 
 
 def _fitted_mask(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:

@@ -269,6 +269,8 @@ def _class_result(
         notes.append(
             f"{good} good test images are few for AUPIMO: its lower bound is less than {FEWEST_PIXELS} of their pixels"
         )
+    elif with_mask and good and all(draw.aupimo is None for draw in draws):
+        notes.append("AUPIMO is not defined: too many pixels of good images share the highest value of their maps")
     ungraded = sum(part.path not in grades for part in defective) if grades else 0
     if ungraded:
         notes.append(f"{ungraded} of {len(defective)} defective images have no severity and are left out of its order")

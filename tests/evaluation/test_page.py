@@ -176,6 +176,14 @@ def test_a_class_without_defects_makes_a_page(tmp_path: Path) -> None:
     assert "no defective test image" in page.text
 
 
+def test_a_picture_of_any_shape_is_shown(tmp_path: Path) -> None:
+    inspection_class(tmp_path / "band", good=1, defects=0)
+    write(tmp_path / "band/test/cut/0.png", np.full((3, 2000, 3), 200, np.uint8))
+    write(tmp_path / "band/ground_truth/cut/0_mask.png", np.full((3, 2000), 255, np.uint8))
+    page = Page(render(evaluate(find_classes(tmp_path), Brightness(), shots=1, seeds=[0])))
+    assert len(page.pictures) == 3 + 2
+
+
 def test_writing_makes_the_folder_and_says_what_was_judged(results: Results, tmp_path: Path) -> None:
     path = write_report(results, tmp_path / "new/page.html", about="Bundle <1234>.")
     assert "Bundle <1234>." in Page(path.read_text(encoding="utf-8")).text

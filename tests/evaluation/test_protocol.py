@@ -182,6 +182,13 @@ def test_one_good_image_is_too_few_for_aupimo(tmp_path: Path) -> None:
     assert "1 good test images are few for AUPIMO" in results.notes[0]
 
 
+def test_maps_that_say_the_same_everywhere_are_said_to_have_no_aupimo(tmp_path: Path) -> None:
+    inspection_class(tmp_path / "cookie", good=16)
+    results = evaluate(find_classes(tmp_path), Brightness(), shots=1, seeds=[0])
+    assert results.mean("aupimo") is None
+    assert "AUPIMO is not defined" in results.notes[0]
+
+
 def test_parts_with_grades_get_a_severity_alignment(tmp_path: Path) -> None:
     folder = tmp_path / "cookie"
     inspection_class(folder, defects=0, masks=False)
