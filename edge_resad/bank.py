@@ -44,7 +44,7 @@ class BankInfo(BaseModel):
     bundle_id: str
     precision: str
     references: tuple[str, ...]  # sha256 of every reference image, in order
-    level_norm: tuple[tuple[float, float], ...]  # per level: one over mean, one over mean top distance of good parts
+    level_norm: tuple[tuple[float, float], ...]  # per level: its share over mean, over mean top distance of good parts
     threshold: Threshold
     made_by: str  # our version
 

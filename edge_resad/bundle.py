@@ -56,6 +56,7 @@ class Level(_Part):
     channels: int
     cells: int  # N_l, rows that one image gives
     capacity: int  # M_l, rows that the bank holds
+    weight: float  # of the level in map and score, against the other levels
     top_cells: int  # how many of the largest distances make the level's part of the score
 
 
@@ -144,12 +145,6 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
             f"cannot write the bundle {path}: {error.strerror or error}. Check space and rights."
         ) from error
     return Bundle(path=path, manifest=manifest)
-
-
-def copy_bundle(bundle: Bundle, path: Path) -> Bundle:
-    """Copy a bundle to another folder, notices included."""
-    names = [file.name for file in bundle.path.iterdir() if file.is_file() and file.name != MANIFEST]
-    return write_bundle(path, bundle.manifest, {name: (bundle.path / name).read_bytes() for name in names})
 
 
 def file_digest(content: bytes) -> str:

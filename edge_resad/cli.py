@@ -32,6 +32,7 @@ BundleOption = Annotated[
     typer.Option("--bundle", help="Folder of a bundle; without it, the one that comes with the package."),
 ]
 ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Threads of the engine.")]
+HELD_FRAMES = 4  # pictures that a camera's driver may have kept from before it was asked
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
 
 
@@ -62,21 +63,21 @@ def enrol(
     threads: ThreadsOption = 1,
 ) -> None:
     """Make a reference bank from a handful of good parts."""
-    import hashlib
-
     from edge_resad.bank import save_bank
-    from edge_resad.bundle import open_bundle
+    from edge_resad.bundle import file_digest, open_bundle
     from edge_resad.engine.enrolment import enrol as enrol_images
-    from edge_resad.image import image_files, read_image
+    from edge_resad.image import decode_image, file_content, image_files
 
     opened = open_bundle(bundle)
-    digests: list[str] | None = None
+    digests: list[str] = []  # none where there are no files
     if _is_camera(paths):
         images = _shots(paths[0], shots)
     else:
-        files = image_files(paths)
-        images = [read_image(file) for file in files]
-        digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+        images = []
+        for file in image_files(paths):
+            content = file_content(file)
+            images.append(decode_image(content, file))
+            digests.append(file_digest(content))
     with _progress("enrol", show=sys.stderr.isatty()) as step:
         made = enrol_images(
             opened, images, product=product or output.name.partition(".")[0], digests=digests, threads=threads,
@@ -259,6 +260,8 @@ def _shots(source: str, count: int) -> list[NDArray[np.uint8]]:
         while len(images) < count:
             if sys.stdin.isatty():
                 input(f"good part {len(images) + 1} of {count} in view? Press Enter ")
+                for _ in range(HELD_FRAMES if camera.live else 0):
+                    camera.read()  # it may still show the part before
             frame = camera.read()
             if frame is None:
                 raise CameraError(f"{source} gave {len(images)} frames, {count} were asked for. Check the camera.")

@@ -25,15 +25,36 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
 
     returns: (H, W, 3) uint8, BGR.
     """
-    encoded = _file_bytes(Path(path))
+    return decode_image(file_content(path), path)
+
+
+def file_content(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of an image's file, for who needs more of it than the picture."""
     try:
-        image = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise ImageError(f"no file {path}. Expected an image there. Check the path.") from None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ImageError(
+            f"{path} cannot be opened: {reason}. Expected an image file that this user may read."
+        ) from error
+
+
+def decode_image(content: bytes, name: str | os.PathLike[str]) -> NDArray[np.uint8]:
+    """The picture in a file's bytes, as `read_image` gives it.
+
+    name:    what to call the file where it holds no picture.
+    returns: (H, W, 3) uint8, BGR.
+    """
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
     except cv2.error:  # a header that promises more pixels than OpenCV takes
         image = None
     if image is None:
-        what = "is empty" if not encoded.size else "cannot be read as an image"
+        what = "cannot be read as an image" if content else "is empty"
         raise ImageError(
-            f"{path} {what}. Expected a whole picture in one of the formats {_formats()}. "
+            f"{name} {what}. Expected a whole picture in one of the formats {_formats()}. "
             "Copy the file again, or remove it."
         )
     return np.ascontiguousarray(image, dtype=np.uint8)
@@ -85,18 +106,6 @@ def natural_order(path: Path) -> tuple[tuple[tuple[int, int, str], ...], str]:
     pieces = re.split(r"([0-9]+)", str(path).casefold())
     counted = tuple((0, int(piece), "") if piece.isdecimal() else (1, 0, piece) for piece in pieces if piece)
     return counted, str(path)
-
-
-def _file_bytes(path: Path) -> NDArray[np.uint8]:
-    try:
-        return np.fromfile(path, dtype=np.uint8)
-    except FileNotFoundError:
-        raise ImageError(f"no file {path}. Expected an image there. Check the path.") from None
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ImageError(
-            f"{path} cannot be opened: {reason}. Expected an image file that this user may read."
-        ) from error
 
 
 def _files_at(path: Path) -> list[Path]:

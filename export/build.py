@@ -27,7 +27,7 @@ from edge_resad.errors import BundleError
 from edge_resad.model.backbone import LITE0_SHA256
 from edge_resad.model.detector import Encoder, NearestReference, load_backbone, top_cells
 from edge_resad.model.profile import Profile
-from export.graph import check, fold_constants, fold_padding, trace
+from export.graph import check, fold_batch_norms, fold_constants, fold_padding, trace
 
 TOLERANCE = 1e-4  # of the map, between torch and ONNX Runtime
 _LICENCE = Path(__file__).resolve().parent / "BACKBONE_NOTICE.txt"
@@ -64,7 +64,7 @@ def build_bundle(profile: Profile, path: Path, say: Callable[[str], None] = lamb
         levels=tuple(
             Level(
                 layer=tap.layer, stride=tap.stride, channels=tap.channels, cells=profile.grid(tap) ** 2,
-                capacity=tap.capacity, top_cells=top_cells(profile, tap),
+                capacity=tap.capacity, weight=tap.weight, top_cells=top_cells(profile, tap),
             )
             for tap in profile.taps
         ),
@@ -90,7 +90,7 @@ def example_inputs(profile: Profile, seed: int = 0) -> tuple[Tensor, list[Tensor
 
 
 def _export(module: nn.Module, inputs: Sequence[Tensor], names: Sequence[str], outputs: Sequence[str]) -> bytes:
-    model = check(fold_padding(fold_constants(trace(module, inputs, names, outputs))))
+    model = check(fold_padding(fold_batch_norms(fold_constants(trace(module, inputs, names, outputs)))))
     return bytes(model.SerializeToString(deterministic=True))
 
 

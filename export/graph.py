@@ -31,6 +31,7 @@ def trace(module: nn.Module, inputs: Sequence[Tensor], names: Sequence[str], out
             output_names=list(outputs),
             dynamo=False,
             opset_version=OPSET,
+            training=torch.onnx.TrainingMode.PRESERVE,  # in EVAL the exporter folds batch norms, CPU by CPU differently
         )
         return onnx.load(file)
 
@@ -48,6 +49,34 @@ def fold_constants(model: onnx.ModelProto) -> onnx.ModelProto:
             known[name] = np.asarray(value)
             graph.initializer.append(numpy_helper.from_array(known[name], name))
         graph.node.remove(node)
+    return _without_orphans(model)
+
+
+def fold_batch_norms(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Multiply every batch norm into the convolution before it, in double precision: the same bytes on every CPU.
+
+    w' = w g, b' = (b - mean) g + beta with g = gamma / sqrt(var + eps), per output channel.
+    """
+    graph = model.graph
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    makers = {name: node for node in graph.node for name in node.output}
+    for norm in [node for node in graph.node if node.op_type == "BatchNormalization"]:
+        conv = makers[norm.input[0]]
+        if conv.op_type != "Conv":
+            raise ValueError(f"{norm.name} follows {conv.op_type}, a convolution was expected")
+        gamma, beta, mean, var = (numpy_helper.to_array(tensors[name]).astype(np.float64) for name in norm.input[1:5])
+        eps = next(item.f for item in norm.attribute if item.name == "epsilon")
+        gain = gamma / np.sqrt(var + eps)
+        weight = numpy_helper.to_array(tensors[conv.input[1]]).astype(np.float64)
+        bias = numpy_helper.to_array(tensors[conv.input[2]]).astype(np.float64) if len(conv.input) > 2 else 0.0
+        folded = {
+            f"{conv.input[1]}.folded": weight * gain[:, None, None, None],
+            f"{conv.input[1]}.bias": (bias - mean) * gain + beta,
+        }
+        graph.initializer.extend(numpy_helper.from_array(v.astype(np.float32), k) for k, v in folded.items())
+        conv.input[:] = [conv.input[0], *folded]
+        conv.output[0] = norm.output[0]
+        graph.node.remove(norm)
     return _without_orphans(model)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
+
+from tests.mqtt_peers import MOSQUITTO
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -17,16 +18,10 @@ def _evaluation_data() -> Path | None:
     return folder.resolve() if folder.is_dir() else None
 
 
-def _mosquitto() -> Path | None:
-    path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin"))  # Debian keeps it outside users' PATH
-    found = shutil.which("mosquitto", path=path)
-    return Path(found) if found else None
-
-
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("shared") and _evaluation_data() is None:
         pytest.skip("no evaluation images: set EDGE_RESAD_EVALUATION_DATA to their folder")
-    if item.get_closest_marker("broker") and _mosquitto() is None:
+    if item.get_closest_marker("broker") and MOSQUITTO is None:
         pytest.skip("no mosquitto on PATH or in /usr/sbin: apt-get install mosquitto")
 
 
@@ -36,11 +31,3 @@ def evaluation_data() -> Path:
     folder = _evaluation_data()
     assert folder is not None, "a test that asks for evaluation_data carries the marker `shared`"
     return folder
-
-
-@pytest.fixture
-def mosquitto() -> Path:
-    """The broker's executable; for tests marked `broker`."""
-    executable = _mosquitto()
-    assert executable is not None, "a test that asks for mosquitto carries the marker `broker`"
-    return executable

@@ -128,10 +128,14 @@ class FakeDevice:
     def __init__(self, frames: Iterable[NDArray[np.uint8]]) -> None:
         self.released = False
         self._frames = iter(list(frames))
+        self._grabbed: NDArray[np.uint8] | None = None
 
-    def read(self) -> tuple[bool, NDArray[np.uint8] | None]:
-        image = next(self._frames, None)
-        return image is not None, image
+    def grab(self) -> bool:
+        self._grabbed = next(self._frames, None)
+        return self._grabbed is not None
+
+    def retrieve(self) -> tuple[bool, NDArray[np.uint8] | None]:
+        return self._grabbed is not None, self._grabbed
 
     def release(self) -> None:
         self.released = True

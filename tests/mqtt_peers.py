@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import shutil
 import socket
 import struct
@@ -16,15 +17,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import paho.mqtt.client as mqtt
-import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/sbin")
-needs_mosquitto = pytest.mark.skipif(
-    MOSQUITTO is None, reason="mosquitto is not installed (apt-get install mosquitto mosquitto-clients)"
+MOSQUITTO = shutil.which(  # Debian and Homebrew keep it outside users' PATH
+    "mosquitto", path=os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/opt/homebrew/sbin"))
 )
 
 
@@ -94,7 +93,7 @@ class Mosquitto:
         path.chmod(0o600)
 
     def start(self) -> None:
-        assert MOSQUITTO is not None
+        assert MOSQUITTO is not None, "a test that needs mosquitto carries the marker `broker`"
         command = [MOSQUITTO, "-c", str(self._folder / "mosquitto.conf")]
         with open(self._folder / "mosquitto.log", "ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
@@ -235,21 +234,20 @@ class Script:
     disconnect_reason: int | None = None  # MQTT 5: said before it hangs up
 
 
-class FakeBroker:
-    """Plays a script, byte by byte; remembers what it was sent."""
+_Peer = TypeVar("_Peer", bound="_Server")
 
-    def __init__(self, script: Script, port: int | None = None) -> None:
-        self.script = script
-        self.packets: list[Packet] = []
-        self.connects: list[int] = []  # protocol level of each CONNECT
-        self.goodbyes = 0  # DISCONNECT packets
-        self._server = socket.create_server(("127.0.0.1", port or 0))
+
+class _Server:
+    """Listens on the loopback and gives every connection to `_serve`, each in a thread of its own."""
+
+    def __init__(self, port: int = 0) -> None:
+        self._server = socket.create_server(("127.0.0.1", port))
         self.port = int(self._server.getsockname()[1])
         self._closing = threading.Event()
         self._threads: list[threading.Thread] = []
         self._socks: list[socket.socket] = []
 
-    def __enter__(self) -> FakeBroker:
+    def __enter__(self: _Peer) -> _Peer:
         self._start(self._accept)
         return self
 
@@ -270,10 +268,6 @@ class FakeBroker:
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
 
-    def letters(self) -> list[Packet]:
-        """All but the station's state."""
-        return [packet for packet in list(self.packets) if not packet.topic.endswith("/state")]
-
     def _start(self, target: Callable[..., None], *args: Any) -> None:
         thread = threading.Thread(target=target, args=args, daemon=True)
         self._threads.append(thread)
@@ -284,9 +278,27 @@ class FakeBroker:
             while True:
                 sock, _ = self._server.accept()
                 self._socks.append(sock)
-                self._start(self._talk, sock)
+                self._start(self._serve, sock)
 
-    def _talk(self, sock: socket.socket) -> None:
+    def _serve(self, sock: socket.socket) -> None:
+        raise NotImplementedError
+
+
+class FakeBroker(_Server):
+    """Plays a script, byte by byte; remembers what it was sent."""
+
+    def __init__(self, script: Script, port: int = 0) -> None:
+        super().__init__(port)
+        self.script = script
+        self.packets: list[Packet] = []
+        self.connects: list[int] = []  # protocol level of each CONNECT
+        self.goodbyes = 0  # DISCONNECT packets
+
+    def letters(self) -> list[Packet]:
+        """All but the station's state."""
+        return [packet for packet in list(self.packets) if not packet.topic.endswith("/state")]
+
+    def _serve(self, sock: socket.socket) -> None:
         with suppress(OSError, EOFError), sock:
             level = 4
             while True:
@@ -337,49 +349,20 @@ class FakeBroker:
         return True
 
 
-class Relay:
+class Relay(_Server):
     """A wire between a station and its broker that can be cut, without either being told by the other."""
 
-    def __init__(self, port: int) -> None:
-        self._target = port
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._server.getsockname()[1])
-        self._socks: list[socket.socket] = []
-        self._threads: list[threading.Thread] = []
+    def __init__(self, target: int) -> None:
+        """target: the broker's port."""
+        super().__init__()
+        self._target = target
 
-    def __enter__(self) -> Relay:
-        self._start(self._accept)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with suppress(OSError):
-            self._server.shutdown(socket.SHUT_RDWR)
-        self._server.close()
-        self.cut()
-        for thread in self._threads:
-            thread.join(5)
-
-    def cut(self) -> None:
-        """Cut every connection there is."""
-        for sock in self._socks:
-            with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-
-    def _start(self, target: Callable[..., None], *args: Any) -> None:
-        thread = threading.Thread(target=target, args=args, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                near, _ = self._server.accept()
-                far = socket.create_connection(("127.0.0.1", self._target))
-                self._socks += [near, far]
-                self._start(self._carry, near, far)
-                self._start(self._carry, far, near)
+    def _serve(self, sock: socket.socket) -> None:
+        with suppress(OSError), sock:
+            far = socket.create_connection(("127.0.0.1", self._target))
+            self._socks.append(far)
+            self._start(self._carry, far, sock)
+            self._carry(sock, far)
 
     def _carry(self, source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):

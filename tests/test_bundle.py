@@ -18,7 +18,6 @@ from edge_resad.bundle import (
     Level,
     Manifest,
     TensorSpec,
-    copy_bundle,
     file_digest,
     open_bundle,
     write_bundle,
@@ -46,7 +45,7 @@ def _manifest(profile: str = "edge", torch: str = "2.13") -> Manifest:
         backbone="efficientnet_lite0",
         backbone_sha256="0" * 64,
         image_size=64,
-        levels=(Level(layer="block4", stride=8, channels=40, cells=64, capacity=128, top_cells=1),),
+        levels=(Level(layer="block4", stride=8, channels=40, cells=64, capacity=128, weight=1.0, top_cells=1),),
         precisions={"fp32": GraphPair(encoder=_graph("encoder.fp32.onnx"), detector=_graph("detector.fp32.onnx"))},
         producer={"torch": torch},
     )
@@ -174,13 +173,6 @@ def test_a_write_that_fails_leaves_the_old_bundle_and_nothing_else(
     monkeypatch.undo()
     assert open_bundle(bundle.path).manifest.profile == "edge"
     assert [file.name for file in bundle.path.parent.iterdir()] == ["bundle"]
-
-
-def test_a_copy_is_the_same_bundle_with_its_notices(bundle: Bundle, tmp_path: Path) -> None:
-    (bundle.path / "NOTICE.txt").write_text("whose weights these are")
-    copied = copy_bundle(bundle, tmp_path / "copy")
-    assert open_bundle(copied.path).manifest == bundle.manifest
-    assert (copied.path / "NOTICE.txt").read_text() == "whose weights these are"
 
 
 def test_the_id_tells_contents_apart_and_not_who_made_them() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -15,9 +16,10 @@ import pytest
 
 from edge_resad.bank import Bank, load_bank, save_bank
 from edge_resad.bundle import open_bundle
-from edge_resad.cli import main
+from edge_resad.cli import HELD_FRAMES, main
 from edge_resad.demo.products import draw
 from edge_resad.image import read_image
+from tests.fakes import FakeCamera, picture
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -90,6 +92,25 @@ def test_enrol_writes_a_bank_named_after_its_product(run: Shell, line: Path, tmp
     bank = load_bank(tmp_path / "flange.bank")
     assert bank.info.product == "flange"
     assert len(bank.info.references) == 4
+
+
+def test_a_bank_names_its_references_by_the_digests_of_their_files(run: Shell, line: Path, tmp_path: Path) -> None:
+    run("enrol", line / "good", "-o", tmp_path / "flange.bank")
+    files = [(line / "good" / f"{number}.png").read_bytes() for number in range(4)]
+    references = load_bank(tmp_path / "flange.bank").info.references
+    assert references == tuple(hashlib.sha256(content).hexdigest() for content in files)
+
+
+def test_enrol_takes_no_picture_that_a_camera_kept_from_before_the_part_was_in_view(
+    run: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("edge_resad.device.camera.open_camera", lambda *_, **__: FakeCamera(range(100), live=True))
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda prompt: "")
+    assert run("enrol", "/dev/video0", "--shots", "2", "-o", tmp_path / "part.bank").code == 0
+    fresh = [picture(HELD_FRAMES), picture(2 * HELD_FRAMES + 1)]
+    references = load_bank(tmp_path / "part.bank").info.references
+    assert references == tuple(hashlib.sha256(image.tobytes()).hexdigest() for image in fresh)
 
 
 def test_enrol_warns_on_stderr_and_still_makes_the_bank(run: Shell, line: Path, tmp_path: Path) -> None:

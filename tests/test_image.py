@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_resad.errors import ImageError
-from edge_resad.image import check_frame, fit, image_files, read_image
+from edge_resad.image import check_frame, decode_image, file_content, fit, image_files, read_image
 
 
 def _write(path: Path, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> Path:
@@ -25,6 +25,12 @@ def _write(path: Path, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> Path:
 def test_a_colour_file_is_read_as_it_was_written(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     assert np.array_equal(read_image(_write(tmp_path / "part.png", pixels)), pixels)
+
+
+def test_bytes_of_a_file_are_the_picture_in_it(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    path = _write(tmp_path / "part.png", pixels)
+    assert np.array_equal(decode_image(file_content(path), path), pixels)
 
 
 def test_a_name_with_spaces_and_signs_can_be_read(tmp_path: Path) -> None:

@@ -17,26 +17,15 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from edge_resad.device.access import Access
+from edge_resad.device.bell import Bell
+
 Protocol = Literal["5", "3.1.1"]
 _VERSION = {"5": mqtt.MQTTv5, "3.1.1": mqtt.MQTTv311}
 _MAX_RECEIVE = 65535  # what MQTT 5 assumes where a broker does not say
 
 log = logging.getLogger(__name__)
 _Callback = TypeVar("_Callback", bound=Callable[..., None])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Access:
-    """How to reach a broker and who asks."""
-
-    host: str
-    port: int
-    client_id: str
-    username: str | None = None
-    password: str | None = None
-    tls: ssl.SSLContext | None = None
-    keepalive_s: int = 20
-    connect_timeout_s: float = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,8 +110,8 @@ class Connection:
             self._lost(mqtt.error_string(info.rc))
         return info.mid
 
-    def pump(self, timeout_s: float, wake: socket.socket) -> None:
-        """Wait for the network, or for a byte in `wake`, and do what is to do."""
+    def pump(self, timeout_s: float, bell: Bell) -> None:
+        """Wait for the network, or for the bell, and do what is to do."""
         client = self._client
         sock = cast("socket.socket | None", client.socket())
         if sock is None:
@@ -132,8 +121,9 @@ class Connection:
             unread = sock.pending() if isinstance(sock, ssl.SSLSocket) else 0
             poll = select.poll()
             poll.register(sock, select.POLLIN | (select.POLLOUT if client.want_write() else 0))
-            poll.register(wake, select.POLLIN)
+            poll.register(bell, select.POLLIN)
             ready = dict(poll.poll(0 if unread else timeout_s * 1000))
+            bell.hush()
             happened = ready.get(sock.fileno(), 0)
             if unread or happened & ~select.POLLOUT:
                 client.loop_read()

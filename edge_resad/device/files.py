@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -18,8 +19,8 @@ from edge_resad.image import image_files, read_image
 log = logging.getLogger(__name__)
 
 
-class FolderCamera:
-    """The images of a folder, in natural order. A file that is no picture is said, counted and passed over."""
+class _FileCamera:
+    """What a folder and a video have in common: a path, a pace, and perhaps lap after lap."""
 
     def __init__(
         self,
@@ -36,9 +37,14 @@ class FolderCamera:
         self._loop = loop
         self._clock = clock or Clock()
         self._pace = Pace(fps, stop or threading.Event(), self._clock)
-        self._files: list[Path] = []
-        self._taken = 0  # files of all laps
-        self._readable_at = -1  # the last one that was a picture
+        self._taken = 0  # parts of all laps
+
+
+class FolderCamera(_FileCamera):
+    """The images of a folder, in natural order. A file that is no picture is said, counted and passed over."""
+
+    _files: Sequence[Path] = ()
+    _readable_at = -1  # the last part that was a picture
 
     def __enter__(self) -> FolderCamera:
         self._files = image_files(self._path)
@@ -47,7 +53,7 @@ class FolderCamera:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
-        self._files = []
+        self._files = ()
 
     def read(self) -> Frame | None:
         while self._pace.wait() and self._more():
@@ -74,27 +80,11 @@ class FolderCamera:
         return self._taken < count or (self._loop and count > 0)
 
 
-class VideoCamera:
+class VideoCamera(_FileCamera):
     """The frames of a video file, every one a part."""
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        fps: float | None = None,
-        loop: bool = False,
-        stop: threading.Event | None = None,
-        clock: Clock | None = None,
-    ) -> None:
-        self.live = fps is not None
-        self.unreadable = 0
-        self._path = path
-        self._loop = loop
-        self._clock = clock or Clock()
-        self._pace = Pace(fps, stop or threading.Event(), self._clock)
-        self._video: cv2.VideoCapture | None = None
-        self._taken = 0  # frames of all laps
-        self._lap = 0  # frames of this lap
+    _video: cv2.VideoCapture | None = None
+    _lap = 0  # parts of this lap
 
     def __enter__(self) -> VideoCamera:
         self._open()

@@ -10,11 +10,7 @@ from typing import Literal
 
 Fate = Literal["delivered", "later", "never"]
 
-UNSUPPORTED_PROTOCOL = 0x84
 TAKEN_OVER = 0x8E
-_NOT_AUTHORIZED = 0x87
-_CREDENTIALS = {0x86, _NOT_AUTHORIZED, 0x8A, 0x8C}  # wrong password, not authorized, banned, wrong method
-_CLIENT_ID = 0x85
 _LETTER_IS_WRONG = {0x90, 0x95, 0x99}  # topic name invalid, packet too large, payload format invalid
 
 
@@ -29,14 +25,6 @@ class LinkStatus:
     problem: str | None  # one sentence for the operator
 
 
-@dataclass(frozen=True, kw_only=True)
-class Refusal:
-    """Why a broker did not let us in."""
-
-    problem: str
-    slowly: bool  # a person must act first: asking often would only fill the broker's log
-
-
 def fate_of(reason: int) -> Fate:
     """What a PUBACK's reason code means for the letter. 0x10, "no matching subscribers", is a success too."""
     if reason < 0x80:
@@ -47,22 +35,6 @@ def fate_of(reason: int) -> Fate:
 def blames_a_letter(reason: int | None) -> bool:
     """True where a broker hung up because of what it was sent."""
     return reason in _LETTER_IS_WRONG
-
-
-def refusal(reason: int, name: str, *, where: str, username: str | None, device: str) -> Refusal:
-    """What a failed CONNACK means for the operator."""
-    said = f"the broker at {where} refuses this station ({name})"
-    if reason in _CREDENTIALS:
-        who = f"the user {username!r}" if username else "a station without a name"
-        todo = f"It was asked as {who}: check [broker] username, password_file and cert_file"
-        return Refusal(problem=f"{said}. {todo}; messages wait in the spool.", slowly=True)
-    if reason == _CLIENT_ID:
-        return Refusal(
-            problem=f"{said}. It does not accept the client id {device!r}: see [station] device.", slowly=True
-        )
-    if reason == UNSUPPORTED_PROTOCOL:
-        return Refusal(problem=f'{said}. Set [broker] protocol = "auto".', slowly=True)
-    return Refusal(problem=f"{said}; messages wait in the spool and the station tries again.", slowly=False)
 
 
 class Backoff:

@@ -109,6 +109,11 @@ class BrokerSection(_Section):
     cert_file: FilePath | None = Field(default=None, description="this station's certificate")
     key_file: FilePath | None = Field(default=None, description="this station's private key")
 
+    @property
+    def where(self) -> str:
+        """The broker as a person would write it."""
+        return f"{self.host}:{self.port}"
+
     @model_validator(mode="after")
     def _can_connect(self) -> BrokerSection:
         if self.password_file is not None and self.username is None:

@@ -26,8 +26,11 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
 class Device(Protocol):
     """What we use of `cv2.VideoCapture`."""
 
-    def read(self) -> tuple[bool, Any]:
-        """Whether there was a frame, and the frame."""
+    def grab(self) -> bool:
+        """Wait for a frame; whether one came."""
+
+    def retrieve(self) -> tuple[bool, Any]:
+        """Decode it: whether that went well, and the frame."""
 
     def release(self) -> None:
         """Give the camera back to the system."""
@@ -71,27 +74,36 @@ class V4L2Camera:
     def read(self) -> Frame | None:
         pause_s = FIRST_PAUSE_S
         while not self._stop.is_set():
-            image = self._try()
-            if image is not None:
+            frame = self._try()
+            if frame is not None:
                 self._found()
-                return self._stamped(image)
+                return frame
             self._stop.wait(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
         return None
 
-    def _try(self) -> Any | None:
+    def _try(self) -> Frame | None:
         """A frame of the camera, opened anew where it had gone; None where there is none."""
         try:
             if self._device is None:
                 self._device = self._open_device()
-            good, image = self._device.read()
+            good = self._device.grab()
+            mono, wall = self._clock.monotonic(), self._clock.wall()  # the driver has it; decoding takes its time
+            good, image = self._device.retrieve() if good else (False, None)
         except (CameraError, cv2.error, OSError) as gone:
             self._gone(str(gone).strip())
             return None
         if not good or image is None or not image.size:
             self._gone(f"the camera at {self._path} gives no frame any more. Check the cable.")
             return None
-        return image
+        frame = Frame(
+            image=np.ascontiguousarray(image, dtype=np.uint8),
+            frame_id=self._taken,
+            captured_mono=mono,
+            captured_wall=wall,
+        )
+        self._taken += 1
+        return frame
 
     def _gone(self, why: str) -> None:
         self._release()
@@ -104,16 +116,6 @@ class V4L2Camera:
         if self._lost_at is not None:
             log.info("camera %s is back after %.1f s", self._path, self._clock.monotonic() - self._lost_at)
             self._lost_at = None
-
-    def _stamped(self, image: Any) -> Frame:
-        frame = Frame(
-            image=np.ascontiguousarray(image, dtype=np.uint8),
-            frame_id=self._taken,
-            captured_mono=self._clock.monotonic(),  # read() returns as soon as the driver has the frame
-            captured_wall=self._clock.wall(),
-        )
-        self._taken += 1
-        return frame
 
     def _release(self) -> None:
         if self._device is not None:

@@ -219,8 +219,12 @@ def _top_distance(bundle: Bundle, index: int, part: Features, bank: Features) ->
 def _level_norm(
     bundle: Bundle, folds: Sequence[tuple[list[int], Features]], features: Sequence[Features]
 ) -> NDArray[np.float32]:
-    """Per level: one over the held-out parts' mean distance, one over their mean top distance. (L, 2)."""
+    """Per level: its share over the held-out parts' mean distance, its share over their mean top distance. (L, 2).
+
+    Shares are the levels' weights, 1 on average: the graph's mean over levels becomes their weighted mean.
+    """
     norms = []
+    mean_weight = sum(level.weight for level in bundle.manifest.levels) / len(bundle.manifest.levels)
     for index, level in enumerate(bundle.manifest.levels):
         means, tops = [], []
         for group, rows in folds:
@@ -228,7 +232,8 @@ def _level_norm(
                 distance = _distance(features[part][index], rows[index], bundle.manifest.match)
                 means.append(distance.mean())
                 tops.append(np.sort(distance)[-level.top_cells :].mean())
-        norms.append((1 / max(float(np.mean(means)), 1e-6), 1 / max(float(np.mean(tops)), 1e-6)))
+        share = level.weight / mean_weight
+        norms.append((share / max(float(np.mean(means)), 1e-6), share / max(float(np.mean(tops)), 1e-6)))
     return np.array(norms, np.float32)
 
 

@@ -60,7 +60,8 @@ class NearestReference(nn.Module):
 
     image:      (S, S, 3) uint8, BGR.
     bank_*:     per level (C_l, M_l) unit-norm rows, transposed, for cosine; (M_l, C_l) raw rows for L2.
-    level_norm: (L, 2) float32, one over the good parts' mean distance, one over their mean top distance.
+    level_norm: (L, 2) float32, the level's share (its weight, 1 on average) over the good parts' mean distance, and over
+                their mean top distance.
     returns:    map (h, w) float32 at the finest level's stride, score () float32.
     """
 

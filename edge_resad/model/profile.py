@@ -14,6 +14,7 @@ class Tap:
     stride: int  # pixels of the input per cell
     channels: int
     capacity: int  # rows of the reference bank, M_l
+    weight: float = 1.0  # of the level in map and score, against the other levels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,7 @@ EDGE = Profile(
     taps=(
         Tap(layer="block4", stride=8, channels=40, capacity=2048),
         Tap(layer="block10", stride=16, channels=112, capacity=1024),
+        Tap(layer="block11.depthwise", stride=32, channels=672, capacity=256, weight=0.5),
     ),
     match="cosine",
     mean=(127.0, 127.0, 127.0),
@@ -51,16 +53,16 @@ EDGE = Profile(
 # For comparison: what docs/notes/taps.md measures beside the default.
 EDGE_TOP1 = replace(EDGE, name="edge-top1", top_fraction=0.01)
 EDGE_L2 = replace(EDGE, name="edge-l2", match="l2")
+EDGE_TWO_LEVELS = replace(EDGE, name="edge-two-levels", taps=EDGE.taps[:2])
 EDGE_STRIDE4 = replace(
     EDGE, name="edge-stride4", taps=(Tap(layer="block2", stride=4, channels=24, capacity=4096), *EDGE.taps)
 )
-EDGE_BLOCK11 = replace(
-    EDGE,
-    name="edge-block11",
-    taps=(*EDGE.taps, Tap(layer="block11.depthwise", stride=32, channels=672, capacity=256)),
-)
 EDGE_BLOCK15 = replace(
-    EDGE, name="edge-block15", taps=(*EDGE.taps, Tap(layer="block15", stride=32, channels=320, capacity=256))
+    EDGE,
+    name="edge-block15",
+    taps=(*EDGE.taps[:2], Tap(layer="block15", stride=32, channels=320, capacity=256, weight=0.5)),
 )
 
-PROFILES = {profile.name: profile for profile in (EDGE, EDGE_TOP1, EDGE_L2, EDGE_STRIDE4, EDGE_BLOCK11, EDGE_BLOCK15)}
+PROFILES = {
+    profile.name: profile for profile in (EDGE, EDGE_TOP1, EDGE_L2, EDGE_TWO_LEVELS, EDGE_STRIDE4, EDGE_BLOCK15)
+}

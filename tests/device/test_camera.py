@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edge_resad.demo import products
 from edge_resad.device.camera import open_camera
@@ -320,6 +321,19 @@ def test_a_camera_that_disappears_and_returns_is_said_once_each_way(caplog: pyte
     assert camera.lost == 1
     assert first.released
     assert second.released
+
+
+def test_a_frame_carries_the_time_before_it_was_decoded() -> None:
+    class SlowToDecode(FakeDevice):
+        def retrieve(self) -> tuple[bool, NDArray[np.uint8] | None]:
+            bench.clock.now += 0.05
+            return super().retrieve()
+
+    bench = Bench(SlowToDecode([picture(1)]))
+    with bench.camera as camera:
+        shown = camera.read()
+    assert shown is not None
+    assert shown.captured_mono == 100.0
 
 
 def test_a_camera_is_looked_for_less_and_less_often() -> None:

@@ -27,7 +27,6 @@ from tests.mqtt_peers import (
     eventually,
     free_port,
     make_certificates,
-    needs_mosquitto,
 )
 
 STATION = StationSection(site="graz", line="l4", device="jetson-07", product="bolt")
@@ -335,7 +334,6 @@ def test_a_broker_that_speaks_only_the_old_protocol_is_served(spool: Spool) -> N
 
 
 @real_broker
-@needs_mosquitto
 def test_mosquitto_gets_everything_with_its_type_and_id(spool: Spool, tmp_path: Path) -> None:
     seqs = _put(spool, 100)
     with (
@@ -357,7 +355,6 @@ def test_mosquitto_gets_everything_with_its_type_and_id(spool: Spool, tmp_path: 
 
 
 @real_broker
-@needs_mosquitto
 def test_mosquitto_killed_in_the_middle_gets_everything_after_its_restart(spool: Spool, tmp_path: Path) -> None:
     with (
         Mosquitto(tmp_path / "broker") as broker,
@@ -379,7 +376,6 @@ def test_mosquitto_killed_in_the_middle_gets_everything_after_its_restart(spool:
 
 
 @real_broker
-@needs_mosquitto
 def test_a_late_joiner_sees_who_is_there_and_who_left(spool: Spool, tmp_path: Path) -> None:
     with Mosquitto(tmp_path / "broker") as broker:
         with _publisher(spool, broker.port) as publisher:
@@ -394,7 +390,6 @@ def test_a_late_joiner_sees_who_is_there_and_who_left(spool: Spool, tmp_path: Pa
 
 
 @real_broker
-@needs_mosquitto
 def test_a_topic_that_mosquitto_does_not_allow_waits_until_it_does(spool: Spool, tmp_path: Path) -> None:
     closed = f"topic readwrite {PREFIX}/alert/#\ntopic readwrite {PREFIX}/state\n"
     with Mosquitto(tmp_path / "broker", acl=closed) as broker, _publisher(spool, broker.port) as publisher:
@@ -409,7 +404,6 @@ def test_a_topic_that_mosquitto_does_not_allow_waits_until_it_does(spool: Spool,
 
 
 @real_broker
-@needs_mosquitto
 def test_a_wrong_password_is_one_sentence_and_a_right_one_needs_no_restart(spool: Spool, tmp_path: Path) -> None:
     word = tmp_path / "word"
     word.write_text("wrong\n")
@@ -426,7 +420,6 @@ def test_a_wrong_password_is_one_sentence_and_a_right_one_needs_no_restart(spool
 
 
 @real_broker
-@needs_mosquitto
 def test_two_stations_of_one_name_at_mosquitto_are_told(spool: Spool, tmp_path: Path) -> None:
     with (
         Mosquitto(tmp_path / "broker") as broker,
@@ -439,7 +432,6 @@ def test_two_stations_of_one_name_at_mosquitto_are_told(spool: Spool, tmp_path: 
 
 
 @real_broker
-@needs_mosquitto
 def test_a_frozen_mosquitto_is_noticed_and_served_when_it_thaws(spool: Spool, tmp_path: Path) -> None:
     with Mosquitto(tmp_path / "broker") as broker, _publisher(spool, broker.port) as publisher:
         assert eventually(lambda: publisher.status.connected)
@@ -451,7 +443,6 @@ def test_a_frozen_mosquitto_is_noticed_and_served_when_it_thaws(spool: Spool, tm
 
 
 @real_broker
-@needs_mosquitto
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])
 @pytest.mark.parametrize("limit", ["max_packet_size", "message_size_limit"])
 def test_a_limit_of_mosquitto_stops_only_what_is_too_large(
@@ -488,7 +479,6 @@ with Spool(Path(sys.argv[1]), max_bytes=1 << 20) as spool:
 
 
 @real_broker
-@needs_mosquitto
 def test_a_station_that_dies_is_said_to_be_offline_under_its_own_session_number(tmp_path: Path) -> None:
     with Mosquitto(tmp_path / "broker") as broker, Subscriber(broker.port) as ear:
         command = [sys.executable, "-c", _STATION, str(tmp_path / "spool.db"), str(broker.port)]
@@ -505,7 +495,6 @@ def test_a_station_that_dies_is_said_to_be_offline_under_its_own_session_number(
 
 
 @real_broker
-@needs_mosquitto
 def test_a_short_loss_of_the_network_does_not_say_offline(spool: Spool, tmp_path: Path) -> None:
     with (
         Mosquitto(tmp_path / "broker") as broker,
@@ -524,7 +513,6 @@ def test_a_short_loss_of_the_network_does_not_say_offline(spool: Spool, tmp_path
 
 
 @real_broker
-@needs_mosquitto
 def test_the_wire_is_encrypted_with_the_authority_that_was_set(spool: Spool, tmp_path: Path) -> None:
     ca, cert, key = make_certificates(tmp_path)
     settings = [f"cafile {ca}", f"certfile {cert}", f"keyfile {key}"]

@@ -10,13 +10,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from edge_resad.device.spool import Kind, Spool, Stamp
 from edge_resad.errors import SpoolError
+from tests.mqtt_peers import eventually
 
 TOPIC = "er/v1/s/l/d/evt/cam0"
 MB = 1 << 20
@@ -38,15 +39,6 @@ def _put(spool: Spool, count: int, kind: Kind = "fail", size: int = 0) -> list[i
 
 def _seqs(spool: Spool) -> list[int]:
     return [letter.seq for letter in spool.oldest(1_000_000)]
-
-
-def _eventually(condition: Callable[[], bool], within_s: float = 10.0) -> bool:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.005)
-    return True
 
 
 def test_letters_come_out_in_the_order_they_were_put(tmp_path: Path) -> None:
@@ -285,12 +277,16 @@ def test_a_torn_write_ahead_log_costs_only_what_was_not_committed(tmp_path: Path
         assert _seqs(after) == list(range(1, 11))
 
 
-def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "mine.db"
+def _execute(path: Path, statement: str) -> None:
     db = sqlite3.connect(path)
-    db.execute("CREATE TABLE mine (x)")
+    db.execute(statement)
     db.commit()
     db.close()
+
+
+def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "mine.db"
+    _execute(path, "CREATE TABLE mine (x)")
     with pytest.raises(SpoolError, match="database of another program"), _spool(path):
         pass
     assert path.exists()
@@ -300,10 +296,7 @@ def test_a_spool_of_a_later_program_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "spool.db"
     with _spool(path):
         pass
-    db = sqlite3.connect(path)
-    db.execute("PRAGMA user_version = 9")
-    db.commit()
-    db.close()
+    _execute(path, "PRAGMA user_version = 9")
     with pytest.raises(SpoolError, match="has format 9, this program knows 1"), _spool(path):
         pass
 
@@ -331,7 +324,7 @@ def test_the_file_shrinks_after_a_backlog_went_out(tmp_path: Path) -> None:
         for _ in range(8):
             spool.published([letter.seq for letter in spool.oldest(1000)])
             assert spool.flush(10)
-            assert _eventually(lambda: not spool._gone)
+            assert eventually(lambda: not spool._gone)
     assert path.stat().st_size < full // 2
 
 

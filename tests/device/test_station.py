@@ -8,8 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from edge_resad.device.v4l2 import V4L2Camera
 from edge_resad.errors import CameraError, SettingsError
 from edge_resad.messages import AlertMessage, VerdictMessage, read_message, read_thumbnail
 from tests.fakes import FakeCamera, FakeDevice, FakeJudge, picture
+from tests.mqtt_peers import Mosquitto, free_port
 
 GOOD, MINOR, CRITICAL = 50, 110, 200  # brightnesses against the fake judge's threshold of 100
 BROKEN = 255  # breaks the fake judge
@@ -404,32 +404,6 @@ def test_an_event_of_the_caller_ends_the_run(station_file: Path) -> None:
 # The broker
 
 
-@contextmanager
-def broker(mosquitto: Path, folder: Path) -> Iterator[int]:
-    port = free_port()
-    (folder / "mosquitto.conf").write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
-    running = subprocess.Popen([str(mosquitto), "-c", str(folder / "mosquitto.conf")], stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + WAIT_S
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                assert time.monotonic() < deadline, "mosquitto does not start"
-                time.sleep(0.02)
-        yield port
-    finally:
-        running.terminate()
-        running.wait(WAIT_S)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_a_station_inspects_while_the_broker_is_down_and_its_messages_wait(tmp_path: Path) -> None:
     told = settings(tmp_path, broker={"host": "127.0.0.1", "port": free_port()})
     began = time.monotonic()
@@ -462,9 +436,9 @@ def test_a_station_stops_in_time_though_the_broker_never_answers(tmp_path: Path)
 
 
 @pytest.mark.broker
-def test_what_a_folder_gave_reaches_the_broker_before_the_station_ends(tmp_path: Path, mosquitto: Path) -> None:
-    with broker(mosquitto, tmp_path) as port:
-        told = settings(tmp_path, broker={"host": "127.0.0.1", "port": port})
+def test_what_a_folder_gave_reaches_the_broker_before_the_station_ends(tmp_path: Path) -> None:
+    with Mosquitto(tmp_path / "broker") as broker:
+        told = settings(tmp_path, broker={"host": "127.0.0.1", "port": broker.port})
         summary = station(told, FakeCamera([GOOD, MINOR, GOOD]))
     assert summary.waiting == 0
     assert letters(tmp_path) == []

@@ -1,0 +1,45 @@
+"""A station's presence: what it says of itself when it comes and when it goes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from edge_resad.device.settings import StationSection
+from edge_resad.device.spool import Spool
+from edge_resad.messages import Address, birth_message, offline_message
+
+
+class Presence:
+    """Writes the retained messages of the state topic; `bd_seq` numbers the connection they belong to."""
+
+    def __init__(self, station: StationSection, spool: Spool, facts: Mapping[str, object]) -> None:
+        """facts: version, bundle, product, anything else that others should know."""
+        self.device = station.device
+        self._address = Address(site=station.site, line=station.line, device=station.device)
+        self._spool = spool
+        self._facts = {"product": station.product, **facts}
+
+    @property
+    def topic(self) -> str:
+        return self._address.state_topic
+
+    def birth(self, *, bd_seq: int, live_from_seq: int) -> bytes:
+        """The station is there. live_from_seq: of the first letter that is written from now on."""
+        return birth_message(
+            self._address,
+            bd_seq=bd_seq,
+            **self._when(),
+            live_from_seq=live_from_seq,
+            waiting=self._spool.waiting(),
+            dropped=self._spool.dropped,
+            facts=self._facts,
+        )
+
+    def offline(self, *, bd_seq: int) -> bytes:
+        """The station is gone: its will, or its own last word."""
+        return offline_message(self._address, bd_seq=bd_seq, **self._when())
+
+    def _when(self) -> dict[str, Any]:
+        return {"stream_id": self._spool.stream_id, "boot_id": self._spool.boot_id, "wall": time.time()}

@@ -1,0 +1,66 @@
+"""A refusal: why a broker is not there, does not let us in or does not take a message, said to the operator."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from dataclasses import dataclass
+
+UNSUPPORTED_PROTOCOL = 0x84
+_CREDENTIALS = {0x86, 0x87, 0x8A, 0x8C}  # wrong password, not authorized, banned, wrong method
+_CLIENT_ID = 0x85
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """Why a broker did not let us in."""
+
+    problem: str
+    slowly: bool  # a person must act first: asking often would only fill the broker's log
+
+
+def refusal(reason: int, name: str, *, where: str, username: str | None, device: str) -> Refusal:
+    """What a failed CONNACK means for the operator."""
+    said = f"the broker at {where} refuses this station ({name})"
+    if reason in _CREDENTIALS:
+        who = f"the user {username!r}" if username else "a station without a name"
+        todo = f"It was asked as {who}: check [broker] username, password_file and cert_file"
+        return Refusal(problem=f"{said}. {todo}; messages wait in the spool.", slowly=True)
+    if reason == _CLIENT_ID:
+        return Refusal(
+            problem=f"{said}. It does not accept the client id {device!r}: see [station] device.", slowly=True
+        )
+    if reason == UNSUPPORTED_PROTOCOL:
+        return Refusal(problem=f'{said}. Set [broker] protocol = "auto".', slowly=True)
+    return Refusal(problem=f"{said}; messages wait in the spool and the station tries again.", slowly=False)
+
+
+def no_broker(error: OSError, *, where: str) -> str:
+    """What it means that no connection could be made."""
+    waits = "Messages wait in the spool."
+    if isinstance(error, ssl.SSLCertVerificationError):
+        clock = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
+        return (
+            f"the broker at {where} shows a certificate that cannot be trusted ({error.verify_message}). "
+            f"Check [broker] ca_file, host and this station's clock (it says {clock} UTC). {waits}"
+        )
+    if isinstance(error, ssl.SSLError):
+        return (
+            f"no TLS with the broker at {where} ({error.reason}). Check [broker] port, cert_file and key_file. {waits}"
+        )
+    return f"no broker at {where} ({error.strerror or error}). Check [broker] host and port, and the network. {waits}"
+
+
+def no_answer(why: str, *, where: str, with_tls: bool) -> str:
+    """What it means that the broker hung up, or was silent, before it answered. why: what happened."""
+    wants = "a certificate ([broker] cert_file)" if with_tls else "TLS ([broker] ca_file)"
+    return f"the broker at {where} does not let us in: {why}. Does this port want {wants}?"
+
+
+def topic_refused(topic: str, said: str, *, where: str, user: str) -> str:
+    """What it means that the broker takes no messages on a topic for now. said: the broker's reason."""
+    return (
+        f"the broker at {where} does not take messages on {topic} ({said}). "
+        f"Check what it allows the user {user!r}; "
+        "messages wait and are tried again."
+    )

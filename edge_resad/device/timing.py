@@ -1,0 +1,20 @@
+"""How patient a publisher is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """How patient a publisher is, in seconds."""
+
+    connect_s: float = 5.0  # for the socket and TLS
+    connack_s: float = 10.0  # for the broker to let us in
+    puback_s: float = 30.0  # without any answer to what was sent
+    retry_s: float = 10.0  # before a letter that was refused for now asks again; doubles up to 5 minutes
+    short_s: float = 5.0  # a connection that holds no longer says something
+    drain_s: float = 0.8  # on close, for what still waits
+    goodbye_s: float = 0.4  # on close, for the broker to take our leave
+    close_s: float = 1.9  # then the thread is left to itself
+    will_delay_s: int = 5

@@ -1,0 +1,72 @@
+"""The wire format: every topic and payload that a station and its fleet exchange.
+
+Topics are `er/v1/<site>/<line>/<device>/<channel>[/<name>]`. Payloads are JSON with the attribute names of CloudEvents,
+so that a reader needs nothing of MQTT 5; thumbnails are plain JPEG. Writers are strict, readers tolerate what they do
+not know yet: a fleet may be older than its stations.
+"""
+
+from __future__ import annotations
+
+from edge_resad.messages.alert import Alert, AlertMessage, Phase, alert_message
+from edge_resad.messages.envelope import JSON_TYPE, SCHEMA_VERSION
+from edge_resad.messages.message import Message, read_message
+from edge_resad.messages.origin import Origin, Stamp
+from edge_resad.messages.state import Birth, Offline, StateMessage, birth_message, is_late, offline_message
+from edge_resad.messages.thumbnail import (
+    JPEG_TYPE,
+    THUMBNAIL_BYTES,
+    ImageReference,
+    read_thumbnail,
+    thumbnail_message,
+)
+from edge_resad.messages.topic import Address, Id, Severity, Topic, read_topic, type_of
+from edge_resad.messages.verdict import (
+    MAX_POLYGON,
+    MAX_REGIONS,
+    Judgement,
+    Region,
+    RegionLike,
+    Verdict,
+    VerdictLike,
+    VerdictMessage,
+    verdict_message,
+)
+
+__all__ = [
+    "JPEG_TYPE",
+    "JSON_TYPE",
+    "MAX_POLYGON",
+    "MAX_REGIONS",
+    "SCHEMA_VERSION",
+    "THUMBNAIL_BYTES",
+    "Address",
+    "Alert",
+    "AlertMessage",
+    "Birth",
+    "Id",
+    "ImageReference",
+    "Judgement",
+    "Message",
+    "Offline",
+    "Origin",
+    "Phase",
+    "Region",
+    "RegionLike",
+    "Severity",
+    "Stamp",
+    "StateMessage",
+    "Topic",
+    "Verdict",
+    "VerdictLike",
+    "VerdictMessage",
+    "alert_message",
+    "birth_message",
+    "is_late",
+    "offline_message",
+    "read_message",
+    "read_thumbnail",
+    "read_topic",
+    "thumbnail_message",
+    "type_of",
+    "verdict_message",
+]

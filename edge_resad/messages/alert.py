@@ -1,0 +1,60 @@
+"""An alert on its way: something a person should see."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from edge_resad.messages.envelope import Envelope, envelope_fields
+from edge_resad.messages.origin import Origin, Stamp, origin_fields
+from edge_resad.messages.thumbnail import ImageReference
+from edge_resad.messages.topic import Address, Id, Severity
+from edge_resad.messages.verdict import Judgement, VerdictLike, judgement_of
+
+Phase = Literal["new", "update", "end"]
+
+
+class Alert(Origin):
+    """Something a person should see: it begins, it changes, it ends, under one `alert_id`."""
+
+    alert_id: Id
+    phase: Phase
+    severity: Severity
+    camera: Id
+    product: Id
+    verdict: Judgement
+    image: ImageReference | None = None
+
+
+class AlertMessage(Envelope):
+    """An alert in its envelope."""
+
+    type: Literal["edge-resad.alert"] = "edge-resad.alert"
+    data: Alert
+
+
+def alert_message(
+    address: Address,
+    stamp: Stamp,
+    *,
+    product: str,
+    camera: str,
+    phase: Phase,
+    severity: Severity,
+    verdict: VerdictLike,
+    frame_id: int,
+    latency_ms: float,
+    alert_id: str | None = None,
+    image: ImageReference | None = None,
+) -> bytes:
+    """The payload for `address.alert_topic(severity)`; without `alert_id` the alert takes this message's own id."""
+    data = Alert(
+        **origin_fields(address, stamp),
+        alert_id=alert_id or stamp.event_id,
+        phase=phase,
+        severity=severity,
+        camera=camera,
+        product=product,
+        verdict=judgement_of(verdict, frame_id, latency_ms),
+        image=image,
+    )
+    return AlertMessage(**envelope_fields(address, stamp.event_id, stamp.wall), data=data).payload()

@@ -1,0 +1,88 @@
+"""A station's state: it is there, or it is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, JsonValue
+
+from edge_resad.messages.envelope import Envelope, envelope_fields
+from edge_resad.messages.origin import Origin, place_fields
+from edge_resad.messages.strict import Strict
+from edge_resad.messages.topic import Address, Id
+
+
+class _State(Strict):
+    online: bool
+    bd_seq: int
+    stream_id: str
+    boot_id: str
+    site: Id
+    line: Id
+    device: Id
+
+
+class Birth(_State):
+    """A station is there. `bd_seq` pairs it with the will of the same connection."""
+
+    online: Literal[True] = True
+    product: str | None = None
+    version: str | None = None
+    bundle: str | None = None
+    live_from_seq: int = 1  # what arrives with a smaller `seq` was written before this connection: it is late
+    waiting: int = 0  # messages that waited when the station connected
+    dropped: int = 0  # messages that the station gave up over the life of the stream, for want of room
+    about: dict[str, JsonValue] = Field(default_factory=dict)  # anything else that the station says of itself
+
+
+class Offline(_State):
+    """A station is gone: said by itself on a clean stop, by the broker (its will) otherwise."""
+
+    online: Literal[False] = False
+
+
+class StateMessage(Envelope):
+    """A station's state in its envelope."""
+
+    type: Literal["edge-resad.state"] = "edge-resad.state"
+    data: Birth | Offline
+
+
+def birth_message(
+    address: Address,
+    *,
+    bd_seq: int,
+    stream_id: str,
+    boot_id: str,
+    wall: float,
+    live_from_seq: int,
+    waiting: int,
+    dropped: int,
+    facts: Mapping[str, Any],
+) -> bytes:
+    """The retained payload for `address.state_topic` once connected. facts: version, bundle, product, anything else."""
+    named = {name: facts[name] for name in ("version", "bundle", "product") if name in facts}
+    data = Birth(
+        bd_seq=bd_seq,
+        stream_id=stream_id,
+        boot_id=boot_id,
+        **place_fields(address),
+        **named,
+        live_from_seq=live_from_seq,
+        waiting=waiting,
+        dropped=dropped,
+        about={name: fact for name, fact in facts.items() if name not in named},
+    )
+    return StateMessage(**envelope_fields(address, f"{stream_id}-b{bd_seq}", wall), data=data).payload()
+
+
+def offline_message(address: Address, *, bd_seq: int, stream_id: str, boot_id: str, wall: float) -> bytes:
+    """The retained payload for `address.state_topic` after the end; as a will, its time is that of the connection."""
+    data = Offline(bd_seq=bd_seq, stream_id=stream_id, boot_id=boot_id, **place_fields(address))
+    return StateMessage(**envelope_fields(address, f"{stream_id}-d{bd_seq}", wall), data=data).payload()
+
+
+def is_late(data: Origin, birth: Birth) -> bool:
+    """True where a message was written before the connection that `birth` announced, so it tells of the past."""
+    return data.stream_id != birth.stream_id or data.seq < birth.live_from_seq

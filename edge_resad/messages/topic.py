@@ -1,0 +1,83 @@
+"""Topics: who speaks, and of what."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import StringConstraints
+
+Severity = Literal["minor", "major", "critical"]
+Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+"""A name that may stand in a topic: letters, digits, `-` and `_`, at most 64 of them."""
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_ROOT = "er/v1"
+_TYPES = {
+    "state": "edge-resad.state",
+    "evt": "edge-resad.verdict",
+    "alert": "edge-resad.alert",
+    "img": "edge-resad.thumbnail",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """Who speaks: the first half of every topic."""
+
+    site: str
+    line: str
+    device: str
+
+    def __post_init__(self) -> None:
+        for name in (self.site, self.line, self.device):
+            _checked(name)
+
+    @property
+    def prefix(self) -> str:
+        return f"{_ROOT}/{self.site}/{self.line}/{self.device}"
+
+    @property
+    def state_topic(self) -> str:
+        return f"{self.prefix}/state"
+
+    def verdict_topic(self, camera: str) -> str:
+        return f"{self.prefix}/evt/{_checked(camera)}"
+
+    def alert_topic(self, severity: Severity) -> str:
+        return f"{self.prefix}/alert/{_checked(severity)}"
+
+    def thumbnail_topic(self, event_id: str) -> str:
+        return f"{self.prefix}/img/{_checked(event_id)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Topic:
+    """A topic, taken apart."""
+
+    address: Address
+    channel: Literal["state", "evt", "alert", "img"]
+    name: str | None  # the camera, the severity or the event; None for `state`
+
+
+def read_topic(topic: str) -> Topic:
+    """Take a topic apart; ValueError where it is none of ours."""
+    parts = topic.split("/")
+    well_formed = topic.startswith(f"{_ROOT}/") and len(parts) in (6, 7) and parts[5] in _TYPES
+    if not well_formed or (parts[5] == "state") != (len(parts) == 6):
+        raise ValueError(f"{topic!r} is not a topic of the form {_ROOT}/<site>/<line>/<device>/<channel>[/<name>]")
+    address = Address(site=parts[2], line=parts[3], device=parts[4])
+    name = _checked(parts[6]) if len(parts) == 7 else None
+    return Topic(address=address, channel=parts[5], name=name)  # type: ignore[arg-type]  # one of _TYPES
+
+
+def type_of(topic: str) -> str:
+    """The message type that travels on a topic, such as `edge-resad.alert`."""
+    return _TYPES[read_topic(topic).channel]
+
+
+def _checked(name: str) -> str:
+    if not _ID.fullmatch(name):
+        raise ValueError(f"{name!r} cannot stand in a topic: use 1 to 64 letters, digits, '-' and '_'")
+    return name

@@ -1,0 +1,115 @@
+"""A verdict on its way: what the inspector said of one part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+from pydantic import FiniteFloat
+
+from edge_resad.messages.envelope import Envelope, envelope_fields
+from edge_resad.messages.origin import Origin, Stamp, origin_fields
+from edge_resad.messages.strict import Strict
+from edge_resad.messages.topic import Address, Id
+
+MAX_REGIONS = 16  # the worst ones; `regions_total` says how many there were
+MAX_POLYGON = 64  # points of one outline
+
+
+class Region(Strict):
+    """One connected defect, in pixels of the inspected image."""
+
+    box: tuple[int, int, int, int]  # x, y, width, height
+    area_px: int
+    peak: FiniteFloat  # highest value of the anomaly map inside
+    polygon: tuple[tuple[int, int], ...] = ()  # outline, (x, y)
+
+
+class Judgement(Strict):
+    """What the inspector said of one part."""
+
+    status: Literal["pass", "fail"]
+    score: FiniteFloat
+    threshold: FiniteFloat
+    severity: Literal["none", "minor", "major", "critical"]
+    regions: tuple[Region, ...] = ()  # worst first, at most MAX_REGIONS
+    regions_total: int = 0
+    frame_id: int
+    latency_ms: FiniteFloat  # from the end of the exposure to the verdict
+
+
+class Verdict(Origin, Judgement):
+    """One part's verdict."""
+
+    camera: Id
+    product: Id
+
+
+class VerdictMessage(Envelope):
+    """A verdict in its envelope."""
+
+    type: Literal["edge-resad.verdict"] = "edge-resad.verdict"
+    data: Verdict
+
+
+class RegionLike(Protocol):
+    """What a region must have to be sent."""
+
+    @property
+    def box(self) -> tuple[int, int, int, int]: ...
+    @property
+    def area_px(self) -> int: ...
+    @property
+    def peak(self) -> float: ...
+    @property
+    def polygon(self) -> tuple[tuple[int, int], ...]: ...
+
+
+class VerdictLike(Protocol):
+    """What a verdict must have to be sent."""
+
+    @property
+    def status(self) -> Literal["pass", "fail"]: ...
+    @property
+    def score(self) -> float: ...
+    @property
+    def threshold(self) -> float: ...
+    @property
+    def severity(self) -> Literal["none", "minor", "major", "critical"]: ...
+    @property
+    def regions(self) -> Sequence[RegionLike]: ...
+
+
+def verdict_message(
+    address: Address,
+    stamp: Stamp,
+    *,
+    product: str,
+    camera: str,
+    verdict: VerdictLike,
+    frame_id: int,
+    latency_ms: float,
+) -> bytes:
+    """The payload for `address.verdict_topic(camera)`."""
+    judged = judgement_of(verdict, frame_id, latency_ms)
+    data = Verdict(**origin_fields(address, stamp), **dict(judged), product=product, camera=camera)
+    return VerdictMessage(**envelope_fields(address, stamp.event_id, stamp.wall), data=data).payload()
+
+
+def judgement_of(verdict: VerdictLike, frame_id: int, latency_ms: float) -> Judgement:
+    """A verdict cut down to what a message has room for."""
+    return Judgement(
+        status=verdict.status,
+        score=verdict.score,
+        threshold=verdict.threshold,
+        severity=verdict.severity,
+        regions=tuple(_region(region) for region in verdict.regions[:MAX_REGIONS]),
+        regions_total=len(verdict.regions),
+        frame_id=frame_id,
+        latency_ms=round(latency_ms, 3),
+    )
+
+
+def _region(region: RegionLike) -> Region:
+    step = max(1, -(-len(region.polygon) // MAX_POLYGON))  # every n-th point, so that an outline stays closed and small
+    return Region(box=region.box, area_px=region.area_px, peak=region.peak, polygon=tuple(region.polygon[::step]))
