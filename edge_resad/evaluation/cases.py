@@ -71,5 +71,6 @@ def pick_cases(
 def heat_level(parts: Sequence[Part], maps: Sequence[NDArray[np.float32]]) -> float:
     """The map's value that half of the good parts reach somewhere; half of all parts where none is good."""
     peaks = [float(one.max()) for part, one in zip(parts, maps, strict=True) if not part.is_defective]
-    level = float(np.median(peaks or [float(one.max()) for one in maps]))
+    every = peaks or [float(one.max()) for one in maps]
+    level = float(np.median(every)) if every else 0.0
     return level if level > 0 else float(np.finfo(np.float32).tiny)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -57,14 +58,15 @@ def severity_alignment(scores: ArrayLike, severities: ArrayLike) -> SeverityAlig
 def read_severities(one: InspectionClass) -> dict[Path, int] | None:
     """The grade of every test image that has one, good ones 0; None where the class has no grades.
 
-    They stand in `parts.csv` in the class's folder: a column `file`, its path or its name, and a column `severity`;
-    where `file` is a name alone, a column `defect` too.
+    They stand in `parts.csv` in the class's folder, the one that holds all its images: a column `file`, a path with the
+    defect's folder in it or a name beside a column `defect`, and a column `severity`.
 
     Raises:
         ImageError: the file has other columns, or a line without a grade.
     """
-    file = one.test[0].path.parents[2] / GRADES_FILE  # <class>/test/<defect>/<name>
-    if not file.is_file():
+    images = [*one.train, *(part.path for part in one.test)]
+    file = Path(os.path.commonpath(images), GRADES_FILE)
+    if not one.test or not file.is_file():
         return None
     grades = dict(_grades(file))
     found = {part.path: grades.get((part.defect, part.path.name)) for part in one.test}
@@ -73,7 +75,7 @@ def read_severities(one: InspectionClass) -> dict[Path, int] | None:
 
 
 def _grades(file: Path) -> Iterator[tuple[tuple[str, str], int]]:
-    """(defect, name of the file) -> grade, line by line."""
+    """(a folder in the part's path, name of its file) -> grade, line by line."""
     try:
         with file.open(newline="", encoding="utf-8-sig") as opened:
             rows = csv.DictReader(opened)
@@ -86,8 +88,9 @@ def _grades(file: Path) -> Iterator[tuple[tuple[str, str], int]]:
                 )
             for row in rows:
                 path = PurePosixPath((row[named] or "").replace("\\", "/"))
-                defect = path.parts[-2] if len(path.parts) > 1 else row.get("defect") or ""
-                yield (defect, path.name), _grade(row["severity"], file, rows.line_num)
+                grade = _grade(row["severity"], file, rows.line_num)
+                for folder in {*path.parts[:-1], row.get("defect") or ""}:  # one of them is the defect's
+                    yield (folder, path.name), grade
     except (OSError, UnicodeDecodeError, csv.Error) as problem:
         raise ImageError(f"{file} cannot be read as grades: {problem}. Expected a CSV file in UTF-8.") from problem
 

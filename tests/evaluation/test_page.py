@@ -169,6 +169,13 @@ def test_results_without_pictures_or_parts_still_make_a_page(results: Results) -
     assert Page(render(Results(shots=1, seeds=(0,), classes=()))).headings[0] == "1 reference, 1 draw"
 
 
+def test_a_class_without_test_images_makes_a_page(tmp_path: Path) -> None:
+    (one,) = find_classes(inspection_class(tmp_path / "new"))
+    page = Page(render(evaluate([replace(one, test=())], Brightness(), shots=1, seeds=[0])))
+    assert page.headings[-1] == "new"
+    assert "no part was judged" in page.text
+
+
 def test_a_class_without_defects_makes_a_page(tmp_path: Path) -> None:
     inspection_class(tmp_path / "fine", defects=0)
     page = Page(render(evaluate(find_classes(tmp_path), Brightness(), shots=1, seeds=[0])))

@@ -98,9 +98,16 @@ def _graded(folder: Path, lines: str) -> InspectionClass:
         "file,defect,severity\ntest/scratch/0.png,scratch,1\ntest/scratch/1.png,scratch,3\ntest/good/0.png,good,0\n",
         "file,defect,severity\n0.png,scratch,1\n1.png,scratch,2.5\n0.png,good,0\n",
         "severity,file\n1,scratch/0.png\n3,scratch/1.png\n",
+        "file,severity\nx/test/scratch/rgb/0.png,1\nx/test/scratch/rgb/1.png,3\n",
         "\ufeffimage_path_raw,severity,anomaly_score\nmvtec/cookie/test/scratch/0.png,1,\nx\\scratch\\1.png,3,\n",
     ],
-    ids=["paths in the class", "names beside defects", "no defect column", "the benchmark's own columns"],
+    ids=[
+        "paths in the class",
+        "names beside defects",
+        "no defect column",
+        "folders below the defect's",
+        "the benchmark's own columns",
+    ],
 )
 def test_grades_are_read_however_the_file_names_its_parts(tmp_path: Path, lines: str) -> None:
     one = _graded(tmp_path / "cookie", lines)
