@@ -199,14 +199,18 @@ def evaluate(
     max_good: Annotated[Optional[int], typer.Option(min=1, help="At most so many good test images a class.")] = None,  # noqa: UP045
     max_defect: Annotated[Optional[int], typer.Option(min=1, help="At most so many defective ones a class.")] = None,  # noqa: UP045
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    report: Annotated[Optional[Path], typer.Option(help="Also write a page, PAGE.html, with pictures.")] = None,  # noqa: UP045
     bundle: BundleOption = None,
     threads: ThreadsOption = 1,
 ) -> None:
-    """Measure a bundle on labelled folders: image and pixel AUROC, AUPRO, few-shot."""
+    """Measure a bundle on labelled folders: image and pixel AUROC, AUPRO, AUPIMO, few-shot."""
+    from datetime import date
+
     from rich.console import Console
 
     from edge_resad.bundle import open_bundle
     from edge_resad.datasets.find import find_classes
+    from edge_resad.evaluation.page import write_report
     from edge_resad.evaluation.protocol import evaluate as evaluate_classes
     from edge_resad.evaluation.report import as_json as results_json
     from edge_resad.evaluation.report import as_table
@@ -218,6 +222,9 @@ def evaluate(
         results = evaluate_classes(
             classes, scorer, shots=shots, seeds=range(seeds), max_good=max_good, max_defect=max_defect, progress=step
         )
+    if report is not None:
+        about = f"Bundle {opened.manifest.bundle_id}, fp32, {date.today():%d %B %Y}."
+        write_report(results, report, about=about)
     if as_json:
         print(json.dumps(results_json(results, opened.manifest.bundle_id, "fp32")))
     else:

@@ -22,7 +22,7 @@ ROOMS_MAY_IMPORT = {
     "engine": {"errors", "image", "bundle", "bank", "decision"},
     "device": {"errors", "image", "bundle", "bank", "decision", "messages", "overlay", "engine"},
     "datasets": {"errors", "image"},
-    "evaluation": {"errors", "image", "bundle", "bank", "datasets", "engine"},
+    "evaluation": {"errors", "image", "bundle", "bank", "datasets", "overlay", "charts", "page", "engine"},
     "model": {"errors", "image"},
     "train": {"errors", "image", "datasets", "model"},
     "fleet": {"errors", "messages"},

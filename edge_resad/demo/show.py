@@ -25,7 +25,7 @@ from edge_resad.bundle import open_bundle
 from edge_resad.demo.broker import EmbeddedBroker
 from edge_resad.demo.line import DemoLine, planned, shown
 from edge_resad.demo.products import FAMILIES
-from edge_resad.demo.report import DemoSummary, Picture, RejectCard, write
+from edge_resad.demo.report import DemoSummary, RejectCard, write
 from edge_resad.demo.screen import Row, Screen
 from edge_resad.demo.subscriber import Subscriber
 from edge_resad.device.frame import FrameSource
@@ -36,6 +36,7 @@ from edge_resad.engine.enrolment import enrol
 from edge_resad.errors import EdgeResadError
 from edge_resad.messages import Address
 from edge_resad.overlay import heat_overlay
+from edge_resad.page import Picture
 
 GOOD_PARTS = 4
 PARTS_A_SECOND = 10  # what one core of a laptop draws and inspects one after the other

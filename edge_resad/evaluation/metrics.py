@@ -12,8 +12,22 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from edge_resad.evaluation.curve import (
+    Curve,
+    area_up_to,
+    auroc_of,
+    average_precision_of,
+    corners_of,
+    curve_of,
+    f1_max_of,
+    weighed,
+)
+
 FALSE_POSITIVE_LIMIT = 0.3
 """How far AUPRO integrates, by the custom of MVTec AD."""
+
+OVERLAP_POINTS = 61
+"""Points of the curve that a plot of AUPRO shows."""
 
 
 def auroc(scores: ArrayLike, defective: ArrayLike) -> float | None:
@@ -22,20 +36,17 @@ def auroc(scores: ArrayLike, defective: ArrayLike) -> float | None:
     scores:    (N,) or any shape; higher is more anomalous; finite.
     defective: the same number of entries; non-zero where the sample is defective.
     """
-    return _auroc(_steps_of(scores, defective))
+    return auroc_of(_curve(scores, defective))
 
 
 def average_precision(scores: ArrayLike, defective: ArrayLike) -> float | None:
     """Sum over thresholds of the recall gained times the precision there."""
-    return _average_precision(_steps_of(scores, defective))
+    return average_precision_of(_curve(scores, defective))
 
 
 def f1_max(scores: ArrayLike, defective: ArrayLike) -> float | None:
     """The F1 score at the best of all thresholds."""
-    steps = _steps_of(scores, defective)
-    if not steps.is_defined:
-        return None
-    return float(np.max(2 * steps.true / (steps.true[-1] + steps.true + steps.false)))
+    return f1_max_of(_curve(scores, defective))
 
 
 def aupro(maps: Iterable[ArrayLike], masks: Iterable[ArrayLike], limit: float = FALSE_POSITIVE_LIMIT) -> float | None:
@@ -56,86 +67,72 @@ class PixelMetrics:
 
     auroc: float | None
     average_precision: float | None
+    f1_max: float | None
     aupro: float | None
+    overlap: tuple[float, ...] = ()
+    """Mean overlap of the regions at `OVERLAP_POINTS` false positive rates, evenly from 0 to the limit; for a plot."""
 
 
 def pixel_metrics(
     maps: Iterable[ArrayLike], masks: Iterable[ArrayLike], limit: float = FALSE_POSITIVE_LIMIT
 ) -> PixelMetrics:
-    """The three metrics over pixels, with one sort for all of them. Arguments as for `aupro`."""
-    if not 0 < limit <= 1:
-        raise ValueError(f"limit must be a rate in (0, 1], got {limit}")
+    """The metrics over pixels, with one sort for all of them. Arguments as for `aupro`."""
+    check_limit(limit)
     good, bad, shares, regions = _pool(maps, masks)
     good.sort()
     order = np.argsort(bad)[::-1]
-    steps = _steps(good, bad[order])
-    by_region = _steps(good, bad[order], weights=shares[order])
+    pixels = curve_of(good, bad[order])
+    return pixel_metrics_of(pixels, weighed(pixels, shares[order]), regions, limit)
+
+
+def pixel_metrics_of(pixels: Curve, by_region: Curve, regions: int, limit: float) -> PixelMetrics:
+    """The metrics of two curves over the same pixels.
+
+    pixels:    every defective pixel weighs 1.
+    by_region: the pixels of every region weigh 1 together.
+    regions:   number of regions.
+    """
+    defined = by_region.is_defined
     return PixelMetrics(
-        auroc=_auroc(steps),
-        average_precision=_average_precision(steps),
-        aupro=_area(by_region, limit) / (limit * regions) if by_region.is_defined else None,
+        auroc=auroc_of(pixels),
+        average_precision=average_precision_of(pixels),
+        f1_max=f1_max_of(pixels),
+        aupro=area_up_to(by_region, limit) / (limit * regions) if defined else None,
+        overlap=_overlap(by_region, regions, limit) if defined else (),
     )
 
 
-@dataclass(frozen=True)
-class _Steps:
-    """What lies above each score that a defective sample has, scores descending.
+def check_limit(limit: float) -> None:
+    """Refuse what is no false positive rate to integrate up to."""
+    if not 0 < limit <= 1:
+        raise ValueError(f"limit must be a rate in (0, 1], got {limit}")
 
-    Between two such scores only good samples are added, so nothing a metric needs happens there.
+
+def region_shares(defective: NDArray[np.bool_]) -> tuple[NDArray[np.float64], int]:
+    """What part of its 8-connected region each defective pixel of a mask is, and the number of regions.
+
+    defective: (h, w).
+    returns:   (B,) of the defective pixels, row by row.
     """
-
-    true: NDArray[np.float64]  # (T,) weight of defective samples at or above the score
-    false: NDArray[np.float64]  # (T,) number of good samples at or above it
-    false_before: NDArray[np.float64]  # (T,) number of good samples strictly above it
-    good: int  # number of all good samples
-
-    @property
-    def is_defined(self) -> bool:
-        return self.true.size > 0 and self.good > 0
+    if not defective.any():
+        return np.empty(0), 0
+    found, labels = cv2.connectedComponents(defective.astype(np.uint8), connectivity=8)
+    region_of = np.asarray(labels)[defective]
+    return 1.0 / np.bincount(region_of)[region_of], found - 1  # label 0 is the good part
 
 
-def _steps_of(scores: ArrayLike, defective: ArrayLike) -> _Steps:
-    values, is_defective = _flat(scores), np.asarray(defective).reshape(-1) != 0
+def _overlap(by_region: Curve, regions: int, limit: float) -> tuple[float, ...]:
+    x, y = corners_of(by_region)
+    first = np.append(np.flatnonzero(np.diff(x) > 0), x.size - 1)  # the top of each vertical rise
+    rates = np.linspace(0.0, limit, OVERLAP_POINTS)
+    return tuple(float(value) for value in np.interp(rates, x[first], y[first] / regions))
+
+
+def _curve(scores: ArrayLike, defective: ArrayLike) -> Curve:
+    values, is_defective = flat(scores), np.asarray(defective).reshape(-1) != 0
     if values.size != is_defective.size:
         raise ValueError(f"{values.size} scores but {is_defective.size} labels")
-    return _steps(np.sort(values[~is_defective]), np.sort(values[is_defective])[::-1])
-
-
-def _steps(good: NDArray[np.floating], bad: NDArray[np.floating], weights: NDArray[np.float64] | None = None) -> _Steps:
-    """good: (G,) scores, ascending. bad: (B,) scores, descending. weights: (B,) of the bad ones, default 1 each."""
-    ends = np.flatnonzero(np.append(bad[1:] != bad[:-1], bad.size > 0))  # the last of each run of equal scores
-    total = np.arange(1.0, bad.size + 1) if weights is None else np.cumsum(weights)
-    return _Steps(
-        true=total[ends],
-        false=(good.size - np.searchsorted(good, bad[ends], side="left")).astype(np.float64),
-        false_before=(good.size - np.searchsorted(good, bad[ends], side="right")).astype(np.float64),
-        good=good.size,
-    )
-
-
-def _auroc(steps: _Steps) -> float | None:
-    return _area(steps, 1.0) / float(steps.true[-1]) if steps.is_defined else None
-
-
-def _average_precision(steps: _Steps) -> float | None:
-    # Without a good sample it would be 1 for any scores, which says nothing: None, as for the others.
-    if not steps.is_defined:
-        return None
-    gained = np.diff(steps.true, prepend=0.0)
-    return float(np.sum(gained * steps.true / (steps.true + steps.false)) / steps.true[-1])
-
-
-def _area(steps: _Steps, limit: float) -> float:
-    """Area under true over the false positive rate up to the limit: trapezoids, the last one cut by interpolation."""
-    rises = np.stack([steps.false_before, steps.false], axis=1).reshape(-1)
-    x = np.concatenate([[0.0], rises, [steps.good]]) / steps.good
-    y = np.append(np.repeat(np.append(0.0, steps.true), 2), steps.true[-1])[: x.size]
-    inside = int(np.searchsorted(x, limit, side="right"))
-    if inside < x.size:
-        part = (limit - x[inside - 1]) / (x[inside] - x[inside - 1])
-        x = np.append(x[:inside], limit)
-        y = np.append(y[:inside], y[inside - 1] + part * (y[inside] - y[inside - 1]))
-    return float(np.sum(np.diff(x) * (y[1:] + y[:-1])) / 2)
+    return curve_of(np.sort(values[~is_defective]), np.sort(values[is_defective])[::-1])
 
 
 def _pool(
@@ -147,8 +144,8 @@ def _pool(
     for anomaly_map, mask in zip(maps, masks, strict=True):
         if np.shape(anomaly_map) != np.shape(mask):
             raise ValueError(f"a map of {np.shape(anomaly_map)} with a mask of {np.shape(mask)}")
-        pixels, defective = _flat(anomaly_map), np.asarray(mask) != 0
-        share, found = _region_shares(defective)
+        pixels, defective = flat(anomaly_map), np.asarray(mask) != 0
+        share, found = region_shares(defective)
         good.append(pixels[~defective.reshape(-1)])
         bad.append(pixels[defective.reshape(-1)])
         shares.append(share)
@@ -156,16 +153,8 @@ def _pool(
     return np.concatenate(good), np.concatenate(bad), np.concatenate(shares), regions
 
 
-def _region_shares(defective: NDArray[np.bool_]) -> tuple[NDArray[np.float64], int]:
-    """1 / (pixels of its 8-connected region) for every defective pixel, row by row; the number of regions."""
-    if not defective.any():
-        return np.empty(0), 0
-    found, labels = cv2.connectedComponents(defective.astype(np.uint8), connectivity=8)
-    region_of = np.asarray(labels)[defective]
-    return 1.0 / np.bincount(region_of)[region_of], found - 1  # label 0 is the good part
-
-
-def _flat(scores: ArrayLike) -> NDArray[np.floating]:
+def flat(scores: ArrayLike) -> NDArray[np.floating]:
+    """Scores of any shape as (N,), float32 or else float64; ValueError where one is not finite."""
     values = np.asarray(scores).reshape(-1)
     if values.dtype != np.float32:
         values = values.astype(np.float64)

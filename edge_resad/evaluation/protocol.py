@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,12 +17,22 @@ from numpy.typing import NDArray
 from edge_resad.datasets.inspection_class import InspectionClass, Part, subset
 from edge_resad.datasets.masks import fit_mask, read_mask
 from edge_resad.evaluation import metrics
+from edge_resad.evaluation.cases import Case, PartScore, heat_level, pick_cases, reduced
+from edge_resad.evaluation.pimo import BOUNDS, aupimo
+from edge_resad.evaluation.severity import SeverityAlignment, read_severities, severity_alignment
 from edge_resad.image import read_image
 
-METRICS = ("image_auroc", "image_ap", "image_f1max", "pixel_auroc", "pixel_ap", "aupro")
+METRICS = (
+    "image_auroc", "image_ap", "image_f1max", "pixel_auroc", "pixel_ap", "pixel_f1max", "aupro", "aupimo",
+)  # fmt: skip
+SEVERITY_METRICS = ("concordance", "kendall_tau_b", "concordance_defective")
+"""Of parts that somebody graded; see `SeverityAlignment`."""
 
 PIXEL_SIZE = 256
 """Side at which maps and masks meet, pixels."""
+
+FEWEST_PIXELS = 10
+"""Of good parts at AUPIMO's lower bound; with fewer, single pixels decide, and a note says so."""
 
 
 class Scorer(Protocol):
@@ -48,8 +59,17 @@ class SeedResult:
     pixel_auroc: float | None
     pixel_ap: float | None
     aupro: float | None
+    pixel_f1max: float | None = None
+    aupimo: float | None = None  # mean over the defective images with a mask
+    severity: SeverityAlignment | None = None  # None where nobody graded the parts
+    parts: tuple[PartScore, ...] = ()  # every test image, in the order of the class
+    overlap: tuple[float, ...] = ()  # the curve under which AUPRO is the area; see `PixelMetrics`
+    seconds: float | None = None  # that enrolment and all test images took, with reading them
 
     def metric(self, name: str) -> float | None:
+        """One of `METRICS` or of `SEVERITY_METRICS`."""
+        if name in SEVERITY_METRICS:
+            return self.severity.metric(name) if self.severity else None
         value: float | None = getattr(self, name)
         return value
 
@@ -65,6 +85,8 @@ class ClassResult:
     with_mask: int  # defective test images that count for pixel metrics
     seeds: tuple[SeedResult, ...]
     notes: tuple[str, ...] = ()  # what a reader of the numbers has to know
+    cases: tuple[Case, ...] = ()  # parts of the first draw that a report shows
+    heat_from: float | None = None  # value of their maps that half of the good parts reach somewhere
 
     def mean(self, metric: str) -> float | None:
         """Over the draws."""
@@ -135,21 +157,30 @@ def _evaluate_class(
     seeds: Sequence[int],
     progress: Callable[[str, int, int], None],
 ) -> ClassResult:
-    masks = _masks(one.test)
-    draws = []
+    masks, grades = _masks(one.test), read_severities(one)
+    draws: list[SeedResult] = []
+    cases: tuple[Case, ...] = ()
+    heat_from = None
     for run, seed in enumerate(seeds):
+        start = time.perf_counter()
         scorer.enrol([read_image(path) for path in draw_references(one.train, shots, seed)], seed)
         scores = np.empty(len(one.test))
         maps: dict[Path, NDArray[np.float32]] = {}
+        small_maps: list[NDArray[np.float32]] = []
         for index, part in enumerate(one.test):
             anomaly_map, scores[index] = scorer.score(read_image(part.path))
             if not (np.isfinite(scores[index]) and np.isfinite(anomaly_map).all()):
                 raise ValueError(f"the score or the map of {part.path} is not finite (score {scores[index]})")
             if part.path in masks:
                 maps[part.path] = _fit_map(anomaly_map)
+            if not draws:
+                small_maps.append(reduced(anomaly_map))
             progress(one.name, run * len(one.test) + index + 1, len(seeds) * len(one.test))
-        draws.append(_measure(seed, scores, one.test, maps, masks))
-    return _class_result(one, shots, masks, draws)
+        if not draws:
+            cases, heat_from = pick_cases(one.test, scores, small_maps), heat_level(one.test, small_maps)
+        seconds = time.perf_counter() - start
+        draws.append(replace(_measure(seed, scores, one.test, maps, masks, grades), seconds=seconds))
+    return replace(_class_result(one, shots, masks, grades, draws), cases=cases, heat_from=heat_from)
 
 
 def _fit_map(anomaly_map: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -174,9 +205,12 @@ def _measure(
     parts: Sequence[Part],
     maps: dict[Path, NDArray[np.float32]],
     masks: dict[Path, NDArray[np.bool_]],
+    grades: dict[Path, int] | None,
 ) -> SeedResult:
     defective = [part.is_defective for part in parts]
-    pixels = metrics.pixel_metrics(maps.values(), [masks[path] for path in maps])
+    outlined, outlines = list(maps.values()), [masks[path] for path in maps]
+    pixels = metrics.pixel_metrics(outlined, outlines)
+    found = dict(zip(maps, aupimo(outlined, outlines), strict=True))
     return SeedResult(
         seed=seed,
         image_auroc=metrics.auroc(scores, defective),
@@ -184,12 +218,39 @@ def _measure(
         image_f1max=metrics.f1_max(scores, defective),
         pixel_auroc=pixels.auroc,
         pixel_ap=pixels.average_precision,
+        pixel_f1max=pixels.f1_max,
         aupro=pixels.aupro,
+        aupimo=mean(found.values()),
+        severity=_severity(scores, parts, grades),
+        parts=tuple(
+            PartScore(
+                path=part.path,
+                defect=part.defect,
+                score=float(score),
+                aupimo=found.get(part.path),
+                severity=grades.get(part.path) if grades else None,
+            )
+            for part, score in zip(parts, scores, strict=True)
+        ),
+        overlap=pixels.overlap,
     )
 
 
+def _severity(
+    scores: NDArray[np.float64], parts: Sequence[Part], grades: dict[Path, int] | None
+) -> SeverityAlignment | None:
+    if grades is None:
+        return None
+    graded = [k for k, part in enumerate(parts) if part.path in grades]
+    return severity_alignment(scores[graded], [grades[parts[k].path] for k in graded])
+
+
 def _class_result(
-    one: InspectionClass, shots: int, masks: dict[Path, NDArray[np.bool_]], draws: list[SeedResult]
+    one: InspectionClass,
+    shots: int,
+    masks: dict[Path, NDArray[np.bool_]],
+    grades: dict[Path, int] | None,
+    draws: list[SeedResult],
 ) -> ClassResult:
     defective = [part for part in one.test if part.is_defective]
     good, with_mask = len(one.test) - len(defective), sum(part.path in masks for part in defective)
@@ -205,6 +266,15 @@ def _class_result(
             f"{len(defective) - with_mask} of {len(defective)} defective images have no mask "
             "and are left out of the pixel metrics"
         )
+    if with_mask and good * PIXEL_SIZE**2 * BOUNDS[0] < FEWEST_PIXELS:
+        notes.append(
+            f"{good} good test images are few for AUPIMO: its lower bound is less than {FEWEST_PIXELS} of their pixels"
+        )
+    elif with_mask and good and all(draw.aupimo is None for draw in draws):
+        notes.append("AUPIMO is not defined: too many pixels of good images share the highest value of their maps")
+    ungraded = sum(part.path not in grades for part in defective) if grades else 0
+    if ungraded:
+        notes.append(f"{ungraded} of {len(defective)} defective images have no severity and are left out of its order")
     return ClassResult(
         name=one.name,
         references=min(shots, len(one.train)),

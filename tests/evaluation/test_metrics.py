@@ -163,7 +163,8 @@ def test_good_images_count_as_false_positives() -> None:
 @pytest.mark.parametrize("mask", [np.zeros((4, 4)), np.ones((4, 4))])
 def test_pixels_of_one_kind_alone_have_no_metric(mask: NDArray[np.float64]) -> None:
     result = pixel_metrics([np.random.default_rng(0).random((4, 4))], [mask])
-    assert result.auroc is result.average_precision is result.aupro is None
+    assert result.auroc is result.average_precision is result.f1_max is result.aupro is None
+    assert result.overlap == ()
 
 
 def test_pixels_are_pooled_over_all_images() -> None:
@@ -173,7 +174,31 @@ def test_pixels_are_pooled_over_all_images() -> None:
     result = pixel_metrics(maps, masks)
     assert result.auroc == pytest.approx(roc_auc_score(masks.ravel(), maps.ravel()), abs=1e-12)
     assert result.average_precision == pytest.approx(average_precision_score(masks.ravel(), maps.ravel()), abs=1e-12)
+    precision, recall, _ = precision_recall_curve(masks.ravel(), maps.ravel())
+    best = np.max(2 * precision * recall / np.maximum(precision + recall, 1e-30))
+    assert result.f1_max == pytest.approx(best, abs=1e-12)
     assert result.aupro == aupro(maps, masks)
+
+
+def test_aupro_is_the_area_under_the_overlap_that_is_plotted() -> None:
+    random = np.random.default_rng(4)
+    masks = np.zeros((10, 64, 64), np.uint8)
+    masks[5:, 10:20, 10:20] = 1
+    maps = random.random(masks.shape) + 0.3 * masks
+    for limit in (0.05, 0.3, 1.0):
+        result = pixel_metrics(maps, masks, limit)
+        overlap = np.array(result.overlap)
+        assert overlap.shape == (61,)
+        assert (np.diff(overlap) >= 0).all()
+        assert float(np.mean((overlap[1:] + overlap[:-1]) / 2)) == pytest.approx(result.aupro, abs=0.01)
+
+
+def test_the_overlap_at_no_false_positive_is_what_lies_above_every_good_pixel() -> None:
+    mask = np.zeros((8, 8), np.uint8)
+    mask[:2, :2] = 1
+    found = np.random.default_rng(0).random((8, 8))
+    found[0, :2] = 2.0  # half of the defect
+    assert pixel_metrics([found], [mask]).overlap[0] == pytest.approx(0.5)
 
 
 def test_a_map_and_its_mask_have_one_size() -> None:
