@@ -48,30 +48,36 @@ class FlowBlock(nn.Module):
         self.offset = nn.Parameter(torch.zeros(channels))
         self.register_buffer("rotation", random_rotation(channels, generator))
 
-    def forward(self, x: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Map x (R, C), condition (R, D) to y (R, C) and log |det dy/dx| (R,)."""
+    def forward(
+        self, x: Tensor, condition: Tensor | None = None, position: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Map x (R, C) to y (R, C) and log |det dy/dx| (R,); condition and position as in `Flow`."""
         kept, moved = torch.split(x, [self.kept, self.moved], 1)
-        log_scale, shift = self._coupling(kept, condition)
+        log_scale, shift = self._coupling(kept, condition, position)
         joined = torch.cat([kept, moved * log_scale.exp() + shift], 1)
         scale = self.scale()
         y = functional.linear(joined * scale + self.offset, cast(Tensor, self.rotation))
         return y, log_scale.sum(1) + scale.log().sum()
 
-    def inverse(self, y: Tensor, condition: Tensor | None = None) -> Tensor:
+    def inverse(self, y: Tensor, condition: Tensor | None = None, position: Tensor | None = None) -> Tensor:
         """Map y (R, C) back to x (R, C)."""
         joined = (y @ cast(Tensor, self.rotation) - self.offset) / self.scale()
         kept, moved = torch.split(joined, [self.kept, self.moved], 1)
-        log_scale, shift = self._coupling(kept, condition)
+        log_scale, shift = self._coupling(kept, condition, position)
         return torch.cat([kept, (moved - shift) * (-log_scale).exp()], 1)
 
     def scale(self) -> Tensor:
         """The channels' own scale (C,), positive."""
         return 0.1 * functional.softplus(self.raw_scale, beta=_SOFTPLUS_BETA)
 
-    def _coupling(self, kept: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
-        inputs = kept if condition is None else torch.cat([kept, condition], 1)
-        said = DAMPING * self.out(functional.relu(self.hidden(inputs)))
-        raw, shift = said.chunk(2, 1)
+    def _coupling(self, kept: Tensor, condition: Tensor | None, position: Tensor | None) -> tuple[Tensor, Tensor]:
+        if condition is None:
+            inner = self.hidden(kept)
+        else:  # the condition's part of the layer, once for every position and not for every row
+            own, given = torch.split(self.hidden.weight, [self.kept, condition.shape[1]], 1)
+            bias = functional.linear(condition, given, self.hidden.bias)
+            inner = functional.linear(kept, own) + (bias if position is None else functional.embedding(position, bias))
+        raw, shift = (DAMPING * self.out(functional.relu(inner))).chunk(2, 1)
         return CLAMP * raw.tanh(), shift
 
 
@@ -87,16 +93,22 @@ class Flow(nn.Module):
         self.condition = condition
         self.blocks = nn.ModuleList(FlowBlock(channels, condition, generator) for _ in range(blocks))
 
-    def forward(self, x: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Map x (R, C), condition (R, D) to z (R, C) and log |det dz/dx| (R,)."""
+    def forward(
+        self, x: Tensor, condition: Tensor | None = None, position: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Map x (R, C) to z (R, C) and log |det dz/dx| (R,).
+
+        condition: (R, D), one for every row; or (P, D) with `position`.
+        position:  (R,) int64, which condition is a row's.
+        """
         log_det = x.new_zeros(len(x))
         for block in self.blocks:
-            x, more = block(x, condition)
+            x, more = block(x, condition, position)
             log_det = log_det + more
         return x, log_det
 
-    def inverse(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+    def inverse(self, z: Tensor, condition: Tensor | None = None, position: Tensor | None = None) -> Tensor:
         """Map z (R, C) back to x (R, C)."""
         for block in reversed(self.blocks):
-            z = cast(FlowBlock, block).inverse(z, condition)
+            z = cast(FlowBlock, block).inverse(z, condition, position)
         return z

@@ -99,8 +99,9 @@ class ResADHead(nn.Module):
         if not flow.condition:
             return cast(tuple[Tensor, Tensor], flow(rows))
         code = cast(Tensor, getattr(self, f"code_{level}"))
-        condition = code.repeat(len(rows) // len(code), 1) if position is None else code[position]
-        return cast(tuple[Tensor, Tensor], flow(rows, condition))
+        if position is None:
+            position = torch.arange(len(rows), device=rows.device) % len(code)
+        return cast(tuple[Tensor, Tensor], flow(rows, code, position))
 
     def judge(self, residuals: Sequence[Tensor]) -> Judgement:
         """Judge residuals, per level (B, N_l, C_l), the way an inspection does: adapt, constrain, flow."""

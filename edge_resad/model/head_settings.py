@@ -92,5 +92,5 @@ RESAD_V1 = HeadSettings(
 )
 """ResAD as in the first paper."""
 
-RESAD_EDGE = HeadSettings(codes=512, blocks=6, position_dims=32, lr=1e-3, map_stride=8, blur=0.6)
+RESAD_EDGE = HeadSettings(codes=512, blocks=4, position_dims=32, lr=1e-3, map_stride=8, blur=0.6)
 """ResAD++ small enough for a device beside EfficientNet-Lite0."""

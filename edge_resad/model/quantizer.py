@@ -7,6 +7,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from edge_resad.model.residual import nearest
+
 _EMA_DECAY = 0.99
 _LLOYD_ROUNDS = 8
 _SEEDING_ROWS = 32  # for every code, at most
@@ -31,8 +33,7 @@ class Quantizer(nn.Module):
 
     def assign(self, rows: Tensor) -> Tensor:
         """Nearest code of every row (R, C), Euclidean: (R,) int64."""
-        half_square = self.codes.detach().square().sum(1) / 2
-        return (rows @ self.codes.detach().T - half_square).argmax(1)
+        return nearest(rows, self.codes.detach(), "l2")
 
     def forward(self, rows: Tensor) -> Tensor:
         """Replace every row (..., C) by its nearest code (..., C)."""

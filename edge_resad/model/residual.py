@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_MOST_SIMILARITIES = 1 << 25  # of one product of matrices: 128 MB of float32
+_MOST_SIMILARITIES = 1 << 21  # of one product of matrices: 8 MB of float32, which a cache holds
 
 
 def nearest(rows: Tensor, bank: Tensor, match: Literal["cosine", "l2"]) -> Tensor:
@@ -23,13 +23,21 @@ def nearest(rows: Tensor, bank: Tensor, match: Literal["cosine", "l2"]) -> Tenso
     if match == "cosine":
         keys, offset = functional.normalize(bank, dim=1, eps=1e-12), None
     else:  # min |f - p|^2 = |f|^2 - 2 max(<f, p> - |p|^2 / 2)
-        keys, offset = bank, bank.square().sum(1) / 2
-    step = max(1, _MOST_SIMILARITIES // len(bank))
-    found = []
-    for start in range(0, len(rows), step):
-        similarity = rows[start : start + step] @ keys.T
-        found.append((similarity if offset is None else similarity - offset).argmax(1))
-    return torch.cat(found)
+        keys, offset = bank, bank.square().sum(1) / -2
+    return most_similar(rows, keys, offset)
+
+
+def most_similar(rows: Tensor, keys: Tensor, offset: Tensor | None = None) -> Tensor:
+    """Find the key with the largest <row, key> + offset for every row.
+
+    rows: (R, C). keys: (M, C). offset: (M,). returns: (R,) int64.
+    """
+    step = max(1, _MOST_SIMILARITIES // len(keys))
+    parts = [rows[start : start + step] for start in range(0, len(rows), step)]
+    if not parts:
+        return torch.zeros(0, dtype=torch.long, device=rows.device)
+    found = [(part @ keys.T if offset is None else torch.addmm(offset, part, keys.T)).argmax(1) for part in parts]
+    return found[0] if len(found) == 1 else torch.cat(found)
 
 
 def residual(rows: Tensor, matched: Tensor, form: Literal["signed", "squared"]) -> Tensor:

@@ -7,7 +7,6 @@ was trained beside one file is worth nothing beside another, so the file's diges
 from __future__ import annotations
 
 import hashlib
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -98,7 +97,7 @@ def load_wide_resnet50(taps: Sequence[str], weights: Path) -> WideResNet50:
             f"cannot read weights from {weights}: {error.strerror or error}. Give the file of a wide_resnet50_2 "
             "from timm or torchvision."
         ) from error
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
+    except Exception as error:  # torch raises whatever its reader stumbles over
         raise BundleError(
             f"{weights} is not a file of weights that torch can read. Give the .pth file of a wide_resnet50_2 "
             "from timm or torchvision."
