@@ -22,9 +22,9 @@ class ConvConstraintor(nn.Module):
 
     def forward(self, rows: Tensor, grid: tuple[int, int]) -> Tensor:
         """Map (B, H * W, C) to the same shape; the grid (H, W) says who is whose neighbour."""
-        image = rows.mT.reshape(rows.shape[0], rows.shape[2], *grid)  # (B, C, H, W)
+        image = rows.transpose(1, 2).reshape(rows.shape[0], rows.shape[2], *grid)  # (B, C, H, W)
         out = functional.relu(self.norm(self.conv(image)))
-        return out.flatten(2).mT  # (B, N, C)
+        return out.flatten(2).transpose(1, 2)  # (B, N, C)
 
 
 class TokenConstraintor(nn.Module):

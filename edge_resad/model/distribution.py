@@ -16,7 +16,10 @@ def match_distribution(rows: Tensor, reference: Tensor, alpha: float) -> Tensor:
     alpha:           share of the own value; 1 changes nothing, 0 takes the reference's distribution whole.
     returns:         (B, N, C).
     """
-    order = torch.sort(rows, dim=1, stable=True).indices
+    if torch.onnx.is_in_onnx_export():
+        order = torch.sort(rows, dim=1).indices  # becomes TopK; the exporter has no word for stable
+    else:
+        order = torch.sort(rows, dim=1, stable=True).indices
     ranked = torch.sort(reference, dim=1).values
     blended = alpha * rows.gather(1, order) + (1 - alpha) * ranked
     return torch.zeros_like(rows).scatter(1, order, blended)

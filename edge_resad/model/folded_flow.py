@@ -41,7 +41,7 @@ class _FoldedBlock(nn.Module):
         bias = cast(Tensor, self.column_bias) + cast(Tensor, self.row_bias)
         hidden = functional.relu(kept @ cast(Tensor, self.hidden) + bias)
         said = hidden @ cast(Tensor, self.out) + cast(Tensor, self.out_bias)
-        raw, shift = said.chunk(2, 3)
+        raw, shift = torch.split(said, [self.moved, self.moved], 3)  # sizes known to the exporter
         log_scale = CLAMP * raw.tanh()
         joined = torch.cat([kept, moved * log_scale.exp() + shift], 3)
         mix = cast(Tensor, self.mix)

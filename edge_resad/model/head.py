@@ -72,7 +72,7 @@ class ResADHead(nn.Module):
             product = torch.zeros(len(features[0]), dtype=torch.long)
         out = tuple(torch.empty_like(rows) for rows in features)
         for index in sorted(set(product.tolist())):
-            images = (product == index).nonzero()[:, 0]
+            images = (product == index).nonzero()[:, 0].to(features[0].device)
             for level, (rows, bank) in enumerate(zip(features, banks[index], strict=True)):
                 out[level][images] = self._residual(rows[images], bank)
         return out

@@ -44,7 +44,7 @@ class Quantizer(nn.Module):
     def seed_from(self, rows: Tensor, generator: torch.Generator | None = None) -> None:
         """Start the codes from k-means over rows (R, C): random distinct rows, then a few of Lloyd's rounds."""
         count = len(self.codes)
-        chosen = rows[torch.randperm(len(rows), generator=generator)[: _SEEDING_ROWS * count]]
+        chosen = rows[torch.randperm(len(rows), generator=generator)[: _SEEDING_ROWS * count].to(rows.device)]
         self.codes.copy_(chosen[torch.arange(count) % len(chosen)])
         for _ in range(_LLOYD_ROUNDS):
             sums, sizes = self._gather(chosen)

@@ -63,7 +63,8 @@ class Trainer:
     def __init__(self, head: ResADHead) -> None:
         self.head = head
         self.settings = head.settings
-        self.boundaries = torch.zeros(len(head.grids))  # per level, nats per channel
+        device = next(head.parameters()).device
+        self.boundaries = torch.zeros(len(head.grids), device=device)  # per level, nats per channel
         parts = {"constraintor": head.constraintors, "flow": head.flows}
         if not self._follows:
             parts["codebook"] = head.quantizers
@@ -84,7 +85,7 @@ class Trainer:
 
         residuals: per level (B, N_l, C_l), what `ResADHead.residuals` gives, without gradient.
         abnormal:  per level (B, N_l) bool, what `labels_on_grid` gives.
-        generator: shuffles the rows of the flows.
+        generator: of the CPU, shuffles the rows of the flows, so that every device sees the same order.
         returns:   the losses, and per level `r_max_l`, `codes_used_l`, `perplexity_l`, `boundary_l` and
                    `flow_steps_l`. An `r_max` near 0 says that a defect's edge looks normal.
         """
@@ -151,7 +152,7 @@ class Trainer:
         for level, rows in enumerate(constrained):
             cells = rows.shape[1]
             flat, labels = rows.flatten(0, 1), abnormal[level].flatten()
-            shuffled = torch.randperm(len(flat), generator=generator)
+            shuffled = torch.randperm(len(flat), generator=generator).to(flat.device)
             parts = chunks(len(flat), self.settings)
             for part in parts:
                 chosen = shuffled[part]
@@ -181,7 +182,7 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict` of a trainer of the same profile."""
         self.head.load_state_dict(state["head"])
-        self.boundaries = state["boundaries"].clone()
+        self.boundaries = state["boundaries"].to(self.boundaries.device, copy=True)
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
 

@@ -9,7 +9,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is the workstation's alone: pip install 'edge-resad[workstation]'")
 
-from edge_resad.model.distribution import match_distribution  # noqa: E402 - after the skip
+from torch import nn  # noqa: E402 - after the skip
+
+from edge_resad.model.distribution import match_distribution  # noqa: E402
 from edge_resad.model.head import ResADHead  # noqa: E402
 from edge_resad.model.head_settings import RESAD_PP_IMAGEBIND, HeadSettings  # noqa: E402
 from edge_resad.model.profile import EDGE, EDGE_RESAD, LEARNED_PROFILES, PAPER, PAPER_V1, PROFILES  # noqa: E402
@@ -66,6 +68,33 @@ def test_the_form_for_a_device_gives_the_same_numbers(changes: dict[str, Any]) -
     assert score_map.shape == (3, 8, 8)
     assert score.shape == (3,)
     assert score_map.std() > 1e-4, "a flat map compares nothing"
+
+
+def test_the_form_for_a_device_is_exported_with_its_ties() -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    graph = pytest.importorskip("export.graph", reason="onnx is the workstation's alone")
+    folded = _small().folded()
+    features, bank = _features(folded.head, 1), _bank(folded.head)
+    for rows, references in zip(features, bank, strict=True):
+        rows[:, ::2] = references[: len(rows[0, ::2])]  # half of the residuals are zero, hence equal
+
+    class Flat(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.folded = folded
+
+        def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+            found: tuple[Tensor, Tensor] = self.folded(inputs[:2], inputs[2:4], inputs[4])
+            return found
+
+    inputs, names = [*features, *bank, torch.tensor([-0.9, -0.9])], list("abcde")
+    model = graph.check(graph.fold_constants(graph.trace(Flat().eval(), inputs, names, ["map", "score"])))
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    found = session.run(None, {name: value.numpy() for name, value in zip(names, inputs, strict=True)})
+    with torch.no_grad():
+        expected_map, expected_score = folded(features, bank, inputs[-1])
+    torch.testing.assert_close(torch.from_numpy(found[0]), expected_map, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(torch.from_numpy(found[1]), expected_score, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("match", ["cosine", "l2"])
