@@ -65,7 +65,7 @@ class ResADHead(nn.Module):
         returns:  per level (B, N_l, C_l), without gradient.
         """
         if not self.settings.residuals:
-            return tuple(features)
+            return tuple(self._scaled(rows) for rows in features)
         if product is None:
             if len(banks) != 1:
                 raise ValueError(f"{len(banks)} banks, so say of every image which is its own")
@@ -127,7 +127,11 @@ class ResADHead(nn.Module):
     def _residual(self, rows: Tensor, bank: Tensor) -> Tensor:
         flat = rows.flatten(0, 1)
         matched = bank[nearest(flat, bank, self.profile.match)]
-        return residual(flat, matched, self.settings.residual).reshape(rows.shape)
+        found = residual(self._scaled(flat), self._scaled(matched), self.settings.residual)
+        return found.reshape(rows.shape)
+
+    def _scaled(self, rows: Tensor) -> Tensor:
+        return rows if self.settings.feature_scale == 1 else rows * self.settings.feature_scale
 
 
 class FoldedHead(nn.Module):
@@ -148,7 +152,7 @@ class FoldedHead(nn.Module):
         head = self.head
         likelihoods, probabilities = [], []
         for level, (rows, bank) in enumerate(zip(features, banks, strict=True)):
-            seen = head._residual(rows, bank) if head.settings.residuals else rows
+            seen = head._residual(rows, bank) if head.settings.residuals else head._scaled(rows)
             likelihood, probability = self.flows[level](head.constrain(level, head.adapt(level, seen)))
             likelihoods.append(likelihood)
             probabilities.append(probability)

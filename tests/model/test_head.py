@@ -109,6 +109,14 @@ def test_rows_that_are_repeated_change_nothing(match: str) -> None:
         _same([again[0][level], again[1][level]], [once[0][level], once[1][level]], atol=1e-6, rtol=1e-6)
 
 
+def test_a_feature_scale_scales_what_is_matched_and_not_the_match() -> None:
+    features, bank = _features(_small(), 2), _bank(_small())
+    for residual, factor in (("signed", 0.5), ("squared", 0.25)):
+        plain = _small(residual=residual, feature_scale=1.0).residuals(features, [bank])
+        scaled = _small(residual=residual, feature_scale=0.5).residuals(features, [bank])
+        _same(scaled, [factor * rows for rows in plain])
+
+
 def test_a_batch_is_judged_as_its_images_are_alone() -> None:
     head = _small()
     features, bank = _features(head, 3), _bank(head)
