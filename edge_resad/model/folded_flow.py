@@ -23,7 +23,7 @@ class _FoldedBlock(nn.Module):
             self.register_buffer("column_bias", bias.view(1, 1, 1, -1))
             self.register_buffer("row_bias", torch.zeros(1, 1, 1, 1))
         else:
-            columns, rows = (axis @ weight[:, self.kept :].T for axis in axes)
+            columns, rows = (axis.to(weight) @ weight[:, self.kept :].T for axis in axes)
             self.register_buffer("column_bias", (columns + bias)[None, None])  # (1, 1, W, hidden)
             self.register_buffer("row_bias", rows[None, :, None])  # (1, H, 1, hidden)
         self.register_buffer("out", DAMPING * block.out.weight.detach().T.contiguous())

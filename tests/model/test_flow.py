@@ -26,8 +26,9 @@ def _flow(channels: int, condition: int, blocks: int = 3) -> Flow:
     with torch.no_grad():
         for block in flow.blocks:
             assert isinstance(block, FlowBlock)
-            for weight in (block.hidden.weight, block.out.weight, block.out.bias, block.offset, block.raw_scale):
-                weight.add_(torch.randn(weight.shape, generator=random))
+            for weight in (*block.hidden.parameters(), *block.out.parameters(), block.offset):
+                weight.copy_(torch.randn(weight.shape, generator=random))
+            block.raw_scale.add_(torch.randn(channels, generator=random))
     return flow.requires_grad_(False)
 
 
@@ -69,9 +70,9 @@ def test_a_condition_of_every_row_or_of_its_position_is_the_same() -> None:
 @CASES
 @pytest.mark.parametrize("blocks", [1, 3])
 def test_a_folded_flow_gives_the_same_numbers(channels: int, condition: int, blocks: int) -> None:
-    flow, grid = _flow(channels, condition, blocks), (3, 4)
-    rows = _rows(2 * 12, channels).reshape(2, 12, channels)
-    code = position_code(condition, *grid).repeat(2, 1) if condition else None
+    flow, grid = _flow(channels, condition, blocks).double(), (3, 4)
+    rows = _rows(2 * 12, channels).double().reshape(2, 12, channels)
+    code = position_code(condition, *grid).double().repeat(2, 1) if condition else None
     z, log_det = flow(rows.flatten(0, 1), code)
     likelihood, abnormal = FoldedFlow(flow, grid)(rows)
     torch.testing.assert_close(likelihood.flatten(), log_likelihood(z, log_det))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def _small(**changes: Any) -> ResADHead:
     head = EDGE_RESAD.head
     assert head is not None
-    settings = replace(head, **{"codes": 16, "blocks": 2, **changes})
+    settings = replace(head, **{"codes": 16, "blocks": 2, "feature_scale": 1.0, **changes})
     return ResADHead(replace(EDGE_RESAD, head=settings, size=64)).eval()
 
 
