@@ -17,18 +17,18 @@ class _FoldedBlock(nn.Module):
     def __init__(self, block: FlowBlock, axes: tuple[Tensor, Tensor] | None, *, is_last: bool) -> None:
         super().__init__()
         self.kept, self.moved = block.kept, block.moved
-        weight, bias = block.hidden.weight.detach(), block.hidden.bias.detach()
+        weight, bias = block.hidden.weight.detach(), block.hidden.bias.detach().clone()
         self.register_buffer("hidden", weight[:, : self.kept].T.contiguous())
         if axes is None:
             self.register_buffer("column_bias", bias.view(1, 1, 1, -1))
-            self.register_buffer("row_bias", torch.zeros(1, 1, 1, 1))
+            self.register_buffer("row_bias", weight.new_zeros(1, 1, 1, 1))
         else:
             columns, rows = (axis.to(weight) @ weight[:, self.kept :].T for axis in axes)
             self.register_buffer("column_bias", (columns + bias)[None, None])  # (1, 1, W, hidden)
             self.register_buffer("row_bias", rows[None, :, None])  # (1, H, 1, hidden)
         self.register_buffer("out", DAMPING * block.out.weight.detach().T.contiguous())
         self.register_buffer("out_bias", DAMPING * block.out.bias.detach())
-        scale, offset, rotation = block.scale().detach(), block.offset.detach(), cast(Tensor, block.rotation)
+        scale, offset, rotation = block.scale().detach(), block.offset.detach().clone(), cast(Tensor, block.rotation)
         self.log_scale = float(scale.log().sum())
         self.rotates = not is_last
         self.register_buffer("mix", (rotation * scale).T.contiguous() if self.rotates else scale)

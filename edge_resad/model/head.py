@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import NamedTuple, cast
 
@@ -104,7 +105,10 @@ class ResADHead(nn.Module):
         return cast(tuple[Tensor, Tensor], flow(rows, code, position))
 
     def judge(self, residuals: Sequence[Tensor]) -> Judgement:
-        """Judge residuals, per level (B, N_l, C_l), the way an inspection does: adapt, constrain, flow."""
+        """Judge residuals, per level (B, N_l, C_l), the way an inspection does: adapt, constrain, flow.
+
+        Call `eval()` first: in training the batch norms would learn from what they judge.
+        """
         likelihoods, probabilities = [], []
         for level, rows in enumerate(residuals):
             constrained = self.constrain(level, self.adapt(level, rows))
@@ -137,15 +141,16 @@ class ResADHead(nn.Module):
 class FoldedHead(nn.Module):
     """Features and one bank to map and score, with everything folded that is known beforehand.
 
-    It owns copies of a head's weights; make it anew after training.
+    Its weights are copies of the head's: make it anew after more training.
     """
 
     def __init__(self, head: ResADHead) -> None:
         super().__init__()
-        self.head = head
         self.flows = nn.ModuleList(
             FoldedFlow(cast(Flow, flow), (grid, grid)) for flow, grid in zip(head.flows, head.grids, strict=True)
         )
+        self.head = copy.deepcopy(head).requires_grad_(False)
+        self.head.flows = nn.ModuleList()  # the folded ones stand for them
 
     def judge(self, features: Sequence[Tensor], banks: Sequence[Tensor]) -> Judgement:
         """Judge features, per level (B, N_l, C_l), against one bank, per level (M_l, C_l)."""

@@ -32,7 +32,7 @@ class Profile:
     top_fraction: float = 0.003  # of a level's cells make its part of the image score
     blur_cells: float = 0.6  # sigma of the map's smoothing, cells of the finest level
     crop: bool = False  # True: shorter side to `size`, then the middle, as the papers do; False: both sides resized
-    head: HeadSettings | None = None  # a learned head; None: nearest reference, which takes the two numbers above
+    head: HeadSettings | None = None  # learned, with a map of its own; None: nearest reference
 
     def grid(self, tap: Tap) -> int:
         """Cells on one side of a level."""

@@ -70,6 +70,19 @@ def test_the_form_for_a_device_gives_the_same_numbers(changes: dict[str, Any]) -
     assert score_map.std() > 1e-4, "a flat map compares nothing"
 
 
+def test_the_form_for_a_device_is_a_copy_and_leaves_the_head_in_training() -> None:
+    head = _small().train()
+    folded = head.folded()
+    assert head.training
+    assert len(head.flows) == 2
+    features, bank = _features(head, 1), _bank(head)
+    before = folded(features, bank, torch.zeros(2))
+    with torch.no_grad():
+        for weight in head.parameters():
+            weight.add_(1.0)
+    _same(folded(features, bank, torch.zeros(2)), before, rtol=0, atol=0)
+
+
 def test_the_form_for_a_device_is_exported_with_its_ties() -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     graph = pytest.importorskip("export.graph", reason="onnx is the workstation's alone")
