@@ -38,8 +38,8 @@ class _FoldedBlock(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map x (B, H, W, C) to the next x and the coupling's part of the log-determinant (B, H, W)."""
         kept, moved = torch.split(x, [self.kept, self.moved], 3)
-        bias = cast(Tensor, self.column_bias) + cast(Tensor, self.row_bias)
-        hidden = functional.relu(kept @ cast(Tensor, self.hidden) + bias)
+        inner = kept @ cast(Tensor, self.hidden) + cast(Tensor, self.column_bias)
+        hidden = functional.relu(inner + cast(Tensor, self.row_bias))  # the sum of both biases is a large constant
         said = hidden @ cast(Tensor, self.out) + cast(Tensor, self.out_bias)
         raw, shift = torch.split(said, [self.moved, self.moved], 3)  # sizes known to the exporter
         log_scale = CLAMP * raw.tanh()
