@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -11,16 +12,30 @@ from torch.nn import functional
 from edge_resad.errors import BundleError
 from edge_resad.model.backbone import load_lite0, load_timm
 from edge_resad.model.profile import Profile, Tap
+from edge_resad.model.wide_resnet import load_wide_resnet50
 
 
-def load_backbone(profile: Profile) -> nn.Module:
-    """Build the profile's backbone with its weights, frozen."""
+def load_backbone(profile: Profile, weights: Path | None = None) -> nn.Module:
+    """Build the profile's backbone with its weights, frozen.
+
+    weights: the local file, for a backbone whose weights come with no package.
+
+    Raises:
+        BundleError: an unknown backbone, or its weights are missing or another's.
+    """
     if profile.backbone == "efficientnet_lite0":
         return load_lite0([tap.layer for tap in profile.taps])
+    if profile.backbone == "wide_resnet50_2":
+        if weights is None:
+            raise BundleError(
+                f"the weights of {profile.backbone} come with no package. Give the .pth file of timm or torchvision."
+            )
+        return load_wide_resnet50([tap.layer for tap in profile.taps], weights)
     source, _, name = profile.backbone.partition(":")
     if source != "timm" or not name:
         raise BundleError(
-            f"unknown backbone {profile.backbone!r}. Known: efficientnet_lite0, or timm:NAME for any model of timm."
+            f"unknown backbone {profile.backbone!r}. Known: wide_resnet50_2, efficientnet_lite0, or timm:NAME for any "
+            "model of timm."
         )
     return load_timm(name, [tap.stride for tap in profile.taps])
 

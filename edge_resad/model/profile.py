@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from edge_resad.model.head_settings import RESAD_EDGE, RESAD_PP, RESAD_V1, HeadSettings
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tap:
@@ -22,7 +24,7 @@ class Profile:
     """Everything that is fixed at export."""
 
     name: str
-    backbone: str  # "efficientnet_lite0", or "timm:NAME"
+    backbone: str  # "efficientnet_lite0", "wide_resnet50_2" with a file of weights, or "timm:NAME"
     size: int  # pixels, both sides of the network's input
     taps: tuple[Tap, ...]  # finest first
     match: Literal["cosine", "l2"]
@@ -30,6 +32,8 @@ class Profile:
     std: tuple[float, float, float]  # RGB
     top_fraction: float = 0.003  # of a level's cells make its part of the image score
     blur_cells: float = 0.6  # sigma of the map's smoothing, cells of the finest level
+    crop: bool = False  # True: shorter side to `size`, then the middle, as the papers do; False: both sides resized
+    head: HeadSettings | None = None  # learned, with a map of its own; None: nearest reference
 
     def grid(self, tap: Tap) -> int:
         """Cells on one side of a level."""
@@ -66,3 +70,26 @@ EDGE_BLOCK15 = replace(
 PROFILES = {
     profile.name: profile for profile in (EDGE, EDGE_TOP1, EDGE_L2, EDGE_TWO_LEVELS, EDGE_STRIDE4, EDGE_BLOCK15)
 }
+
+EDGE_RESAD = replace(EDGE_TWO_LEVELS, name="edge-resad", head=RESAD_EDGE)
+
+PAPER = Profile(
+    name="paper",
+    backbone="wide_resnet50_2",
+    size=224,
+    taps=(  # room for four references
+        Tap(layer="layer1", stride=4, channels=256, capacity=4 * 56**2),
+        Tap(layer="layer2", stride=8, channels=512, capacity=4 * 28**2),
+        Tap(layer="layer3", stride=16, channels=1024, capacity=4 * 14**2),
+    ),
+    match="cosine",
+    mean=(123.675, 116.28, 103.53),
+    std=(58.395, 57.12, 57.375),
+    crop=True,
+    head=RESAD_PP,
+)
+# Exactly as released: at 32 images of 224 pixels the flow of layer3 never takes a step.
+PAPER_COMPAT = replace(PAPER, name="paper-compat", head=replace(RESAD_PP, drop_remainder=True))
+PAPER_V1 = replace(PAPER, name="paper-v1", match="l2", head=RESAD_V1)
+
+LEARNED_PROFILES = {profile.name: profile for profile in (EDGE_RESAD, PAPER, PAPER_COMPAT, PAPER_V1)}
