@@ -64,9 +64,7 @@ def no_answer(*, where: str) -> str:
 def hung_up(why: str, *, where: str, with_tls: bool) -> str:
     """What it means that the broker closed the connection before it answered. why: what happened."""
     wants = "a certificate ([broker] cert_file)" if with_tls else "TLS ([broker] ca_file)"
-    return (
-        f"the broker at {where} does not let us in: {why}. Does this port want {wants}? Messages wait in the spool."
-    )
+    return f"the broker at {where} does not let us in: {why}. Does this port want {wants}? Messages wait in the spool."
 
 
 def topic_refused(topic: str, said: str, *, where: str, user: str) -> str:

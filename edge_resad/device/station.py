@@ -123,26 +123,25 @@ def run_station(
     source = open_source(settings, halt) if open_source else open_camera(settings.camera, stop=halt, products=products)
     tally = Tally()
     spool = _spool(settings)
-    with spool:
-        with ExitStack() as stack:
-            judge = stack.enter_context((open_judge or open_inspector)(settings))
-            publisher = stack.enter_context(_publisher(settings, spool)) if settings.broker else None
-            verdicts = stack.enter_context(_verdict_log(settings))
-            post, alarm = _post(settings, spool), _alarm(settings)
-            line = Line(judge, alarm, max_age_s=settings.inspection.max_age_s if source.live else None)
-            with _last_word(post, alarm), Capture(source, halt) as capture:
-                log.info("station %s inspects %s", settings.station.device, settings.camera.source)
-                for inspection in _inspections(capture.slot, line, stop):
-                    post.send(inspection, judge.score_map)
-                    tally.count(inspection)
-                    if verdicts is not None:
-                        verdicts.append(as_record(inspection))
-                    if on_inspection is not None:
-                        on_inspection(inspection)
-            if not spool.flush(FLUSH_S):
-                log.warning("not all messages are written yet. %s", spool.health() or "The disk is slow.")
-            if publisher is not None:
-                _deliver(publisher, spool, stop)
+    with spool, ExitStack() as stack:
+        judge = stack.enter_context((open_judge or open_inspector)(settings))
+        publisher = stack.enter_context(_publisher(settings, spool)) if settings.broker else None
+        verdicts = stack.enter_context(_verdict_log(settings))
+        post, alarm = _post(settings, spool), _alarm(settings)
+        line = Line(judge, alarm, max_age_s=settings.inspection.max_age_s if source.live else None)
+        with _last_word(post, alarm), Capture(source, halt) as capture:
+            log.info("station %s inspects %s", settings.station.device, settings.camera.source)
+            for inspection in _inspections(capture.slot, line, stop):
+                post.send(inspection, judge.score_map)
+                tally.count(inspection)
+                if verdicts is not None:
+                    verdicts.append(as_record(inspection))
+                if on_inspection is not None:
+                    on_inspection(inspection)
+        if not spool.flush(FLUSH_S):
+            log.warning("not all messages are written yet. %s", spool.health() or "The disk is slow.")
+        if publisher is not None:
+            _deliver(publisher, spool, stop)
     _count_unseen(tally, source, capture.slot)
     return _summary(tally, spool, verdicts)  # now that the spool is closed: what it could not write is lost
 
