@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import logging
 import math
 import os
 import re
@@ -40,6 +42,7 @@ FalseAlarmRateOption = Annotated[
     float, typer.Option("--false-alarm-rate", min=0.0001, max=0.5, help="Share of good parts that may fail.")
 ]
 HELD_FRAMES = 4  # pictures that a camera's driver may have kept from before it was asked
+OUTPUT_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # what a write to stdout may end with
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
 
 
@@ -57,20 +60,11 @@ def main() -> None:
         sys.stderr.close()
         raise SystemExit(0) from None
     except OSError as error:
-        if not _output_refused():
+        if error.filename is not None or error.errno not in OUTPUT_REFUSES:
             raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain of it at its end
         print(f"edge-resad: the output cannot be written: {error.strerror}. Send it elsewhere.", file=sys.stderr)
         raise SystemExit(1) from None
-
-
-def _output_refused() -> bool:
-    """Whether stdout does not take what it was given; it is let go then, or Python would complain of it at the end."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
 
 
 def _show_version(wanted: bool) -> None:
@@ -259,9 +253,14 @@ def run(
 
     with stopped_by_signals() as stop:  # before the imports that take their time
         from edge_resad.demo import products
+        from edge_resad.device.handover import left_behind
         from edge_resad.device.station import run as run_station
 
         run_station(station, quiet=quiet, stop=stop, products=products)
+    if left_behind():  # in a driver's code: Python's own end would abort it, and us with it
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(0)
 
 
 @app.command()

@@ -357,11 +357,12 @@ def test_the_version_is_told(run: Shell) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+@pytest.mark.parametrize("buffered", ["", "1"])
 @pytest.mark.parametrize("verb", ["inspect", "threshold"])  # written line by line, and at the end
-def test_an_output_that_takes_nothing_is_one_sentence(line: Path, verb: str) -> None:
+def test_an_output_that_takes_nothing_is_one_sentence(line: Path, verb: str, buffered: str) -> None:
     arguments = {"inspect": ["parts", "--bank", "flange.bank"], "threshold": ["flange.bank"]}[verb]
     command = [sys.executable, "-m", "edge_resad.cli", verb, *arguments]
-    environment = {"PYTHONPATH": str(CHECKOUT), "PATH": ""}
+    environment = {"PYTHONPATH": str(CHECKOUT), "PATH": "", "PYTHONUNBUFFERED": "" if buffered else "1"}
     with open("/dev/full", "w") as full:
         done = subprocess.run(
             command, cwd=line, env=environment, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
@@ -382,6 +383,32 @@ class Early:
         if name == "edge_resad.device.station":
             signal.raise_signal(signal.SIGTERM)
 sys.meta_path.insert(0, Early())
+sys.argv = ["edge-resad", "run", {str(station)!r}]
+from edge_resad.cli import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=CHECKOUT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "0 parts: 0 passed, 0 failed" in done.stderr
+
+
+def test_a_camera_that_is_busy_when_the_station_ends_does_not_abort_it(line: Path, tmp_path: Path) -> None:
+    station = tmp_path / "station.toml"
+    station.write_text(
+        f'[station]\ndevice = "cell-1"\n[camera]\nsource = "synthetic"\n[inspection]\nbank = "{line / "flange.bank"}"\n'
+    )
+    script = f"""
+import os, signal, sys, time
+import cv2
+import numpy as np
+from edge_resad.demo import products
+picture = np.zeros((1000, 1000, 3), np.float32)
+def draw(*arguments, **more):
+    os.kill(os.getpid(), signal.SIGTERM)
+    until = time.monotonic() + 5
+    while time.monotonic() < until:
+        cv2.GaussianBlur(picture, (0, 0), 9)
+products.draw = draw
 sys.argv = ["edge-resad", "run", {str(station)!r}]
 from edge_resad.cli import main
 main()
