@@ -98,7 +98,7 @@ def enrol(
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the bank.")],
     product: Annotated[str, typer.Option(help="Name of the product; the bank's file name without it.")] = "",
     shots: Annotated[int, typer.Option(min=1, max=64, help="Parts to take where PATHS is a camera.")] = 4,
-    false_alarm_rate: FalseAlarmRateOption = 0.01,
+    false_alarm_rate: FalseAlarmRateOption = 0.05,
     bundle: BundleOption = None,
     threads: ThreadsOption = 1,
 ) -> None:
@@ -145,7 +145,7 @@ def threshold(
         Optional[float],  # noqa: UP045
         typer.Option("--set", callback=_above_zero, help="Set the threshold by hand."),
     ] = None,
-    false_alarm_rate: FalseAlarmRateOption = 0.01,
+    false_alarm_rate: FalseAlarmRateOption = 0.05,
     bundle: BundleOption = None,
     threads: ThreadsOption = 1,
 ) -> None:
