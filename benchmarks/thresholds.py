@@ -1,6 +1,6 @@
 """What an enrolled threshold does: how many good parts it rejects and how many defective ones it finds.
 
-`python -m benchmarks.thresholds DATA...` enrols a few good parts of every product in the folders (laid out like MVTec AD),
+`python -m benchmarks.thresholds DATA...` enrols a few good parts of every product (folders as in MVTec AD),
 at several rates of false alarms aimed at, and judges all others.
 """
 
