@@ -19,6 +19,7 @@ help: ## list what there is
 	@echo "make TARGET, where TARGET is one of"
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name says; do \
 	  printf '  %-8s%s\n' "$$name" "$$says"; done
+	@echo 'Options: make demo DEMO_ARGS="--family cap", make test TEST_ARGS="-n 2", make bench BENCH_ARGS=--help'
 
 demo: $(DEMO)/.ready ## show the whole product on this machine: no camera, no GPU, no torch
 	@$(DEMO)/bin/edge-resad demo $(DEMO_ARGS)

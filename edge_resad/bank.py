@@ -7,6 +7,7 @@ import json
 import os
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -79,7 +80,8 @@ def save_bank(bank: Bank, path: Path) -> None:
             os.fsync(file.fileno())
         os.replace(scratch, path)
     except OSError as error:
-        scratch.unlink(missing_ok=True)
+        with suppress(OSError):  # where its folder is a file there is nothing to take away
+            scratch.unlink()
         raise BankError(f"cannot write the bank {path}: {error.strerror or error}. Check space and rights.") from error
 
 
@@ -87,7 +89,7 @@ def load_bank(path: Path) -> Bank:
     """Read a bank.
 
     Raises:
-        BankError: no such file, not a bank, damaged, or of another schema.
+        BankError: no such file, not a bank, damaged, of another schema, or nothing can be judged with it.
     """
     try:
         if path.is_file() and not zipfile.is_zipfile(path):
@@ -109,12 +111,35 @@ def load_bank(path: Path) -> Bank:
             f"Make it again: edge-resad enrol GOOD_PARTS -o {path}"
         )
     try:
-        return Bank(info=BankInfo.model_validate(raw), levels=levels)
+        bank = Bank(info=BankInfo.model_validate(raw), levels=levels)
     except ValidationError as error:
         raise BankError(
             f"{path} does not describe itself as a bank ({error.errors()[0]['msg']}). "
             f"Make it again: edge-resad enrol GOOD_PARTS -o {path}"
         ) from error
+    wrong = _unusable(bank)
+    if wrong is not None:
+        raise BankError(
+            f"nothing can be judged with the bank {path}: {wrong}. Make it again: edge-resad enrol GOOD_PARTS -o {path}"
+        )
+    return bank
+
+
+def _unusable(bank: Bank) -> str | None:
+    """Why no part can be judged with this bank; None where it can."""
+    info = bank.info
+    if not bank.levels or len(bank.levels) != len(info.level_norm):
+        return f"it has {len(bank.levels)} levels and constants of {len(info.level_norm)}"
+    for index, rows in enumerate(bank.levels):
+        if rows.ndim != 2 or not rows.size:
+            return f"level {index} holds no references"
+        if not np.isfinite(rows).all():
+            return f"level {index} holds values that are no numbers"
+    if not all(np.isfinite(value) and value > 0 for norms in info.level_norm for value in norms):
+        return "its levels' constants must be above 0"
+    if not all(np.isfinite(value) and value > 0 for value in (info.threshold.score, info.threshold.region)):
+        return "its threshold must be above 0"
+    return None
 
 
 def check_fits(bank: Bank, bundle_id: str, precision: str, channels: Sequence[int]) -> None:

@@ -11,6 +11,8 @@ WIDTH, HEIGHT = 560, 190  # user units of a chart
 LEFT, RIGHT, TOP, BOTTOM = 14, 14, 30, 34
 SQUARE = 300  # user units of a chart of curves
 NARROW = 380  # user units of a chart of lanes
+NAME = 18  # of a lane's height, above its dots, for its name
+LETTER, APART = 6.8, 14  # width of a mark's letter, and what two marks' names leave between them
 
 
 def histogram(values: Sequence[float], marks: Sequence[tuple[str, float]], *, unit: str, bins: int = 40) -> str:
@@ -43,18 +45,16 @@ def strips(rows: Sequence[tuple[str, Sequence[float], str]], threshold: float, *
     jitter = np.random.default_rng(3)  # the same page for the same run
     drawn = []
     for k, (name, values, look) in enumerate(rows):
-        middle = TOP + lane * (k + 0.5)
-        heights = jitter.uniform(-0.26, 0.26, len(values)) * lane
+        top_of_dots, tall = TOP + lane * k + NAME, lane - NAME - 3
+        middle = top_of_dots + tall / 2
+        heights = jitter.uniform(-0.32, 0.32, len(values)) * tall
         drawn.append(
-            f'<rect class="lane" x="{LEFT}" y="{middle - lane * 0.42:.1f}" '
-            f'width="{WIDTH - LEFT - RIGHT}" height="{lane * 0.84:.1f}" rx="6"/>'
+            f'<rect class="lane" x="{LEFT}" y="{top_of_dots:.1f}" '
+            f'width="{WIDTH - LEFT - RIGHT}" height="{tall:.1f}" rx="6"/>'
         )
-        drawn.append(
-            f'<text class="lane-name" x="{WIDTH - RIGHT - 8}" y="{middle - lane * 0.20:.1f}" '
-            f'text-anchor="end">{escape(name)}</text>'
-        )
+        drawn.append(f'<text class="lane-name" x="{LEFT}" y="{top_of_dots - 5:.1f}">{escape(name)}</text>')
         for value, away in zip(values, heights, strict=True):
-            wrong = " wrong" if (value > threshold) != (look == "bad") else ""
+            wrong = " wrong" if (value >= threshold) != (look == "bad") else ""
             at = _x(value, low, top)
             drawn.append(f'<circle class="dot {look}{wrong}" cx="{at:.1f}" cy="{middle + away:.1f}" r="3.6"/>')
     line = _marks([(f"threshold {_short(threshold)}", threshold)], low, top)
@@ -132,12 +132,13 @@ def _x(value: float, low: float, top: float, width: int = WIDTH) -> float:
 
 def _marks(marks: Sequence[tuple[str, float]], low: float, top: float) -> str:
     drawn = []
-    last = -1e9
-    for k, (name, at) in enumerate(sorted(marks, key=lambda mark: mark[1])):
-        x = _x(at, low, top)
-        late = x > WIDTH * 0.72
-        shift = 13 if k and x - last < 110 else 0  # two names that would collide stand on two lines
-        last = x
+    taken = -1e9  # how far the name before this one reaches
+    for name, at in sorted(marks, key=lambda mark: mark[1]):
+        x, wide = _x(at, low, top), LETTER * len(name)
+        late = x + 5 + wide > WIDTH + RIGHT  # no room to the right of its line
+        begins = x - 5 - wide if late else x + 5
+        shift = 13 if begins < taken + APART else 0  # two names that would collide stand on two lines
+        taken = begins + wide
         drawn.append(
             f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 10 + shift}" y2="{HEIGHT - BOTTOM}"/>'
             f'<text class="mark-name" x="{x + (-5 if late else 5):.1f}" y="{TOP - 13 + shift}" '

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
+import logging
+import math
+import os
+import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -21,7 +28,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="edge-resad",
-    help="Show a handful of good parts, find what is wrong with the next ones, tell the fleet.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -32,20 +38,56 @@ BundleOption = Annotated[
     typer.Option("--bundle", help="Folder of a bundle; without it, the one that comes with the package."),
 ]
 ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Threads of the engine.")]
+FalseAlarmRateOption = Annotated[
+    float, typer.Option("--false-alarm-rate", min=0.0001, max=0.5, help="Share of good parts that may fail.")
+]
 HELD_FRAMES = 4  # pictures that a camera's driver may have kept from before it was asked
+OUTPUT_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # what a write to stdout may end with
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
 
 
 def main() -> None:
     """Run the command line; what an operator can fix is one line on stderr and exit code 1."""
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # what the output does not take is said here, not at the interpreter's end
     except EdgeResadError as error:
         print(f"edge-resad: {error}", file=sys.stderr)
         raise SystemExit(1) from None
     except BrokenPipeError:  # the reader of our output has gone: that is no error of ours
         sys.stderr.close()
         raise SystemExit(0) from None
+    except OSError as error:
+        if error.filename is not None or error.errno not in OUTPUT_REFUSES:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain of it at its end
+        print(f"edge-resad: the output cannot be written: {error.strerror}. Send it elsewhere.", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from edge_resad import __version__
+
+        print(f"edge-resad {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _edge_resad(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Show a handful of good parts, find what is wrong with the next ones, tell the fleet."""
+
+
+def _above_zero(value: float | None) -> float | None:
+    if value is not None and not (math.isfinite(value) and value > 0):
+        raise typer.BadParameter(f"{value:g} is no threshold: give a number above 0")
+    return value
 
 
 @app.command()
@@ -56,9 +98,7 @@ def enrol(
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the bank.")],
     product: Annotated[str, typer.Option(help="Name of the product; the bank's file name without it.")] = "",
     shots: Annotated[int, typer.Option(min=1, max=64, help="Parts to take where PATHS is a camera.")] = 4,
-    false_alarm_rate: Annotated[
-        float, typer.Option(min=0.0001, max=0.5, help="Share of good parts that may fail.")
-    ] = 0.01,
+    false_alarm_rate: FalseAlarmRateOption = 0.05,
     bundle: BundleOption = None,
     threads: ThreadsOption = 1,
 ) -> None:
@@ -66,11 +106,15 @@ def enrol(
     from edge_resad.bank import save_bank
     from edge_resad.bundle import file_digest, open_bundle
     from edge_resad.engine.enrolment import enrol as enrol_images
+    from edge_resad.errors import BankError
     from edge_resad.image import decode_image, file_content, image_files
 
+    named = _product(product, output)
+    if os.path.isdir(output):
+        raise BankError(f"{output} is a folder, expected a file for the bank such as {output / 'flange.npz'}.")
     opened = open_bundle(bundle)
     digests: list[str] = []  # none where there are no files
-    if _is_camera(paths):
+    if len(paths) == 1 and _is_camera(paths[0]):
         images = _shots(paths[0], shots)
     else:
         images = []
@@ -80,25 +124,28 @@ def enrol(
             digests.append(file_digest(content))
     with _progress("enrol", show=sys.stderr.isatty()) as step:
         made = enrol_images(
-            opened, images, product=product or output.name.partition(".")[0], digests=digests, threads=threads,
+            opened, images, product=named, digests=digests, threads=threads,
             false_alarm_rate=false_alarm_rate, progress=step,
         )  # fmt: skip
     save_bank(made.bank, output)
     for warning in made.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    rows = ", ".join(str(len(level)) for level in made.bank.levels)
-    print(f"{output}: {len(images)} good parts, {rows} reference patches")
+    rows = [len(level) for level in made.bank.levels]
+    parts = " + ".join(str(count) for count in rows)
+    print(f"{output}: {_counted(len(images), 'good part')}, {sum(rows)} reference patches ({parts})")
     _print_threshold(made.bank.info.threshold.score, made.bank.info.threshold.promise)
 
 
 @app.command()
 def threshold(
+    context: typer.Context,
     bank: Annotated[Path, typer.Argument(help="The bank to change.")],
     paths: Annotated[Optional[list[str]], typer.Argument(help="Images of more good parts.")] = None,  # noqa: UP045
-    set_to: Annotated[Optional[float], typer.Option("--set", min=0.0, help="Set the threshold by hand.")] = None,  # noqa: UP045
-    false_alarm_rate: Annotated[
-        float, typer.Option(min=0.0001, max=0.5, help="Share of good parts that may fail.")
-    ] = 0.01,
+    set_to: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option("--set", callback=_above_zero, help="Set the threshold by hand."),
+    ] = None,
+    false_alarm_rate: FalseAlarmRateOption = 0.05,
     bundle: BundleOption = None,
     threads: ThreadsOption = 1,
 ) -> None:
@@ -107,10 +154,14 @@ def threshold(
     from edge_resad.bundle import open_bundle
     from edge_resad.engine.enrolment import threshold_from
     from edge_resad.engine.inspector import Inspector
-    from edge_resad.image import image_files, read_image
+    from edge_resad.errors import BankError
+    from edge_resad.image import image_files
 
     if paths and set_to is not None:
         raise typer.BadParameter("give good parts or --set, not both")
+    rate_given = context.get_parameter_source("false_alarm_rate")
+    if not paths and rate_given is not None and rate_given.name == "COMMANDLINE":
+        raise typer.BadParameter("--false-alarm-rate needs good parts to estimate from: name them after the bank")
     loaded = load_bank(bank)
     found = loaded.info.threshold
     if set_to is not None:
@@ -126,9 +177,19 @@ def threshold(
             _progress("judge", show=sys.stderr.isatty()) as step,
         ):
             for index, file in enumerate(files):
-                scores.append(inspector.inspect(read_image(file)).score)
-                peaks.append(float(inspector.score_map.max()))
+                image = _unless_reference(file, loaded.info.references)
+                if image is not None:
+                    scores.append(inspector.inspect(image).score)
+                    peaks.append(float(inspector.score_map.max()))
                 step("judge", index + 1, len(files))
+        left_out = len(files) - len(scores)
+        if not scores:
+            raise BankError(
+                f"every picture given is a reference of the bank {bank}, which knows them by heart: they would make a "
+                "threshold that is far too low. Give good parts that it has not seen."
+            )
+        if left_out:
+            print(f"warning: {_counted(left_out, 'picture')} left out: references of this bank", file=sys.stderr)
         found = threshold_from(scores, region=max(peaks), rate=false_alarm_rate, how="good parts")
     if found != loaded.info.threshold:
         info = loaded.info.model_copy(update={"threshold": found})
@@ -142,7 +203,7 @@ def inspect(
     bank: Annotated[Path, typer.Option("--bank", "-b", help="The product's bank, made by enrol.")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     out: Annotated[Optional[Path], typer.Option("--out", help="Folder for heatmap pictures.")] = None,  # noqa: UP045
-    threshold: Annotated[Optional[float], typer.Option(min=0.0, help="Instead of the bank's own.")] = None,  # noqa: UP045
+    threshold: Annotated[Optional[float], typer.Option(callback=_above_zero, help="Instead of the bank's own.")] = None,  # noqa: UP045
     min_area_px: Annotated[int, typer.Option(min=0, help="Smallest defect that counts, pixels.")] = 0,
     bundle: BundleOption = None,
     threads: ThreadsOption = 1,
@@ -151,8 +212,9 @@ def inspect(
     from edge_resad.bank import load_bank
     from edge_resad.bundle import open_bundle
     from edge_resad.engine.inspector import Inspector
-    from edge_resad.overlay import heat_overlay
+    from edge_resad.overlay import heat_overlay, with_verdict
 
+    _check_inspectable(paths, out)
     parts = failed = unreadable = 0
     written: set[Path] = set()
     with Inspector(
@@ -170,11 +232,13 @@ def inspect(
             if out is not None:
                 outlines = [region.polygon for region in verdict.regions]
                 picture = heat_overlay(
-                    image, inspector.score_map, threshold=inspector.region_threshold, polygons=outlines
-                )
-                _write_picture(out, name, picture, written)
+                    image, inspector.score_map, threshold=inspector.region_threshold, polygons=outlines,
+                    passed=verdict.status == "pass",
+                )  # fmt: skip
+                _write_picture(out, name, with_verdict(picture, verdict), written)
     if not as_json:
-        print(f"{parts} parts, {failed} failed" + (f", {unreadable} could not be read" if unreadable else ""))
+        unread = f", {unreadable} could not be read" if unreadable else ""
+        print(f"{_counted(parts, 'part')}, {failed} failed{unread}")
     if unreadable:
         raise typer.Exit(1)
 
@@ -185,10 +249,18 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
 ) -> None:
     """Run a station: camera, inspection, alerts. SIGTERM or Ctrl-C ends it with nothing lost."""
-    from edge_resad.demo import products
-    from edge_resad.device.station import run as run_station
+    from edge_resad.device.signals import stopped_by_signals
 
-    run_station(station, quiet=quiet, products=products)
+    with stopped_by_signals() as stop:  # before the imports that take their time
+        from edge_resad.demo import products
+        from edge_resad.device.handover import left_behind
+        from edge_resad.device.station import run as run_station
+
+        run_station(station, quiet=quiet, stop=stop, products=products)
+    if left_behind():  # in a driver's code: Python's own end would abort it, and us with it
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(0)
 
 
 @app.command()
@@ -244,8 +316,46 @@ def demo(
     run_demo(broker=broker, out=out, parts=parts, family=family)
 
 
-def _is_camera(paths: Sequence[str]) -> bool:
-    return len(paths) == 1 and (paths[0].startswith("/dev/video") or paths[0].partition(":")[0] == "synthetic")
+def _is_camera(path: str) -> bool:
+    return path.startswith(("/dev/video", "/dev/v4l/")) or path.partition(":")[0] == "synthetic"
+
+
+def _product(given: str, output: Path) -> str:
+    """The product's name: what was given, or what the bank's file is called as far as it may stand in a message."""
+    from edge_resad.messages import is_id
+
+    if given and not is_id(given):
+        raise typer.BadParameter(
+            f"{given!r} is no name for a product: use 1 to 64 letters, digits, - or _, as in the station file"
+        )
+    called = re.sub("[^A-Za-z0-9_-]+", "-", output.name.partition(".")[0]).strip("-")[:64]
+    return given or called or "product"
+
+
+def _unless_reference(file: Path, references: Sequence[str]) -> NDArray[np.uint8] | None:
+    """The picture in a file; None where it is one of a bank's references, named by their digests."""
+    from edge_resad.bundle import file_digest
+    from edge_resad.image import decode_image, file_content
+
+    content = file_content(file)
+    image = decode_image(content, file)
+    own = {file_digest(content), hashlib.sha256(image.tobytes()).hexdigest()}  # enrolled from a file, or from pixels
+    return None if own & set(references) else image
+
+
+def _check_inspectable(paths: Sequence[str], out: Path | None) -> None:
+    """Refuse a camera, and a folder for pictures from which the next run would take them as parts."""
+    from edge_resad.errors import ImageError
+
+    for path in paths:
+        if _is_camera(path):
+            raise ImageError(f"{path} is a camera. A station inspects it: name it in a file for edge-resad run.")
+        folder = os.path.dirname(path) if os.path.isfile(path) else path
+        if out is not None and os.path.realpath(out) == os.path.realpath(folder):
+            raise ImageError(
+                f"--out {out} is the folder of the parts: the next run would take its pictures for parts. "
+                "Name another folder."
+            )
 
 
 def _shots(source: str, count: int) -> list[NDArray[np.uint8]]:
@@ -320,23 +430,30 @@ def _print_threshold(score: float, promise: str) -> None:
     print(f"threshold {score:.3f}. {promise}")
 
 
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def _write_picture(folder: Path, name: str, picture: NDArray[np.uint8], written: set[Path]) -> None:
     from edge_resad.errors import ImageError
     from edge_resad.overlay import encoded
 
-    file = folder / (Path(name).name.replace("#", "-") + ".jpg")
-    scratch = file.with_name(f".{file.name}.part")
+    part, _, frame = Path(name).name.partition("#")  # clip.mp4#7: a frame of a video
+    stem = f"{Path(part).stem}-{frame}" if frame else Path(part).stem
+    file = folder / f"{stem}.jpg"
+    scratch = folder / f".{stem}.jpg.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         number = 2
         while file in written:  # two folders may hold pictures of one name
-            file = folder / f"{Path(name).name.replace('#', '-')}-{number}.jpg"
+            file = folder / f"{stem}-{number}.jpg"
             number += 1
         scratch.write_bytes(encoded(picture))
         scratch.replace(file)
         written.add(file)
     except OSError as error:
-        scratch.unlink(missing_ok=True)
+        with suppress(OSError):  # where the folder is a file there is nothing to take away
+            scratch.unlink()
         raise ImageError(f"cannot write the picture {file}: {error.strerror}. Check space and rights.") from error
 
 

@@ -38,8 +38,9 @@ class Verdict:
         """How far beyond the threshold the score lies: up to 1.25x, up to 1.75x, more."""
         if self.status == "pass":
             return "none"
-        ratio = self.score / self.threshold
-        return "minor" if ratio < 1.25 else "major" if ratio < 1.75 else "critical"
+        if self.score < 1.25 * self.threshold:
+            return "minor"
+        return "major" if self.score < 1.75 * self.threshold else "critical"
 
 
 class Debounce:

@@ -1,4 +1,4 @@
-"""Pictures from results: the anomaly map as heat over the photograph, and every defect's outline."""
+"""Pictures from results: the anomaly map as heat over the photograph, every defect's outline, and the verdict."""
 
 from __future__ import annotations
 
@@ -8,31 +8,63 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_resad.decision import Verdict
+
 Polygon = Sequence[tuple[int, int]]
 """An outline, (x, y) in pixels of the image."""
 
-CLEAR = 0.55  # share of the threshold up to which nothing is laid over the photograph
+CLEAR = 0.70  # share of the threshold up to which nothing is laid over the photograph
+FULL = 1.25  # times the threshold: as dense as it gets from there on
 DENSE = 0.54  # opacity of the strongest heat: the defect must shine through
+CALM = 0.30  # opacity of the most that a passed part shows
+COOL = (190, 150, 60)  # BGR; what a passed part shows is no heat
 COLDEST, HOTTEST = 0.38, 0.92  # piece of the colour map in use: its ends look like shadow and like glare
 MOST = 6.0  # times the threshold: hotter than this is not told apart
 LINE = (255, 245, 90)  # BGR; cyan, which the heat never is
 SUBPIXEL_BITS = 3
+
+STRIP = 0.06  # of the picture's shorter side: height of the strip with the verdict
+LEAST_STRIP, MOST_STRIP = 18, 64  # pixels
+PASS_COLOUR, FAIL_COLOUR, INK = (84, 110, 34), (40, 40, 190), (255, 255, 255)  # BGR
+FONT, LETTER = cv2.FONT_HERSHEY_SIMPLEX, 22  # pixels that a capital of this font has at scale 1
 
 BEST_QUALITY, WORST_QUALITY = 88, 35  # of a JPEG
 SMALLEST_SIDE = 32  # pixels
 
 
 def heat_overlay(
-    image: NDArray[np.uint8], score_map: NDArray[np.float32], *, threshold: float, polygons: Sequence[Polygon]
+    image: NDArray[np.uint8],
+    score_map: NDArray[np.float32],
+    *,
+    threshold: float,
+    polygons: Sequence[Polygon],
+    passed: bool = False,
 ) -> NDArray[np.uint8]:
     """The image with heat where the map comes near the threshold, and these outlines.
 
     image:     (H, W, 3) uint8, BGR; it is not changed.
     score_map: (h, w) float32, any size that covers the whole image.
-    Returns (H, W, 3) uint8, BGR. A part whose map stays below half of the threshold looks as it was photographed.
+    passed:    lay a cool shade where the map comes near the threshold, no heat: nothing is wrong with this part.
+    Returns (H, W, 3) uint8, BGR. A part whose map stays below 70 % of the threshold looks as it was photographed.
     """
     _check(image, score_map, threshold)
-    return _outlined(_heated(image, score_map, threshold), polygons)
+    return _outlined(_heated(image, score_map, threshold, passed), polygons)
+
+
+def with_verdict(image: NDArray[np.uint8], verdict: Verdict) -> NDArray[np.uint8]:
+    """The image (H, W, 3), BGR, on top of a strip that says the verdict: places in the image stay where they were."""
+    height, width = image.shape[:2]
+    failed = verdict.status == "fail"
+    says = f"{verdict.status.upper()}  {verdict.score:.3f} / {verdict.threshold:.3f}"
+    says += f"  {verdict.severity}" if failed else ""
+    tall = round(min(max(STRIP * min(height, width), LEAST_STRIP), MOST_STRIP))
+    strip = np.full((tall, width, 3), FAIL_COLOUR if failed else PASS_COLOUR, np.uint8)
+    scale, margin = 0.48 * tall / LETTER, tall // 3
+    wide = cv2.getTextSize(says, FONT, scale, 1)[0][0]
+    scale *= min(1.0, max(width - 2 * margin, 1) / wide)  # a narrow picture has small letters
+    base = round((tall + LETTER * scale) / 2)
+    cv2.putText(strip, says, (margin, base), FONT, scale, INK, max(1, round(1.6 * scale)), cv2.LINE_AA)
+    return np.vstack([image, strip])
 
 
 def thumbnail(
@@ -76,15 +108,19 @@ def _check(image: NDArray[np.uint8], score_map: NDArray[np.float32], threshold: 
         raise ValueError(f"an overlay needs a threshold above 0, got {threshold}")
 
 
-def _heated(image: NDArray[np.uint8], score_map: NDArray[np.float32], threshold: float) -> NDArray[np.uint8]:
+def _heated(
+    image: NDArray[np.uint8], score_map: NDArray[np.float32], threshold: float, passed: bool
+) -> NDArray[np.uint8]:
     height, width = image.shape[:2]
     ratio = np.nan_to_num(score_map.astype(np.float32) / np.float32(threshold), nan=0.0, posinf=MOST, neginf=0.0)
     if ratio.max() <= CLEAR:
         return np.array(image)
     top = min(max(2.0, float(ratio.max())), MOST)  # a worse defect still shows where it is worst
     full = cv2.resize(np.clip(ratio, 0, top), (width, height), interpolation=cv2.INTER_LINEAR)
-    strength = np.clip((full - CLEAR) / (1.25 - CLEAR), 0, 1)
-    opacity = DENSE * strength * strength * (3 - 2 * strength)  # no edge where it begins
+    strength = np.clip((full - CLEAR) / (FULL - CLEAR), 0, 1)
+    opacity = (CALM if passed else DENSE) * strength * strength * (3 - 2 * strength)  # no edge where it begins
+    if passed:
+        return _blended(image, np.full_like(image, COOL), np.asarray(opacity, np.float32))
     warmth = COLDEST + (HOTTEST - COLDEST) * np.clip((full - CLEAR) / (top - CLEAR), 0, 1)
     heat = cv2.applyColorMap((255 * warmth).astype(np.uint8), cv2.COLORMAP_INFERNO)
     return _blended(image, heat, np.asarray(opacity, np.float32))

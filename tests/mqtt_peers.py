@@ -228,6 +228,7 @@ class Script:
     connack_reason: int = 0
     connack_properties: bytes = b""  # MQTT 5, without their length
     says_connack: bool = True
+    drops: bool = False  # hangs up instead of answering
     puback: Callable[[Packet], int | None] = field(default=lambda packet: 0)  # reason, or None for silence
     hangs_up: Callable[[Packet], bool] = field(default=lambda packet: False)
     reads_after_connack: bool = True  # False: the broker is frozen
@@ -322,6 +323,8 @@ class FakeBroker(_Server):
 
     def _greet(self, sock: socket.socket, level: int) -> bool:
         script = self.script
+        if script.drops:
+            return False
         if not script.says_connack:
             self._closing.wait()
             return False

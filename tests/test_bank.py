@@ -141,6 +141,41 @@ def test_a_bank_of_another_schema_is_refused_with_both_versions(tmp_path: Path) 
         load_bank(tmp_path / "part.bank")
 
 
+def _with_level(rows: Rows) -> Bank:
+    bank = _bank()
+    return Bank(info=bank.info, levels=(bank.levels[0], rows))
+
+
+def _with_info(**changes: object) -> Bank:
+    bank = _bank()
+    return Bank(info=bank.info.model_copy(update=changes), levels=bank.levels)
+
+
+@pytest.mark.parametrize(
+    ("bank", "says"),
+    [
+        (_with_level(np.full((4, CHANNELS[1]), np.nan, np.float32)), "level 1 holds values that are no numbers"),
+        (_with_level(np.empty((0, CHANNELS[1]), np.float32)), "level 1 holds no references"),
+        (_with_level(np.ones(4, np.float32)), "level 1 holds no references"),
+        (Bank(info=_bank().info, levels=_bank().levels[:1]), "1 levels and constants of 2"),
+        (_with_info(level_norm=((1.0, 0.0), (1.0, 1.0))), "constants must be above 0"),
+        (_with_info(threshold=_bank().info.threshold.model_copy(update={"score": 0.0})), "threshold must be above 0"),
+    ],
+    ids=["no numbers", "no rows", "no table", "a level less", "a constant of 0", "a threshold of 0"],
+)
+def test_a_bank_that_nothing_can_be_judged_with_is_refused(tmp_path: Path, bank: Bank, says: str) -> None:
+    save_bank(bank, tmp_path / "part.bank")
+    with pytest.raises(BankError, match=f"{says}.* edge-resad enrol"):
+        load_bank(tmp_path / "part.bank")
+
+
+@pytest.mark.parametrize("name", ["part.bank", "deeper/part.bank"])
+def test_a_bank_below_a_file_is_one_sentence(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(BankError, match="cannot write the bank"):
+        save_bank(_bank(), tmp_path / "file" / name)
+
+
 def test_a_bank_that_does_not_describe_itself_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "part.bank"
     note = np.frombuffer(json.dumps({"schema_version": 1}).encode(), np.uint8)

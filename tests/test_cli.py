@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import pytest
 
+from edge_resad import __version__
 from edge_resad.bank import Bank, load_bank, save_bank
 from edge_resad.bundle import open_bundle
 from edge_resad.cli import HELD_FRAMES, main
@@ -146,8 +147,39 @@ def test_inspect_json_is_one_object_a_line(run: Shell, line: Path) -> None:
 def test_inspect_draws_every_part_where_asked_to(run: Shell, line: Path, tmp_path: Path) -> None:
     assert run("inspect", line / "parts", "--bank", line / "flange.bank", "--out", tmp_path / "seen").code == 0
     pictures = sorted((tmp_path / "seen").iterdir())
-    assert len(pictures) == 2
-    assert all(read_image(picture).shape == (256, 256, 3) for picture in pictures)
+    assert [picture.name for picture in pictures] == ["1-fine.jpg", "2-scratched.jpg"]
+    assert all(read_image(picture).shape[1] == 256 < read_image(picture).shape[0] for picture in pictures)
+
+
+def test_pictures_of_one_name_do_not_overwrite_each_other(run: Shell, line: Path, tmp_path: Path) -> None:
+    image = read_image(line / "parts" / "1-fine.png")
+    for name in ("a/1.png", "a/1.bmp", "a/1-2.png", "b/1.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        assert cv2.imwrite(str(tmp_path / name), image)
+    folders = [tmp_path / "a", tmp_path / "b"]
+    assert run("inspect", *folders, "--bank", line / "flange.bank", "--out", tmp_path / "seen").code == 0
+    assert len(list((tmp_path / "seen").iterdir())) == 4
+
+
+@pytest.mark.parametrize("given", ["parts", "parts/1-fine.png"])
+def test_pictures_are_not_written_among_the_parts(run: Shell, line: Path, given: str) -> None:
+    before = sorted((line / "parts").iterdir())
+    refusal = run("inspect", line / given, "--bank", line / "flange.bank", "--out", line / "parts" / "").refusal
+    assert "is the folder of the parts" in refusal
+    assert sorted((line / "parts").iterdir()) == before
+
+
+def test_a_file_where_the_pictures_should_go_is_one_sentence(run: Shell, line: Path, tmp_path: Path) -> None:
+    (tmp_path / "seen").write_text("a file")
+    ended = run("inspect", line / "parts", "--bank", line / "flange.bank", "--out", tmp_path / "seen")
+    assert ended.code == 1
+    (said,) = ended.err.splitlines()
+    assert said.startswith("edge-resad: cannot write the picture ")
+
+
+@pytest.mark.parametrize("camera", ["synthetic", "synthetic:flange", "/dev/video9"])
+def test_inspecting_a_camera_is_what_a_station_does(run: Shell, line: Path, camera: str) -> None:
+    assert "edge-resad run" in run("inspect", camera, "--bank", line / "flange.bank").refusal
 
 
 def test_inspect_takes_another_threshold_for_once(run: Shell, line: Path) -> None:
@@ -180,6 +212,52 @@ def test_a_threshold_is_estimated_from_more_good_parts(run: Shell, line: Path, t
     assert run("threshold", bank, tmp_path / "more").code == 0
     found = load_bank(bank).info.threshold
     assert (found.how, found.samples) == ("good parts", 6)
+
+
+def test_references_do_not_count_as_more_good_parts(run: Shell, line: Path, tmp_path: Path) -> None:
+    bank = Path(shutil.copy(line / "flange.bank", tmp_path))
+    assert "a reference of the bank" in run("threshold", bank, line / "good").refusal
+    assert load_bank(bank).info == load_bank(line / "flange.bank").info
+    fresh = _draw(tmp_path / "fresh.png", 20)
+    ended = run("threshold", bank, line / "good", fresh)
+    assert ended.code == 0
+    assert ended.err == "warning: 4 pictures left out: references of this bank\n"
+    assert load_bank(bank).info.threshold.samples == 1
+
+
+def test_references_that_were_enrolled_as_pixels_are_known_in_a_file_too(
+    run: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("edge_resad.device.camera.open_camera", lambda *_, **__: FakeCamera(range(100)))
+    assert run("enrol", "/dev/video0", "--shots", "1", "-o", tmp_path / "part.bank").code == 0
+    assert cv2.imwrite(str(tmp_path / "0.png"), picture(0))
+    assert "a reference of the bank" in run("threshold", tmp_path / "part.bank", tmp_path / "0.png").refusal
+
+
+def test_a_product_is_named_as_a_station_names_it(run: Shell, line: Path, tmp_path: Path) -> None:
+    ended = run("enrol", line / "good", "-o", tmp_path / "x.bank", "--product", "my product!")
+    assert ended.code == 2
+    assert not (tmp_path / "x.bank").exists()
+    assert run("enrol", line / "good", "-o", tmp_path / "my part.bank").code == 0
+    assert load_bank(tmp_path / "my part.bank").info.product == "my-part"
+
+
+def test_the_rows_of_a_bank_are_told_as_a_sum(run: Shell, line: Path, tmp_path: Path) -> None:
+    said = run("enrol", line / "good" / "0.png", "-o", tmp_path / "one.bank").out.splitlines()[0]
+    rows = [len(level) for level in load_bank(tmp_path / "one.bank").levels]
+    shown = " + ".join(map(str, rows))
+    assert said == f"{tmp_path / 'one.bank'}: 1 good part, {sum(rows)} reference patches ({shown})"
+
+
+@pytest.mark.parametrize("output", ["", "."])
+def test_a_bank_needs_the_name_of_a_file(run: Shell, line: Path, output: str) -> None:
+    assert "is a folder, expected a file for the bank" in run("enrol", line / "good", "-o", output).refusal
+
+
+def test_a_camera_that_is_not_there_speaks_of_no_station_file(run: Shell, tmp_path: Path) -> None:
+    refusal = run("enrol", "/dev/video99", "-o", tmp_path / "x.bank").refusal
+    assert "no camera at /dev/video99" in refusal
+    assert "station file" not in refusal
 
 
 def test_an_empty_folder_is_refused(run: Shell, tmp_path: Path) -> None:
@@ -239,8 +317,26 @@ def test_evaluating_a_folder_without_classes_is_refused(run: Shell, tmp_path: Pa
 
 @pytest.mark.parametrize(
     "arguments",
-    [["polish"], ["enrol"], ["inspect", "part.png"], ["enrol", "good", "-o", "x.bank", "--false-alarm-rate", "2"]],
-    ids=["unknown verb", "nothing to enrol", "no bank", "a rate above one"],
+    [
+        ["polish"],
+        ["enrol"],
+        ["inspect", "part.png"],
+        ["enrol", "good", "-o", "x.bank", "--false-alarm-rate", "2"],
+        ["inspect", "part.png", "--bank", "x.bank", "--threshold", "0"],
+        ["threshold", "x.bank", "--set", "0"],
+        ["threshold", "x.bank", "--set", "nan"],
+        ["threshold", "x.bank", "--false-alarm-rate", "0.2"],
+    ],
+    ids=[
+        "unknown verb",
+        "nothing to enrol",
+        "no bank",
+        "a rate above one",
+        "a threshold of 0",
+        "0 set by hand",
+        "no number set by hand",
+        "a rate without parts",
+    ],
 )
 def test_wrong_usage_ends_with_2(run: Shell, arguments: list[str]) -> None:
     ended = run(*arguments)
@@ -254,6 +350,72 @@ def test_every_verb_has_help(run: Shell, verb: str) -> None:
     ended = run(verb, "--help")
     assert ended.code == 0
     assert verb in ended.out
+
+
+def test_the_version_is_told(run: Shell) -> None:
+    assert (run("--version").code, run("--version").out) == (0, f"edge-resad {__version__}\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+@pytest.mark.parametrize("buffered", ["", "1"])
+@pytest.mark.parametrize("verb", ["inspect", "threshold"])  # written line by line, and at the end
+def test_an_output_that_takes_nothing_is_one_sentence(line: Path, verb: str, buffered: str) -> None:
+    arguments = {"inspect": ["parts", "--bank", "flange.bank"], "threshold": ["flange.bank"]}[verb]
+    command = [sys.executable, "-m", "edge_resad.cli", verb, *arguments]
+    environment = {"PYTHONPATH": str(CHECKOUT), "PATH": "", "PYTHONUNBUFFERED": "" if buffered else "1"}
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            command, cwd=line, env=environment, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+    assert done.returncode == 1
+    assert done.stderr == "edge-resad: the output cannot be written: No space left on device. Send it elsewhere.\n"
+
+
+def test_a_signal_that_comes_while_a_station_is_still_loading_ends_it_in_order(line: Path, tmp_path: Path) -> None:
+    station = tmp_path / "station.toml"
+    station.write_text(
+        f'[station]\ndevice = "cell-1"\n[camera]\nsource = "synthetic"\n[inspection]\nbank = "{line / "flange.bank"}"\n'
+    )
+    script = f"""
+import signal, sys
+class Early:
+    def find_spec(self, name, path=None, target=None):
+        if name == "edge_resad.device.station":
+            signal.raise_signal(signal.SIGTERM)
+sys.meta_path.insert(0, Early())
+sys.argv = ["edge-resad", "run", {str(station)!r}]
+from edge_resad.cli import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=CHECKOUT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "0 parts: 0 passed, 0 failed" in done.stderr
+
+
+def test_a_camera_that_is_busy_when_the_station_ends_does_not_abort_it(line: Path, tmp_path: Path) -> None:
+    station = tmp_path / "station.toml"
+    station.write_text(
+        f'[station]\ndevice = "cell-1"\n[camera]\nsource = "synthetic"\n[inspection]\nbank = "{line / "flange.bank"}"\n'
+    )
+    script = f"""
+import os, signal, sys, time
+import cv2
+import numpy as np
+from edge_resad.demo import products
+picture = np.zeros((1000, 1000, 3), np.float32)
+def draw(*arguments, **more):
+    os.kill(os.getpid(), signal.SIGTERM)
+    until = time.monotonic() + 5
+    while time.monotonic() < until:
+        cv2.GaussianBlur(picture, (0, 0), 9)
+products.draw = draw
+sys.argv = ["edge-resad", "run", {str(station)!r}]
+from edge_resad.cli import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=CHECKOUT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "0 parts: 0 passed, 0 failed" in done.stderr
 
 
 def test_help_needs_no_heavy_import() -> None:

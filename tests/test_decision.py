@@ -33,6 +33,10 @@ def test_a_score_at_the_threshold_fails() -> None:
     assert _judged(_map((4, 4, 8, 5.0)), score=1.0).status == "fail"
 
 
+def test_a_threshold_of_zero_makes_everything_critical_and_divides_nothing() -> None:
+    assert Verdict(status="fail", score=0.5, threshold=0.0, regions=()).severity == "critical"
+
+
 def test_a_region_lies_where_the_map_is_high_in_pixels_of_the_frame() -> None:
     verdict = _judged(_map((4, 16, 8, 5.0)), frame_size=(320, 640))  # 10 pixels a cell down, 20 across
     (region,) = verdict.regions

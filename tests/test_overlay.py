@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_resad.overlay import heat_overlay, thumbnail
+from edge_resad.decision import Verdict
+from edge_resad.overlay import heat_overlay, thumbnail, with_verdict
 
 SQUARE = [(40, 40), (80, 40), (80, 80), (40, 80)]
 
@@ -33,6 +34,28 @@ def test_heat_lies_where_the_map_is_high_and_nowhere_else() -> None:
     drawn = heat_overlay(image, hot_map(2.0), threshold=1.0, polygons=[])
     assert cv2.absdiff(drawn, image)[60, 60].max() > 60
     assert np.array_equal(drawn[100:, 100:], image[100:, 100:])
+
+
+def test_a_part_that_passed_shows_no_heat_and_less_of_everything() -> None:
+    image = picture()
+    failed = heat_overlay(image, hot_map(1.1), threshold=1.0, polygons=[])
+    passed = heat_overlay(image, hot_map(1.1), threshold=1.0, polygons=[], passed=True)
+    assert 0 < cv2.absdiff(passed, image)[60, 60].max() < cv2.absdiff(failed, image)[60, 60].max()
+    blue, _, red = (int(value) for value in passed[60, 60])
+    assert blue > red
+
+
+@pytest.mark.parametrize("size", [(160, 200), (32, 32), (2000, 3000), (8, 600)])
+def test_the_verdict_stands_below_the_picture_which_stays_as_it_was(size: tuple[int, int]) -> None:
+    image = np.full((*size, 3), 120, np.uint8)
+    verdict = Verdict(status="fail", score=2.774, threshold=1.421, regions=())
+    drawn = with_verdict(image, verdict)
+    assert np.array_equal(drawn[: size[0]], image)
+    strip = drawn[size[0] :]
+    assert strip.shape[0] >= 18
+    assert not (strip == strip[0, 0]).all()  # something is written there
+    passed = with_verdict(image, Verdict(status="pass", score=0.9, threshold=1.421, regions=()))
+    assert (passed[-1, 0] != strip[-1, 0]).any()
 
 
 def test_the_defect_shines_through_the_heat() -> None:

@@ -36,7 +36,7 @@ class EmbeddedBroker:
         except ImportError as missing:
             raise EdgeResadError(
                 "the demo brings its own MQTT broker in an extra that is not installed. "
-                "Install it with pip install 'edge-resad[demo]', or name a broker with --broker HOST[:PORT]."
+                "Install it from the checkout with pip install '.[demo]', or name a broker with --broker HOST[:PORT]."
             ) from missing
         self._levels = {name: logging.getLogger(name).level for name in NOISY}
         for name in NOISY:

@@ -14,6 +14,7 @@ from edge_resad.device.synthetic import SyntheticLine
 BAD_EVERY = 6
 SEVERITIES = (1, 2, 3)
 FIRST_SHOWN = 999_000  # parts from here on are for enrolment: the line never gets there
+FIRST_MORE = 999_500  # good parts from here on are for a better threshold
 
 _Choice = TypeVar("_Choice")
 
@@ -58,7 +59,16 @@ def planned(frame_id: int, seed: int) -> tuple[str | None, int]:
 
 def shown(family: str, count: int, *, seed: int) -> list[products.Part]:
     """Good parts to enrol, none of which comes down the line of this seed."""
-    return [products.draw(family, 1_000_000 * seed + FIRST_SHOWN + k) for k in range(count)]
+    return _good(family, FIRST_SHOWN, count, seed)
+
+
+def more_good(family: str, count: int, *, seed: int) -> list[products.Part]:
+    """Good parts that neither come down the line of this seed nor were enrolled."""
+    return _good(family, FIRST_MORE, count, seed)
+
+
+def _good(family: str, first: int, count: int, seed: int) -> list[products.Part]:
+    return [products.draw(family, 1_000_000 * seed + first + k) for k in range(count)]
 
 
 def _in_turn(choices: Sequence[_Choice], turn: int, seed: str) -> _Choice:

@@ -87,11 +87,13 @@ def write(summary: DemoSummary, path: Path) -> Path:
 def render(summary: DemoSummary) -> str:
     """The whole page as HTML."""
     parts = [_header(summary), _tiles(summary), _enrolled(summary), _charts(summary)]
+    shown = [*summary.missed, *summary.rejects]
+    full = 1.06 * max((max(card.score, card.threshold) for card in shown), default=1.0)  # every bar has the same scale
     if summary.missed:
         note = "Defective parts that the station let through, their scores below the threshold."
-        parts.append(_cards("Missed", note, summary.missed))
+        parts.append(_cards("Missed", note, summary.missed, full))
     note = "Every part that was sorted out, in the order of the line." if summary.rejects else "No part was sorted out."
-    parts.append(_cards("Rejects", note, summary.rejects))
+    parts.append(_cards("Rejects", note, summary.rejects, full))
     parts.append(_footer(summary))
     return whole(f"{summary.product}: edge-resad demo run", "\n".join(parts))
 
@@ -180,14 +182,14 @@ def _charts(summary: DemoSummary) -> str:
     )
 
 
-def _cards(title: str, note: str, cards: Sequence[RejectCard]) -> str:
+def _cards(title: str, note: str, cards: Sequence[RejectCard], full: float) -> str:
     count = f' <span class="count">{len(cards)}</span>' if cards else ""
-    inside = "".join(_card(card) for card in cards)
+    inside = "".join(_card(card, full) for card in cards)
     return f'<section><h2>{title}{count}</h2><p>{note}</p><div class="cards">{inside}</div></section>'
 
 
-def _card(card: RejectCard) -> str:
-    pictures = [("photograph", card.photo), ("what it found", card.overlay)]
+def _card(card: RejectCard, full: float) -> str:
+    pictures = [("photograph", card.photo), ("what it found" if card.rejected else "what it saw", card.overlay)]
     if card.mask is not None and card.mask.any():
         pictures.append(("what is wrong", marked(card.photo, card.mask)))
     figures = "".join(
@@ -197,7 +199,7 @@ def _card(card: RejectCard) -> str:
     )
     return (
         f'<article class="card {card.verdict}"><div class="top"><h3>Part {card.number}</h3>{_badge(card)}</div>'
-        f'<div class="shots">{figures}</div>{_gauge(card)}<dl>{_facts(card)}</dl></article>'
+        f'<div class="shots">{figures}</div>{_gauge(card, full)}<dl>{_facts(card)}</dl></article>'
     )
 
 
@@ -209,9 +211,8 @@ def _badge(card: RejectCard) -> str:
     return f'<span class="badge alarm">{sign(False)} {"false reject" if card.rejected else "missed"}</span>'
 
 
-def _gauge(card: RejectCard) -> str:
-    """The score as a bar, the threshold as a line across it."""
-    full = max(card.score, card.threshold) * 1.12
+def _gauge(card: RejectCard, full: float) -> str:
+    """The score as a bar that is full at `full`, the threshold as a line across it."""
     filled, line = (float(np.clip(100 * value / full, 0, 100)) for value in (card.score, card.threshold))
     look = "over" if card.rejected else "under"
     return (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import signal
 import socket
 import threading
@@ -14,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from types import FrameType
 
+import cv2
 import numpy as np
 import onnxruntime
 from rich.console import Console
@@ -23,7 +25,7 @@ from rich.text import Text
 from edge_resad.bank import Bank, save_bank
 from edge_resad.bundle import open_bundle
 from edge_resad.demo.broker import EmbeddedBroker
-from edge_resad.demo.line import DemoLine, planned, shown
+from edge_resad.demo.line import DemoLine, more_good, planned, shown
 from edge_resad.demo.products import FAMILIES
 from edge_resad.demo.report import DemoSummary, RejectCard, write
 from edge_resad.demo.screen import Row, Screen
@@ -39,6 +41,7 @@ from edge_resad.overlay import heat_overlay
 from edge_resad.page import Picture
 
 GOOD_PARTS = 4
+MORE_GOOD_PARTS = 16  # left behind as pictures, for a better threshold
 PARTS_A_SECOND = 10  # what one core of a laptop draws and inspects one after the other
 MOST_PARTS = 10_000
 LAST_ALERTS_S = 5.0  # how long the subscriber waits for what the broker has taken
@@ -159,7 +162,7 @@ def run_demo(
     """Show four good parts, inspect the next ones, send alerts, hear them arrive, and write a report of it all.
 
     broker: HOST or HOST:PORT; without it the demo brings a broker of its own.
-    out:    folder for the bank, the station file, the spool, the verdicts and the report.
+    out:    folder for the bank, the pictures of good parts, the station file, the spool, the verdicts and the report.
     seed:   other parts for another number.
 
     Ctrl-C ends the line early; the report then tells of the parts so far.
@@ -197,11 +200,13 @@ def run_demo(
         pictures = sum(subscriber.picture(*alert) is not None for alert in record.sent)
     page = write(summary, out / "report.html")
     console.print(_result(summary, done, pictures))
+    more = _leave(out / "more-good", [part.image for part in more_good(family, MORE_GOOD_PARTS, seed=seed)])
     if summary.misses:
-        hint = (
-            f"A threshold from {GOOD_PARTS} good parts is a cautious one; more of them tighten it: edge-resad threshold"
+        hint = f"A threshold from {GOOD_PARTS} good parts is a guess on the safe side; estimate it again from"
+        command = f"edge-resad threshold {shlex.quote(str(_bank_path(out, family)))} {shlex.quote(str(more))}"
+        console.print(
+            Text.assemble(f"{hint} {MORE_GOOD_PARTS} others: ", (command, "cyan")), soft_wrap=True, highlight=False
         )
-        _tell(console, hint, _bank_path(out, family))
     _tell(console, "Every reject with its pictures:", page)
     return summary
 
@@ -226,6 +231,7 @@ def _enrol(family: str, seed: int, out: Path, console: Console) -> _Enrolled:
     seconds = time.monotonic() - began
     path = _bank_path(out, family)
     save_bank(made.bank, path)
+    _leave(out / "good", images)
     threshold = made.bank.info.threshold
     said = (
         f"{FAMILIES[family].title}: shown {GOOD_PARTS} good parts for {seconds:.1f} s, threshold {threshold.score:.2f}"
@@ -234,6 +240,22 @@ def _enrol(family: str, seed: int, out: Path, console: Console) -> _Enrolled:
     for warning in made.warnings:
         console.print(Text(warning, "yellow"))
     return _Enrolled(good_parts=images, bank=made.bank, seconds=seconds)
+
+
+def _leave(folder: Path, pictures: Sequence[Picture]) -> Path:
+    """Write the pictures of good parts as files, for the command line to use; those of an earlier run go."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob("part-*.png"):
+            old.unlink()
+        for number, picture in enumerate(pictures, start=1):
+            _, png = cv2.imencode(".png", picture)
+            (folder / f"part-{number}.png").write_bytes(png.tobytes())
+    except OSError as problem:
+        raise EdgeResadError(
+            f"cannot write into {folder}: {problem.strerror or problem}. Name another folder with --out."
+        ) from problem
+    return folder
 
 
 def _run(

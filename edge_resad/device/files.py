@@ -75,7 +75,7 @@ class FolderCamera(_FileCamera):
         if self._taken - self._readable_at > count:
             raise CameraError(
                 f"none of the {count} images in {self._path} can be read. Expected at least one whole picture. "
-                "Check the folder, or set [camera] source in the station file."
+                "Check the folder, or name another one."
             )
         return self._taken < count or (self._loop and count > 0)
 
@@ -119,9 +119,7 @@ class VideoCamera(_FileCamera):
 
     def _open(self) -> None:
         if not self._path.is_file():
-            raise CameraError(
-                f"no video file at {self._path}. Check the path, or set [camera] source in the station file."
-            )
+            raise CameraError(f"no video file at {self._path}. Check the path.")
         if self._video is not None:
             self._video.release()
         self._video = cv2.VideoCapture(str(self._path))
@@ -136,6 +134,6 @@ class VideoCamera(_FileCamera):
         if not self._lap:
             raise CameraError(
                 f"{self._path} gives no frame. Expected a video this OpenCV can decode, such as MP4 with H.264. "
-                "Convert it, or set [camera] source in the station file."
+                "Convert it, or name another one."
             )
         return None

@@ -10,6 +10,7 @@ from edge_resad.device.frame import Frame, FrameSource
 
 log = logging.getLogger(__name__)
 
+THREAD = "camera"  # name of the thread that reads the camera
 LEAVE_S = 0.3  # how long a camera may take to notice that nobody wants its frames any more
 
 
@@ -79,7 +80,7 @@ class Capture:
         self.slot = NewestFrame(live=source.live)
         self._source = source
         self._halt = halt
-        self._thread = threading.Thread(target=self._work, name="camera", daemon=True)
+        self._thread = threading.Thread(target=self._work, name=THREAD, daemon=True)
 
     def __enter__(self) -> Capture:
         self._thread.start()
@@ -103,3 +104,8 @@ class Capture:
             self.slot.end(error)
         else:
             self.slot.end()
+
+
+def left_behind() -> bool:
+    """Whether a camera still hangs in a read, although nobody wants its frames any more."""
+    return any(thread.name == THREAD for thread in threading.enumerate())

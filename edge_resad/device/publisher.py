@@ -13,7 +13,7 @@ from edge_resad.device.bell import Bell
 from edge_resad.device.connection import Connection, Protocol, Will
 from edge_resad.device.link import TAKEN_OVER, Backoff, LinkStatus, PoisonDetector, TakeoverDetector, blames_a_letter
 from edge_resad.device.presence import Presence
-from edge_resad.device.refusal import UNSUPPORTED_PROTOCOL, no_answer, no_broker, refusal
+from edge_resad.device.refusal import UNSUPPORTED_PROTOCOL, hung_up, no_answer, no_broker, refusal
 from edge_resad.device.session import Session
 from edge_resad.device.settings import BrokerSection, StationSection
 from edge_resad.device.spool import Spool
@@ -52,6 +52,7 @@ class Publisher:
         self._takeover = TakeoverDetector(short_s=self._timing.short_s)
         self._poison = PoisonDetector()
         self._link_problem: str | None = None
+        self._older_said = False  # that the broker seems to know no newer protocol
         self._session: Session | None = None  # the last there was
         self._protocol: Protocol | None = None  # while connected
         self._stopping = threading.Event()
@@ -112,7 +113,11 @@ class Publisher:
             knows_no_better = connection.refused is None or connection.refused[0] == UNSUPPORTED_PROTOCOL
             if protocol == protocols[-1] or not knows_no_better or self._stopping.is_set():
                 return self._not_let_in(connection)
-            log.info("the broker at %s does not answer in MQTT %s", self._broker.where, protocol)
+            if connection.given_up:
+                self._say(no_answer(where=self._broker.where))
+            elif not self._older_said:
+                self._older_said = True
+                log.info("the broker at %s does not answer in MQTT %s", self._broker.where, protocol)
         raise AssertionError("one of the protocols was the last")
 
     def _connect(self, protocol: Protocol, bd_seq: int) -> Connection | None:
@@ -149,8 +154,11 @@ class Publisher:
         broker = self._broker
         if self._stopping.is_set():
             return 0.0
+        if connection.given_up:
+            self._say(no_answer(where=broker.where))
+            return self._backoff.next()
         if connection.refused is None:
-            self._say(no_answer(str(connection.closed), where=broker.where, with_tls=broker.ca_file is not None))
+            self._say(hung_up(str(connection.closed), where=broker.where, with_tls=broker.ca_file is not None))
             return self._backoff.next()
         reason, name = connection.refused
         why = refusal(reason, name, where=broker.where, username=broker.username, device=self._station.device)

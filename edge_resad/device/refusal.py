@@ -48,13 +48,23 @@ def no_broker(error: OSError, *, where: str) -> str:
         return (
             f"no TLS with the broker at {where} ({error.reason}). Check [broker] port, cert_file and key_file. {waits}"
         )
+    if isinstance(error, TimeoutError):
+        return no_answer(where=where)
     return f"no broker at {where} ({error.strerror or error}). Check [broker] host and port, and the network. {waits}"
 
 
-def no_answer(why: str, *, where: str, with_tls: bool) -> str:
-    """What it means that the broker hung up, or was silent, before it answered. why: what happened."""
+def no_answer(*, where: str) -> str:
+    """What it means that nothing came back: from the network, or from who took the connection."""
+    return (
+        f"no answer from {where}. Check [broker] host and port, and that a broker is behind them. "
+        "Messages wait in the spool."
+    )
+
+
+def hung_up(why: str, *, where: str, with_tls: bool) -> str:
+    """What it means that the broker closed the connection before it answered. why: what happened."""
     wants = "a certificate ([broker] cert_file)" if with_tls else "TLS ([broker] ca_file)"
-    return f"the broker at {where} does not let us in: {why}. Does this port want {wants}?"
+    return f"the broker at {where} does not let us in: {why}. Does this port want {wants}? Messages wait in the spool."
 
 
 def topic_refused(topic: str, said: str, *, where: str, user: str) -> str:

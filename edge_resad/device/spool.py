@@ -89,7 +89,10 @@ class Spool:
         with self._changed:
             self._changed.notify_all()
         self._thread.join(_CLOSE_S)
-        left = len(self._pending) + len(self._writing)
+        with self._changed:
+            left = len(self._pending) + len(self._writing)
+            self._pending, self._writing = {}, {}
+            self._lost += left
         if left:
             log.error("the spool %s could not be written: %d messages are lost", self._path, left)
         if self._thread.is_alive():  # the disk hangs; closing under the thread would only hang us too
@@ -112,6 +115,12 @@ class Spool:
         """Letters given up for want of room, over the life of the stream."""
         with self._changed:
             return self._totals.dropped + self._dropped_here
+
+    @property
+    def lost(self) -> int:
+        """Letters of this run that are nowhere: the disk refused them until memory was full too, or until the end."""
+        with self._changed:
+            return self._lost
 
     @property
     def dead(self) -> int:

@@ -24,6 +24,7 @@ _SACRIFICE: tuple[Kind, ...] = ("pass", "image")  # what may be given up, in thi
 
 _APPLICATION_ID = 0x45525350  # "ERSP": the file is ours
 _SCHEMA_VERSION = 1
+_SQLITE_HEADER = b"SQLite format 3\0"  # of every SQLite file that is not empty
 _WAITING, _AT_BROKER, _DEAD = 0, 1, 2
 # `_AT_BROKER` and its two times are the place for a fleet that acknowledges what its database holds: letters then stay
 # after the broker's PUBACK and leave with the fleet's acknowledgement. Without a fleet they leave with the PUBACK.
@@ -107,8 +108,10 @@ class SpoolFile:
         self._reserve_bytes = min(reserve_bytes, max_bytes // 8)
         self.batch_bytes = self._reserve_bytes // 8 or 1 << 20  # of letters in one transaction; one may be larger
         self._read_lock = threading.Lock()
+        self._no_room_said = False
 
     def __enter__(self) -> SpoolFile:
+        self._refuse_foreign()
         self._take_lock()
         try:
             self._open()
@@ -161,11 +164,33 @@ class SpoolFile:
             raise SpoolError(f"the spool {self.path} cannot be read: {error}. Check its disk.") from error
         return [Letter(seq=s, topic=t, content_type=c, kind=k, body=b) for s, t, c, k, b in rows]
 
+    def _refuse_foreign(self) -> None:
+        """A file that never was a spool must not be set aside as a damaged one."""
+        try:
+            if self._lock_path.exists():  # it was a spool, whatever happened to it
+                return
+            with self.path.open("rb") as file:
+                begins = file.read(len(_SQLITE_HEADER))
+        except (FileNotFoundError, NotADirectoryError):  # the second is said where the folder is made
+            return
+        except OSError as error:
+            raise SpoolError(
+                f"the spool {self.path} cannot be opened: {error.strerror}. "
+                "Give the station a file it may read and write, or set [spool] path."
+            ) from error
+        if begins not in (b"", _SQLITE_HEADER):
+            raise SpoolError(
+                f"{self.path} is no spool and stays as it is. Set [spool] path to a file of its own, such as spool.db."
+            )
+
+    @property
+    def _lock_path(self) -> Path:
+        return self.path.with_name(self.path.name + ".lock")
+
     def _take_lock(self) -> None:
-        lock = self.path.with_name(self.path.name + ".lock")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+            self._lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise SpoolError(
                 f"the spool {self.path} cannot be made: {error.strerror} ({error.filename}). "
@@ -362,12 +387,26 @@ class SpoolFile:
             return
         try:
             if shutil.disk_usage(self.path.parent).free < 4 * self._reserve_bytes:
+                self._say_no_reserve()
                 return
             with open(self._reserve, "wb") as reserve:
                 os.posix_fallocate(reserve.fileno(), 0, self._reserve_bytes)
             self._ceiling = self._max_bytes
+            self._no_room_said = False
         except OSError:
-            self._reserve.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._reserve.unlink()
+            self._say_no_reserve()
+
+    def _say_no_reserve(self) -> None:
+        if not self._no_room_said and not self.reserve_in_use:
+            log.warning(
+                "the disk of the spool %s has less than %.0f MiB free: no reserve is kept for the day it is full, "
+                "when only memory is left. Free disk space",
+                self.path,
+                4 * self._reserve_bytes / 2**20,
+            )
+        self._no_room_said = True
 
 
 class _Damaged(Exception):

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 from edge_resad import __version__
 from edge_resad.bank import load_bank
@@ -21,9 +19,11 @@ from edge_resad.device.pipeline import Alarm, Inspection, Judge, Line, Reason, T
 from edge_resad.device.post import Post
 from edge_resad.device.publisher import Publisher, Timing
 from edge_resad.device.settings import StationFile, load_station
+from edge_resad.device.signals import stopped_by_signals
 from edge_resad.device.spool import Spool
 from edge_resad.device.verdict_log import VerdictLog, as_record
 from edge_resad.engine.inspector import Inspector
+from edge_resad.errors import SpoolError
 from edge_resad.messages import Address
 from edge_resad.overlay import thumbnail
 
@@ -48,7 +48,8 @@ class StationSummary:
     alerts: int
     latency_p50_ms: float | None  # from the picture to the verdict; None where there was no verdict
     latency_p99_ms: float | None
-    waiting: int  # messages in the spool that the broker does not have yet
+    waiting: int  # messages in the spool's file that the broker does not have yet
+    lost: int = 0  # messages that are nowhere: the disk of the spool did not take them
     log_lines_lost: int
 
     @property
@@ -58,14 +59,20 @@ class StationSummary:
 
     def __str__(self) -> str:
         reasons = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in self.not_inspected.items())
-        said = [f"{self.parts} parts: {self.passed} passed, {self.failed} failed"]
+        said = [f"{_counted(self.parts, 'part')}: {self.passed} passed, {self.failed} failed"]
         said += [f"{sum(self.not_inspected.values())} not inspected ({reasons})"] if reasons else []
-        said += [f"{self.alerts} alerts"]
+        said += [_counted(self.alerts, "alert")]
         if self.latency_p50_ms is not None and self.latency_p99_ms is not None:
             said += [f"from picture to verdict {self.latency_p50_ms:.1f} ms (p99 {self.latency_p99_ms:.1f} ms)"]
-        said += [f"{self.waiting} messages wait in the spool"] if self.waiting else []
-        said += [f"{self.log_lines_lost} lines of the verdict log lost"] if self.log_lines_lost else []
+        if self.waiting:
+            said += [f"{_counted(self.waiting, 'message')} {'waits' if self.waiting == 1 else 'wait'} in the spool"]
+        said += [f"{_counted(self.lost, 'message')} lost"] if self.lost else []
+        said += [f"{_counted(self.log_lines_lost, 'line')} of the verdict log lost"] if self.log_lines_lost else []
         return "; ".join(said)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def run(
@@ -81,13 +88,21 @@ def run(
     quiet:    say warnings only.
     stop:     ends the station; without it SIGTERM and SIGINT do.
     products: who draws the parts of a synthetic camera.
+
+    Raises:
+        SpoolError: messages are lost, for the disk of the spool did not take them before the end.
     """
     settings = load_station(path)
     level = logging.WARNING if quiet else settings.log.level.upper()
     logging.basicConfig(level=level, format=f"%(asctime)s {settings.station.device} %(levelname)s %(message)s")
-    with nullcontext(stop) if stop is not None else _signals() as stopping:
+    with nullcontext(stop) if stop is not None else stopped_by_signals() as stopping:
         summary = run_station(settings, stop=stopping, on_inspection=on_inspection, products=products)
     log.info("%s", summary)
+    if summary.lost:
+        raise SpoolError(
+            f"{_counted(summary.lost, 'message')} of this run could not be written to the spool {settings.spool.path} "
+            "and are lost. Free disk space before the next start."
+        )
     return summary
 
 
@@ -107,28 +122,28 @@ def run_station(
     halt = threading.Event()  # the camera's own: it also ends when the inspection fails
     source = open_source(settings, halt) if open_source else open_camera(settings.camera, stop=halt, products=products)
     tally = Tally()
-    with _spool(settings) as spool:
-        with ExitStack() as stack:
-            judge = stack.enter_context((open_judge or open_inspector)(settings))
-            publisher = stack.enter_context(_publisher(settings, spool)) if settings.broker else None
-            verdicts = stack.enter_context(_verdict_log(settings))
-            post, alarm = _post(settings, spool), _alarm(settings)
-            line = Line(judge, alarm, max_age_s=settings.inspection.max_age_s if source.live else None)
-            with _last_word(post, alarm), Capture(source, halt) as capture:
-                log.info("station %s inspects %s", settings.station.device, settings.camera.source)
-                for inspection in _inspections(capture.slot, line, stop):
-                    post.send(inspection, judge.score_map)
-                    tally.count(inspection)
-                    if verdicts is not None:
-                        verdicts.append(as_record(inspection))
-                    if on_inspection is not None:
-                        on_inspection(inspection)
-            if not spool.flush(FLUSH_S):
-                log.warning("not all messages are written yet. %s", spool.health() or "The disk is slow.")
-            if publisher is not None:
-                _deliver(publisher, spool, stop)
-        _count_unseen(tally, source, capture.slot)
-        return _summary(tally, spool, verdicts)
+    spool = _spool(settings)
+    with spool, ExitStack() as stack:
+        judge = stack.enter_context((open_judge or open_inspector)(settings))
+        publisher = stack.enter_context(_publisher(settings, spool)) if settings.broker else None
+        verdicts = stack.enter_context(_verdict_log(settings))
+        post, alarm = _post(settings, spool), _alarm(settings)
+        line = Line(judge, alarm, max_age_s=settings.inspection.max_age_s if source.live else None)
+        with _last_word(post, alarm), Capture(source, halt) as capture:
+            log.info("station %s inspects %s", settings.station.device, settings.camera.source)
+            for inspection in _inspections(capture.slot, line, stop):
+                post.send(inspection, judge.score_map)
+                tally.count(inspection)
+                if verdicts is not None:
+                    verdicts.append(as_record(inspection))
+                if on_inspection is not None:
+                    on_inspection(inspection)
+        if not spool.flush(FLUSH_S):
+            log.warning("not all messages are written yet. %s", spool.health() or "The disk is slow.")
+        if publisher is not None:
+            _deliver(publisher, spool, stop)
+    _count_unseen(tally, source, capture.slot)
+    return _summary(tally, spool, verdicts)  # now that the spool is closed: what it could not write is lost
 
 
 def open_inspector(settings: StationFile) -> AbstractContextManager[Judge]:
@@ -215,21 +230,6 @@ def _summary(tally: Tally, spool: Spool, verdicts: VerdictLog | None) -> Station
         latency_p50_ms=tally.latency_ms(50),
         latency_p99_ms=tally.latency_ms(99),
         waiting=spool.waiting(),
+        lost=spool.lost,
         log_lines_lost=verdicts.lost if verdicts else 0,
     )
-
-
-@contextmanager
-def _signals() -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGINT set while the context lasts."""
-    stop = threading.Event()
-
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -74,7 +74,7 @@ class SyntheticLine:
         if self._family and self._family not in known:
             raise CameraError(
                 f'no synthetic part is called "{self._family}". Known: {", ".join(known)}. '
-                "Set [camera] source to synthetic:NAME with one of them."
+                "Name one of them: synthetic:NAME."
             )
         self._family = self._family or known[0]
         return self

@@ -128,7 +128,7 @@ def open_v4l2(path: str, *, fps: float | None, width: int | None, height: int | 
     if not os.path.exists(path):
         raise CameraError(
             f"no camera at {path}. Seen now: {', '.join(cameras_seen()) or 'none'}. "
-            "Check the cable, or set [camera] source in the station file."
+            "Check the cable, or name another camera."
         )
     if not os.access(path, os.R_OK | os.W_OK):
         raise CameraError(
@@ -140,7 +140,7 @@ def open_v4l2(path: str, *, fps: float | None, width: int | None, height: int | 
         camera.release()
         raise CameraError(
             f"{path} is there but gives no pictures. Expected a camera that no other program uses. "
-            f"Seen now: {', '.join(cameras_seen())}. Close the other program, or set [camera] source."
+            f"Seen now: {', '.join(cameras_seen())}. Close the other program, or name another camera."
         )
     camera.set(cv2.CAP_PROP_FOURCC, float(cv2.VideoWriter.fourcc(*"MJPG")))  # first: sizes depend on it
     if width and height:

@@ -109,7 +109,7 @@ class VerdictLog:
                 log.warning("%s takes no verdicts: %s. Make room; inspection goes on", self._path, refused.strerror)
             self.problem = refused.strerror or str(refused)
             return False
-        if self.problem is not None:
+        if self.problem is not None and not self._closing.is_set():  # a last line that fits is no recovery
             log.info("%s takes verdicts again, %d were lost", self._path, self.lost)
             self.problem = None
         return True

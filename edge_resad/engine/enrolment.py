@@ -51,7 +51,7 @@ def enrol(
     precision: str = "fp32",
     threads: int = 1,
     provider: str = "cpu",
-    false_alarm_rate: float = 0.01,
+    false_alarm_rate: float = 0.05,
     seed: int = 0,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> Enrolment:

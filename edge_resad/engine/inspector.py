@@ -14,6 +14,7 @@ from edge_resad.bundle import Bundle
 from edge_resad.decision import Verdict, judge
 from edge_resad.engine.engine import Engine
 from edge_resad.engine.onnx_runtime import OnnxRuntimeEngine
+from edge_resad.errors import BankError
 from edge_resad.image import fit
 
 
@@ -63,10 +64,17 @@ class Inspector:
         """Change the product: write another bank into the engine's buffers.
 
         Raises:
-            BankError: the bank belongs to another bundle or precision; the old one stays.
+            BankError: the bank belongs to another bundle or precision, or lost rows; the old one stays.
         """
         manifest = self._bundle.manifest
         check_fits(bank, manifest.bundle_id, self._precision, [level.channels for level in manifest.levels])
+        for index, (level, rows) in enumerate(zip(manifest.levels, bank.levels, strict=True)):
+            least = min(level.cells, level.capacity)
+            if not least <= len(rows) <= level.capacity:
+                raise BankError(
+                    f"the bank of {bank.info.product!r} has {len(rows)} rows at level {index}, expected {least} to "
+                    f"{level.capacity}. Make it again: edge-resad enrol GOOD_PARTS -o BANK"
+                )
         write_bank(self._engine, self._bundle, bank.levels, np.array(bank.info.level_norm, np.float32))
         self._bank = bank
 

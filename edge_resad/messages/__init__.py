@@ -19,7 +19,7 @@ from edge_resad.messages.thumbnail import (
     read_thumbnail,
     thumbnail_message,
 )
-from edge_resad.messages.topic import Address, Id, Severity, Topic, read_topic, type_of
+from edge_resad.messages.topic import Address, Id, Severity, Topic, is_id, read_topic, type_of
 from edge_resad.messages.verdict import (
     MAX_POLYGON,
     MAX_REGIONS,
@@ -61,6 +61,7 @@ __all__ = [
     "VerdictMessage",
     "alert_message",
     "birth_message",
+    "is_id",
     "is_late",
     "offline_message",
     "read_message",

@@ -77,7 +77,12 @@ def type_of(topic: str) -> str:
     return _TYPES[read_topic(topic).channel]
 
 
+def is_id(name: str) -> bool:
+    """Whether this name may stand in a topic, as `Id` says."""
+    return _ID.fullmatch(name) is not None
+
+
 def _checked(name: str) -> str:
-    if not _ID.fullmatch(name):
+    if not is_id(name):
         raise ValueError(f"{name!r} cannot stand in a topic: use 1 to 64 letters, digits, '-' and '_'")
     return name

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edge_resad.demo import charts
 from edge_resad.demo.report import DemoSummary, RejectCard, render, write
 from edge_resad.errors import EdgeResadError
 
@@ -117,6 +118,25 @@ def test_a_missed_defect_has_a_card_and_is_said_at_the_top() -> None:
     assert "1 defect missed" in text
     assert "Part 23" in text
     assert "Every verdict right" not in text
+
+
+def test_what_was_missed_was_seen_and_not_found() -> None:
+    page = render(summary(missed=[card(rejected=False, score=1.1)], rejects=[]))
+    assert "what it saw" in page
+    assert "what it found" not in page
+
+
+def test_every_score_is_drawn_on_one_scale() -> None:
+    page = render(summary(missed=[card(rejected=False, score=1.0)], rejects=[card(score=2.0), card(score=4.0)]))
+    widths = [float(width) for width in re.findall(r'<i style="width:([\d.]+)%">', page)]
+    assert widths == pytest.approx([widths[2] / 4, widths[2] / 2, widths[2]], abs=0.1)
+    assert len(set(re.findall(r'<u style="left:([\d.]+)%">', page))) == 1  # one threshold, one place
+
+
+def test_the_names_of_two_marks_stand_apart() -> None:
+    chart = charts.histogram([19.0, 19.3, 20.0, 25.3], [("p50", 19.3), ("p99", 20.0)], unit="ms")
+    first, second = re.findall(r'class="mark-name" x="[\d.]+" y="(\d+)"', chart)
+    assert first != second
 
 
 def test_a_good_part_that_was_sorted_out_counts_as_a_false_reject() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import re
 import socket
 import sys
 import threading
@@ -19,11 +21,12 @@ from edge_resad.demo.line import BAD_EVERY, DemoLine, planned, shown
 from edge_resad.demo.products import DEFECTS
 from edge_resad.demo.report import DemoSummary
 from edge_resad.demo.screen import Row, Screen
-from edge_resad.demo.show import run_demo
+from edge_resad.demo.show import MORE_GOOD_PARTS, run_demo
 from edge_resad.demo.subscriber import Subscriber
 from edge_resad.device.settings import load_station
 from edge_resad.device.spool import Spool
 from edge_resad.errors import BrokerError, EdgeResadError
+from edge_resad.image import image_files, read_image
 from edge_resad.messages import Address
 
 PARTS = 12
@@ -95,6 +98,21 @@ def test_the_station_file_can_be_run_again(demo: Shown) -> None:
     assert settings.inspection.bank == demo.out / "flange.npz"
 
 
+def test_the_good_parts_and_more_of_them_are_left_as_pictures_for_the_command_line(demo: Shown) -> None:
+    bank = load_bank(demo.out / "flange.npz")
+    enrolled = [hashlib.sha256(read_image(file).tobytes()).hexdigest() for file in image_files(demo.out / "good")]
+    assert tuple(enrolled) == bank.info.references
+    more = image_files(demo.out / "more-good")
+    assert len(more) == MORE_GOOD_PARTS
+    assert not {hashlib.sha256(read_image(file).tobytes()).hexdigest() for file in more} & set(enrolled)
+
+
+def test_a_threshold_is_to_be_estimated_with_a_command_that_is_whole(demo: Shown) -> None:
+    hints = re.findall(r"edge-resad threshold .*", demo.said.replace("\n", " "))
+    assert bool(hints) == bool(demo.summary.misses)
+    assert all(f"{demo.out / 'flange.npz'} {demo.out / 'more-good'}" in hint for hint in hints)
+
+
 def test_a_terminal_shows_score_truth_and_alert_of_a_part() -> None:
     said = io.StringIO()
     console = Console(file=said, force_terminal=True, width=100, height=40, legacy_windows=False)
@@ -136,7 +154,7 @@ def test_no_part_that_was_shown_comes_down_the_line() -> None:
 
 def test_without_amqtt_one_sentence_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "amqtt.broker", None)
-    with pytest.raises(EdgeResadError, match=r"pip install 'edge-resad\[demo\]'"), EmbeddedBroker():
+    with pytest.raises(EdgeResadError, match=r"pip install '\.\[demo\]'"), EmbeddedBroker():
         pass
 
 

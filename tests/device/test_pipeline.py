@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 from collections.abc import Callable
@@ -267,6 +268,25 @@ def test_lines_that_a_full_disk_never_took_are_counted(tmp_path: Path) -> None:
             verdicts.append({"part": number})
     assert verdicts.lost == 100
     assert (tmp_path / "verdicts.jsonl").read_bytes() == b""
+
+
+def test_at_the_stop_a_line_that_still_fits_is_not_taken_for_a_recovery(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    asked = threading.Event()
+
+    def write(file: int, line: bytes) -> int:
+        asked.set()
+        return os.write(file, line if len(line) < 30 else line[:3])  # room for a short line, for no long one
+
+    with VerdictLog(tmp_path / "verdicts.jsonl", write=write) as verdicts:
+        for regions in ("many regions" * 3, "none", "many regions" * 3):
+            verdicts.append({"regions": regions})
+        assert asked.wait(WAIT_S)
+    (said,) = caplog.messages
+    assert "takes no verdicts" in said
+    assert verdicts.lost == 2
 
 
 def test_a_log_that_cannot_be_opened_does_not_stop_the_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from edge_resad.device.publisher import Publisher, Timing
+from edge_resad.device.refusal import no_broker
 from edge_resad.device.settings import BrokerSection, StationSection
 from edge_resad.device.spool import Kind, Spool
 from edge_resad.errors import SettingsError
@@ -268,10 +270,29 @@ def test_a_protocol_that_was_set_is_kept_and_its_refusal_is_said(spool: Spool) -
     assert set(broker.connects) == {5}
 
 
-def test_a_broker_that_accepts_and_says_nothing_is_named(spool: Spool) -> None:
-    timing = Timing(connack_s=0.1)
+def test_a_broker_that_accepts_and_says_nothing_is_said_once_and_nobody_speaks_of_tls(
+    spool: Spool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "edge_resad")
+    timing = Timing(connack_s=0.05)
     with FakeBroker(Script(says_connack=False)) as broker, _publisher(spool, broker.port, timing=timing) as publisher:
-        assert eventually(lambda: "it does not answer" in str(publisher.status.problem))
+        assert eventually(lambda: len(broker.connects) >= 5)
+        problem = str(publisher.status.problem)
+    assert problem.startswith(f"no answer from 127.0.0.1:{broker.port}. Check [broker] host and port")
+    assert caplog.messages == [problem]
+
+
+def test_a_broker_that_drops_every_connection_is_said_once(spool: Spool, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "edge_resad")
+    with FakeBroker(Script(drops=True)) as broker, _publisher(spool, broker.port) as publisher:
+        assert eventually(lambda: len(broker.connects) >= 8)
+        assert "Does this port want TLS" in str(publisher.status.problem)
+    assert sum("does not answer in MQTT 5" in said for said in caplog.messages) == 1
+
+
+def test_a_connection_that_is_never_made_is_no_answer() -> None:
+    said = no_broker(TimeoutError("timed out"), where="10.255.255.1:1883")
+    assert said.startswith("no answer from 10.255.255.1:1883")
 
 
 def test_a_frozen_broker_does_not_hold_up_the_end(spool: Spool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -257,6 +258,8 @@ def test_a_damaged_file_is_set_aside_and_a_new_stream_begins(
 
 def test_each_damaged_file_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "spool.db"
+    with _spool(path):
+        pass
     for count in (1, 2, 3):
         path.write_bytes(b"no database " * 1000)
         with _spool(path):
@@ -290,6 +293,25 @@ def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(SpoolError, match="database of another program"), _spool(path):
         pass
     assert path.exists()
+
+
+def test_a_file_that_never_was_a_spool_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "flange.npz"
+    path.write_bytes(b"PK\x03\x04 the bank of a flange")
+    with (
+        pytest.raises(SpoolError, match=r"flange\.npz is no spool and stays as it is\. Set"),
+        _spool(path),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == b"PK\x03\x04 the bank of a flange"
+
+
+def test_an_empty_file_becomes_a_spool(tmp_path: Path) -> None:
+    (tmp_path / "spool.db").touch()
+    with _spool(tmp_path / "spool.db") as spool:
+        assert _put(spool, 1) == [1]
+        assert spool.flush(10)
 
 
 def test_a_spool_of_a_later_program_is_left_alone(tmp_path: Path) -> None:
@@ -411,6 +433,44 @@ def test_while_the_disk_refuses_letters_wait_in_memory_and_then_go_to_the_disk(t
         seqs = _seqs(spool)
     assert set(range(1, 1001, 2)) <= set(seqs)  # every failed part
     assert seqs == sorted(seqs)
+
+
+_FULL_TO_THE_END = """
+import resource, sys
+from pathlib import Path
+from edge_resad.device.spool import Spool
+with Spool(Path(sys.argv[1]), max_bytes=1 << 30, commit_ms=0.0, reserve_bytes=0, retry_s=0.01) as spool:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
+    for i in range(500):
+        spool.put("er/v1/s/l/d/evt/c", lambda stamp: bytes(1000), kind="fail")
+    assert not spool.flush(0.5)
+print(spool.waiting(), spool.lost)
+"""
+
+
+def test_what_the_disk_never_took_is_lost_and_only_what_is_in_the_file_waits(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    command = [sys.executable, "-c", _FULL_TO_THE_END, str(path)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert run.returncode == 0, run.stderr
+    waiting, lost = map(int, run.stdout.split())
+    with _spool(path) as spool:
+        assert waiting == len(_seqs(spool)) > 0
+    assert lost == 500 - waiting > 0
+    assert f"{lost} messages are lost" in run.stderr
+
+
+def test_a_disk_with_no_room_for_the_reserve_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage._replace(free=3 * MB))
+    with _spool(tmp_path / "spool.db", reserve_bytes=MB) as spool:
+        for _ in range(3):
+            _put(spool, 1)
+            assert spool.flush(10)
+    (said,) = caplog.messages
+    assert "less than 4 MiB free: no reserve is kept" in said
 
 
 @pytest.fixture

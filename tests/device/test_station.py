@@ -4,6 +4,7 @@ import json
 import logging
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -20,9 +21,10 @@ from edge_resad.decision import Verdict
 from edge_resad.device.pipeline import Inspection
 from edge_resad.device.settings import StationFile
 from edge_resad.device.spool import Letter, Spool, Stamp
+from edge_resad.device.spoolfile import Changes, SpoolFile
 from edge_resad.device.station import StationSummary, run, run_station
 from edge_resad.device.v4l2 import V4L2Camera
-from edge_resad.errors import CameraError, SettingsError
+from edge_resad.errors import CameraError, SettingsError, SpoolError
 from edge_resad.messages import AlertMessage, VerdictMessage, read_message, read_thumbnail
 from tests.fakes import FakeCamera, FakeDevice, FakeJudge, picture
 from tests.mqtt_peers import Mosquitto, free_port
@@ -262,6 +264,17 @@ def test_the_summary_is_a_sentence_an_operator_can_read() -> None:
     )
 
 
+def test_the_summary_counts_one_of_a_thing_as_one() -> None:
+    summary = StationSummary(
+        passed=0, failed=1, not_inspected={}, alerts=1, latency_p50_ms=None, latency_p99_ms=None,
+        waiting=1, lost=1, log_lines_lost=1,
+    )  # fmt: skip
+    assert str(summary) == (
+        "1 part: 0 passed, 1 failed; 1 alert; 1 message waits in the spool; 1 message lost; "
+        "1 line of the verdict log lost"
+    )
+
+
 # What goes wrong
 
 
@@ -395,6 +408,21 @@ def test_a_signal_ends_the_run_and_the_handlers_before_it_are_back(station_file:
     assert signal.getsignal(number) is before
 
 
+def test_messages_that_the_disk_did_not_take_are_lost_and_the_run_fails(
+    station_file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(_file: SpoolFile, _changes: Changes) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(SpoolFile, "write", refuse)
+    station_file.write_text(station_file.read_text().replace("loop = true", "loop = false"))
+    with pytest.raises(SpoolError, match=r"^6 messages of this run could not be written to the spool .* are lost"):
+        run(station_file)
+    assert caplog.messages[-1].endswith("6 messages lost")  # three verdicts, an alert with its picture, and its end
+    assert "wait in the spool" not in caplog.messages[-1]
+
+
 def test_an_event_of_the_caller_ends_the_run(station_file: Path) -> None:
     stop = threading.Event()
     summary = run(station_file, stop=stop, on_inspection=lambda _inspection: stop.set())
@@ -452,6 +480,7 @@ from pathlib import Path
 
 sys.path.insert(0, {checkout!r})
 from edge_resad.device import station
+from edge_resad.device.signals import stopped_by_signals
 from tests.device.test_station import settings
 from tests.fakes import FakeCamera, FakeJudge
 
@@ -459,7 +488,7 @@ def shown(inspection):
     if inspection.frame.frame_id == 20:
         print("running", flush=True)
 
-with station._signals() as stop:
+with stopped_by_signals() as stop:
     summary = station.run_station(
         settings(Path({folder!r}), broker={{"host": "127.0.0.1", "port": {port}}}),
         stop=stop,

@@ -46,6 +46,12 @@ def test_good_parts_pass_and_scratched_ones_fail(flange: Bank) -> None:
     assert bad.count("fail") >= 9
 
 
+def test_a_bank_that_lost_rows_is_refused(flange: Bank) -> None:
+    torn = Bank(info=flange.info, levels=(flange.levels[0][:5], *flange.levels[1:]))
+    with pytest.raises(BankError, match="has 5 rows at level 0, expected"), Inspector(BUNDLE, torn):
+        pass
+
+
 def test_a_reference_itself_is_far_below_the_threshold(flange: Bank) -> None:
     with Inspector(BUNDLE, flange) as inspector:
         own = inspector.inspect(_part("flange", 0).image)

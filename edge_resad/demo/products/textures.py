@@ -79,10 +79,11 @@ def belt(side: int, colour: tuple[float, float, float], weave: float) -> NDArray
 
 
 def _blurred(noise: Map, x: float, y: float) -> Map:
-    pad = int(3 * max(x, y)) + 2
-    wide = cv2.copyMakeBorder(noise, pad, pad, pad, pad, cv2.BORDER_WRAP)
+    most = int(3 * max(x, y)) + 2
+    across, along = (min(most, int(4 * sigma) + 3) for sigma in (x, y))  # 4 sigma: as far as the blur reaches
+    wide = cv2.copyMakeBorder(noise, along, along, across, across, cv2.BORDER_WRAP)
     blurred = cv2.GaussianBlur(wide, (0, 0), sigmaX=max(x, 1e-3), sigmaY=max(y, 1e-3))
-    return np.asarray(blurred[pad:-pad, pad:-pad], np.float32)
+    return np.asarray(blurred[along:-along, across:-across], np.float32)
 
 
 def _unit(texture: Map) -> Map:
