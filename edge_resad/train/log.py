@@ -70,7 +70,7 @@ class TrainingLog:
         try:
             is_new = not self._file.exists()
             with self._file.open("a", newline="", encoding="utf-8") as file:
-                writer = csv.writer(file)
+                writer = csv.writer(file, lineterminator="\n")
                 writer.writerows([list(figures)] * is_new)
                 writer.writerow(figures.values())
         except OSError as error:
@@ -89,9 +89,9 @@ def has_tensorboard() -> bool:
 
 def _keep(file: Path, epochs: int) -> None:
     """The first lines of a log: its columns and so many epochs, none half-written."""
-    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)[: epochs + 1] if epochs else []
+    lines = file.read_bytes().splitlines(keepends=True)[: epochs + 1] if epochs else []
     scratch = file.with_name(f".{file.name}.part")
-    scratch.write_text("".join(lines), encoding="utf-8", newline="")
+    scratch.write_bytes(b"".join(lines))
     if lines:
         scratch.replace(file)
     else:

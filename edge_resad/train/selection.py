@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from edge_resad.errors import TrainingError
 from edge_resad.evaluation.metrics import auroc
 from edge_resad.model.head import ResADHead
 from edge_resad.model.scoring import image_scores, level_maxima
@@ -37,6 +38,9 @@ def judge_held_out(head: ResADHead, features: Sequence[ClassFeatures], *, shots:
 
     Scores as on a line: the constants of a product come from its references, not from its test set. The head is in
     eval mode afterwards.
+
+    Raises:
+        TrainingError: a score is no number.
     """
     head.eval()
     images, pixels = zip(*(_judge(head, one, _references(one, shots, seed)) for one in features), strict=True)
@@ -61,6 +65,10 @@ def _judge(head: ResADHead, one: ClassFeatures, references: Images) -> tuple[flo
         scores = head.scorer(*head(levels, [bank]), level_max)
         maps.append(scores.likelihood if head.settings.score == "v1" else scores.merged)
     found = torch.cat(maps)
+    if not found.isfinite().all():
+        raise TrainingError(
+            f"what the head says of {one.name} is no number. Expected finite scores. Start anew with a smaller --lr."
+        )
     by_image = auroc(image_scores(found, head.settings.top_cells).cpu().numpy(), one.is_defective[tested])
     if by_image is None:
         raise ValueError(f"{one.name} has no good or no defective part to judge")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -85,6 +86,9 @@ def team_of_this_run(device: str) -> Iterator[Team]:
         return
     if device == "cuda":
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    # An optimiser's first step imports this. Imported while there is a group, it keeps the group alive, whose threads
+    # then outlive the interpreter now and then: SIGABRT at the end of a good run (seen with torch 2.13 and gloo).
+    importlib.import_module("torch._dynamo")
     dist.init_process_group("nccl" if device == "cuda" else "gloo")
     try:
         yield Team(rank, size, device)
