@@ -299,7 +299,7 @@ def train(
     with team_of_this_run(device) as team:
         speaks = team.rank == 0
         if speaks:
-            print(f"learns from {len(split.seen)} classes; held out: {', '.join(split.held_out_names) or 'none'}")
+            print(f"classes learned from: {len(split.seen)}; held out: {', '.join(split.held_out_names) or 'none'}")
         if speaks and not has_tensorboard():
             print("TensorBoard is not installed: losses are in log.csv alone", file=sys.stderr)
         features = cache_for(asked, cache.expanduser(), cache_gb, team.device, backbone_weights)

@@ -42,7 +42,7 @@ def test_the_products_own_profile_is_trained_and_gone_on_from(
     ]  # fmt: skip
     torch.set_num_threads(1)
     said = _main(command, monkeypatch, capsys).splitlines()
-    assert said[0] == "learns from 1 classes; held out: p1"
+    assert said[0] == "classes learned from: 1; held out: p1"
     assert [line.partition(":")[0] for line in said[1:3]] == ["epoch 1, stage 1", "epoch 2, stage 2"]
     assert "held out image AUROC" in said[1]
     assert said[1].endswith("the best so far")
