@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -17,6 +17,7 @@ import torch
 
 from edge_resad.errors import TrainingError
 from edge_resad.model.head import ResADHead
+from edge_resad.model.quantizer import Quantizer
 from edge_resad.train import checkpoint
 from edge_resad.train.step import Trainer, chunks
 from edge_resad.train.team import Team, team_of_this_run
@@ -70,6 +71,7 @@ torch.set_num_threads(1)
 with team_of_this_run("cpu") as team:
     said = team.mean({"rank": float(team.rank)})
     state = {name: steps(team, name).state_dict() for name in VARIANTS}
+    state["seeded"] = steps(team, "moving averages", count=1).state_dict()
     torch.save({"said": said, "told": team.told(f"rank {team.rank}"), **state}, folder / f"rank{team.rank}.pt")
     best = tiny.run(folder / "set", folder / "out", team=team, settings={"epochs": 2})
     (folder / f"best{team.rank}").write_text(str(best))
@@ -112,6 +114,17 @@ def test_where_no_share_decides_two_learn_what_one_learns_from_all(members: Path
         torch.testing.assert_close(found["head"][tensor], value, atol=2e-5, rtol=1e-4)
         moved = not torch.equal(value, start[tensor])
         assert moved or not tensor.endswith(("weight", "codes")), f"{tensor} did not move, which compares nothing"
+
+
+def test_codes_that_start_from_k_means_start_from_those_of_rank_0(members: Path) -> None:
+    found, learner = _states(members)[1]["seeded"]["head"], trainer(Team(), codebook="ema")
+    residuals, abnormal = batch(defective=True)
+    shuffle = torch.Generator().manual_seed(5)
+    for level, (rows, labels) in enumerate(zip(residuals, abnormal, strict=True)):
+        quantizer = cast(Quantizer, learner.head.quantizers[level])
+        quantizer.seed_from(rows[::2][~labels[::2]], shuffle)
+        torch.testing.assert_close(found[f"quantizers.{level}.codes"], quantizer.codes.data, atol=0.02, rtol=0)
+        assert bool(found[f"quantizers.{level}.is_seeded"])
 
 
 def test_figures_are_means_over_both_and_what_rank_0_tells_all_hear(members: Path) -> None:
