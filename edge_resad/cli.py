@@ -304,6 +304,88 @@ def evaluate(
 
 
 @app.command()
+def train(
+    data: Annotated[list[Path], typer.Argument(help="Folders with labelled classes to learn from, at any depth.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for best.pt, last.pt and log.csv; goes on from there.")],
+    profile: Annotated[str, typer.Option(help="What to train: edge-resad, or paper and its variants.")] = "edge-resad",
+    epochs: Annotated[Optional[int], typer.Option(min=1, help="The profile's own without it.")] = None,  # noqa: UP045
+    batch: Annotated[Optional[int], typer.Option(min=1, help="Images a step; the profile's own without it.")] = None,  # noqa: UP045
+    lr: Annotated[Optional[float], typer.Option(min=1e-9, help="Learning rate; the profile's own without it.")] = None,  # noqa: UP045
+    shots: Annotated[
+        Optional[list[int]],  # noqa: UP045
+        typer.Option(min=1, help="References a class, 4 without it; several times: drawn for every batch."),
+    ] = None,
+    hold_out: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="Pattern of classes that choose the model and are not learned from."),
+    ] = None,
+    hold_out_share: Annotated[
+        float, typer.Option(min=0.0, max=0.9, help="Without --hold-out: share of classes, drawn with --seed.")
+    ] = 0.2,
+    leave_out: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="Pattern of classes to keep away from, because you will report figures of them."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 42,
+    cache: Annotated[Path, typer.Option(help="Folder for the backbone's features, for all trainings.")] = Path(
+        "~/.cache/edge-resad"
+    ),
+    cache_gb: Annotated[float, typer.Option(min=0.001, help="How much the cache may hold, GB.")] = 20.0,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU where there is one.")] = "auto",
+    backbone_weights: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="File of WideResNet50's weights, for the paper's profiles."),
+    ] = None,
+) -> None:
+    """Train a learned head on labelled classes, for classes that it has never seen.
+
+    Where it was interrupted it goes on. Several GPUs or machines: torchrun --nproc-per-node N -m edge_resad train ...
+    """
+    from edge_resad.datasets.find import find_classes
+    from edge_resad.errors import TrainingError
+
+    try:
+        from edge_resad.train.log import has_tensorboard
+        from edge_resad.train.loop import Draws, EpochSaid, losses_of
+        from edge_resad.train.loop import train as train_head
+        from edge_resad.train.request import cache_for, profile_named
+        from edge_resad.train.split import split_classes
+        from edge_resad.train.team import team_of_this_run
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise TrainingError(
+            "training needs torch, which is not installed here. It is the workstation's: "
+            "pip install 'edge-resad[workstation]'"
+        ) from error
+
+    def say(done: EpochSaid) -> None:
+        best = ", the best so far" if done.is_best and done.held_out else ""
+        judged = _aurocs(*done.held_out) if done.held_out else ""
+        print(f"epoch {done.epoch}, stage {done.stage}: {losses_of(done.figures)}{judged}{best}", flush=True)
+
+    asked = profile_named(profile, epochs=epochs, batch=batch, lr=lr)
+    split = split_classes(
+        find_classes(data), hold_out=hold_out or (), share=hold_out_share, leave_out=leave_out or (), seed=seed
+    )
+    with team_of_this_run(device) as team:
+        speaks = team.rank == 0
+        if speaks:
+            print(f"classes learned from: {len(split.seen)}; held out: {', '.join(split.held_out_names) or 'none'}")
+        if speaks and not has_tensorboard():
+            print("TensorBoard is not installed: losses are in log.csv alone", file=sys.stderr)
+        features = cache_for(asked, cache.expanduser(), cache_gb, team.device, backbone_weights)
+        with _progress("train", show=speaks and sys.stderr.isatty()) as step:
+            best = train_head(
+                asked, split, out, features, Draws(seed=seed, shots=tuple(shots or (4,))), team=team, progress=step,
+                epoch_done=say,
+            )  # fmt: skip
+    if speaks:
+        judged = "" if best.image_auroc is None else _aurocs(best.image_auroc, best.pixel_auroc)
+        print(f"{out / 'best.pt'}: epoch {best.epoch}{judged}")
+
+
+@app.command()
 def demo(
     broker: Annotated[Optional[str], typer.Option(help="HOST[:PORT] of a broker; without it, one is embedded.")] = None,  # noqa: UP045
     out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("demo-out"),
@@ -424,6 +506,10 @@ def _text_line(name: str, verdict: Verdict) -> str:
         x, y, width, height = verdict.regions[0].box
         line += f"  {verdict.severity}, {len(verdict.regions)} region(s), worst {width} x {height} px at ({x}, {y})"
     return line
+
+
+def _aurocs(image: float, pixel: float | None) -> str:
+    return f", held out image AUROC {image:.3f}" + ("" if pixel is None else f", pixel AUROC {pixel:.3f}")
 
 
 def _print_threshold(score: float, promise: str) -> None:

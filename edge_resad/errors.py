@@ -5,6 +5,7 @@ EdgeResadError
 ├── BankError      a reference bank does not fit the bundle, or cannot be made from these references
 ├── ImageError     an image or a folder of images cannot be used
 ├── CacheError     features cannot be kept on the disk, or there is no room for them
+├── TrainingError  a head cannot be trained on this, or training cannot go on
 ├── CameraError    a camera cannot be opened or has gone
 ├── SettingsError  the station file says something that cannot be
 ├── SpoolError     the outbox cannot be opened or written
@@ -30,6 +31,10 @@ class ImageError(EdgeResadError):
 
 class CacheError(EdgeResadError):
     """Features cannot be kept on the disk, or there is no room for them."""
+
+
+class TrainingError(EdgeResadError):
+    """A head cannot be trained on this, or training cannot go on."""
 
 
 class CameraError(EdgeResadError):

@@ -25,6 +25,7 @@ from edge_resad.datasets.masks import fit_mask, read_mask
 from edge_resad.errors import CacheError, ImageError
 from edge_resad.image import fit, read_image
 from edge_resad.model.detector import Encoder, load_backbone
+from edge_resad.model.preprocess import paper_crop, paper_crop_mask
 from edge_resad.model.profile import Profile
 from edge_resad.train.shelf import Shelf
 
@@ -49,6 +50,11 @@ class ClassFeatures:
     defects: tuple[str, ...]  # "good" where there is none
     paths: tuple[Path, ...]
     train: slice  # the images of training
+    digest: str = ""  # of the network and of every image and mask
+
+    def take(self, images: NDArray[np.integer]) -> tuple[NDArray[np.float16], ...]:
+        """A copy of some images' features: per level (n, N_l, C_l)."""
+        return tuple(level[images] for level in self.levels)
 
     @property
     def is_defective(self) -> NDArray[np.bool_]:
@@ -100,7 +106,8 @@ class FeatureCache:
         shapes = self._shapes(len(parts))
         size = sum(_bytes_of(*shape) for shape in shapes.values())
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            name = f"{re.sub(r'[^0-9A-Za-z]+', '_', one.name)[:80]}-{self._key(parts, pool)[:32]}"
+            digest = self._key(parts, pool)
+            name = f"{re.sub(r'[^0-9A-Za-z]+', '_', one.name)[:80]}-{digest[:32]}"
 
             def fill(folder: Path) -> None:
                 with ExitStack() as closing:
@@ -126,6 +133,7 @@ class FeatureCache:
             defects=tuple(part.defect for part in parts),
             paths=tuple(part.path for part in parts),
             train=slice(0, len(one.train)),
+            digest=digest,
         )
 
     @cached_property
@@ -134,18 +142,23 @@ class FeatureCache:
         return Encoder(self._profile, backbone).eval().to(self._device)
 
     @cached_property
-    def _frozen(self) -> list[object]:
-        """What all entries of this cache have in common."""
-        profile = self._profile
-        taps = [[tap.layer, tap.stride, tap.channels] for tap in profile.taps]
+    def backbone_sha256(self) -> str:
+        """Of the weights that compute the features, whatever file they came from."""
         weights = hashlib.sha256()
         for name, tensor in self._encoder.backbone.state_dict().items():
             values = tensor.detach().cpu().contiguous()
             weights.update(f"{name} {values.dtype} {list(values.shape)}".encode())
             weights.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
+        return weights.hexdigest()
+
+    @cached_property
+    def _frozen(self) -> list[object]:
+        """What all entries of this cache have in common."""
+        profile = self._profile
+        taps = [[tap.layer, tap.stride, tap.channels] for tap in profile.taps]
         return [
-            SCHEMA_VERSION, profile.backbone, weights.hexdigest(), taps, profile.size, profile.mean, profile.std,
-            self._device.type,
+            SCHEMA_VERSION, profile.backbone, self.backbone_sha256, taps, profile.size, profile.crop, profile.mean,
+            profile.std, self._device.type,
         ]  # fmt: skip
 
     def _key(self, parts: Sequence[Part], pool: ThreadPoolExecutor) -> str:
@@ -184,9 +197,13 @@ class FeatureCache:
 
     def _read(self, part: Part) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """The image (S, S, 3) and where it is defective (S, S)."""
-        size = self._profile.size
-        image = fit(read_image(part.path), size, np.empty((size, size, 3), np.uint8))
-        mask = fit_mask(read_mask(*part.masks), size) if part.masks else np.zeros((size, size), np.bool_)
+        size, crops = self._profile.size, self._profile.crop
+        image = read_image(part.path)
+        image = paper_crop(image, size) if crops else fit(image, size, np.empty((size, size, 3), np.uint8))
+        if not part.masks:
+            return image, np.zeros((size, size), np.bool_)
+        mask = read_mask(*part.masks)
+        mask = paper_crop_mask(mask.astype(np.uint8), size) > 0 if crops else fit_mask(mask, size)
         return image, mask
 
     def _encode(self, images: NDArray[np.uint8]) -> list[NDArray[np.float16]]:

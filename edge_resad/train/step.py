@@ -14,6 +14,7 @@ from edge_resad.model.head_settings import HeadSettings
 from edge_resad.model.likelihood import log_likelihood
 from edge_resad.model.quantizer import Quantizer, perplexity
 from edge_resad.train import losses
+from edge_resad.train.team import Team
 
 Stage = Literal[1, 2]
 """1: good parts alone. 2: with defective ones."""
@@ -43,13 +44,15 @@ def labels_on_grid(masks: Tensor, grid: int, how: Literal["nearest", "bilinear"]
     return small.flatten(1) > _BILINEAR_SHARE
 
 
-def chunks(rows: int, settings: HeadSettings) -> list[slice]:
+def chunks(rows: int, settings: HeadSettings, members: int = 1) -> list[slice]:
     """Divide a level's shuffled rows into those of one flow step each.
 
     As released, only whole chunks count and a level with fewer rows than one never learns; by default the rest is a
     chunk of its own.
+
+    members: of a team, each of whom takes its share of a chunk.
     """
-    step = settings.flow_chunk
+    step = max(1, settings.flow_chunk // members)
     starts = range(0, rows - step + 1, step) if settings.drop_remainder else range(0, rows, step)
     return [slice(start, min(start + step, rows)) for start in starts]
 
@@ -58,11 +61,18 @@ class Trainer:
     """A head, its three optimisers and the running boundaries; `step` moves all of them by one batch.
 
     Every optimiser is Adam with weight decay added to the gradient, on biases and norms too, as published.
+
+    In a team every member steps with equally many images, and all have the same head afterwards: gradients, boundaries,
+    batch norms' statistics and moving averages are means over the members. That is what one process would do with all
+    images wherever a loss is a mean over all patches. It is not where a member's share decides: batch norms normalise
+    by it, the shell is that of its own abnormal patches, its rows have their own boundary, a mean over abnormal or
+    violating patches is one of means, and a flow's chunk is a share of everybody's rows.
     """
 
-    def __init__(self, head: ResADHead) -> None:
+    def __init__(self, head: ResADHead, team: Team | None = None) -> None:
         self.head = head
         self.settings = head.settings
+        self.team = team or Team()
         device = next(head.parameters()).device
         self.boundaries = torch.zeros(len(head.grids), device=device)  # per level, nats per channel
         parts = {"constraintor": head.constraintors, "flow": head.flows}
@@ -101,13 +111,17 @@ class Trainer:
         terms = []
         for level, (rows, labels) in enumerate(zip(residuals, abnormal, strict=True)):
             quantizer, normal = cast(Quantizer, self.head.quantizers[level]), rows[~labels]
-            if self._follows and len(normal) and not bool(quantizer.is_seeded):
-                quantizer.seed_from(normal, generator)
+            if self._follows and not bool(quantizer.is_seeded):
+                if len(normal):
+                    quantizer.seed_from(normal, generator)
+                self.team.follow_(list(quantizer.state_dict().values()))
             assigned = quantizer.assign(normal)
             terms.append(losses.codebook_loss(quantizer.codes[assigned], normal))
-            if self._follows and len(normal):
-                quantizer.follow(normal)
-            used, even = perplexity(assigned, len(quantizer.codes))
+            if self._follows:
+                if len(normal):
+                    quantizer.follow(normal)
+                self.team.average_([quantizer.codes, cast(Tensor, quantizer.counts)])
+            used, even = perplexity(self._of_all(assigned, len(quantizer.codes)), len(quantizer.codes))
             said[f"codes_used_{level}"], said[f"perplexity_{level}"] = used, even
         total = torch.stack(terms).sum()
         if not self._follows:
@@ -137,6 +151,7 @@ class Trainer:
             said[f"occ_{level}"] = term.item()
         total = torch.stack(terms).sum()
         self._descend("constraintor", total)
+        self.team.average_([buffer for buffer in self.head.constraintors.buffers() if buffer.is_floating_point()])
         return [rows.detach() for rows in constrained], {"occ": total.item(), **said}
 
     def flow_step(
@@ -153,13 +168,14 @@ class Trainer:
             cells = rows.shape[1]
             flat, labels = rows.flatten(0, 1), abnormal[level].flatten()
             shuffled = torch.randperm(len(flat), generator=generator).to(flat.device)
-            parts = chunks(len(flat), self.settings)
+            parts = chunks(len(flat), self.settings, self.team.size)
             for part in parts:
                 chosen = shuffled[part]
                 z, log_det = self.head.flow(level, flat[chosen], chosen % cells)
                 loss, boundary = flow_loss(z, log_det, labels[chosen], self.boundaries[level], stage, self.settings)
                 self.boundaries[level] = boundary
                 self._descend("flow", loss)
+                self.team.average_([self.boundaries[level]])
                 seen.append(loss.item())
             said[f"boundary_{level}"] = self.boundaries[level].item()
             said[f"flow_steps_{level}"] = float(len(parts))
@@ -194,7 +210,17 @@ class Trainer:
         optimizer = self.optimizers[name]
         optimizer.zero_grad()
         torch.autograd.backward(loss)
+        parameters = [one for group in optimizer.param_groups for one in group["params"]]
+        self.team.average_([one.grad for one in parameters if one.grad is not None])
         optimizer.step()
+
+    def _of_all(self, assigned: Tensor, codes: int) -> Tensor:
+        """What all members' rows are assigned to, in the order of the codes: (R,) to (sum of R,)."""
+        if self.team.size == 1:
+            return assigned
+        counts = torch.bincount(assigned, minlength=codes)
+        self.team.sum_(counts)
+        return torch.arange(codes, device=counts.device).repeat_interleave(counts)
 
 
 def flow_loss(

@@ -25,7 +25,7 @@ from edge_resad.image import fit, read_image
 from edge_resad.model.detector import Encoder, load_backbone
 from edge_resad.model.profile import EDGE, Profile, Tap
 from edge_resad.train.features import ClassFeatures, FeatureCache
-from tests.evaluation.tree import inspection_class, picture, spot
+from tests.evaluation.tree import inspection_class, picture, spot, write
 
 TINY = Profile(
     name="tiny",
@@ -99,6 +99,35 @@ def test_the_products_own_backbone_is_encoded_alike_in_a_batch(tmp_path: Path) -
         expected = encoder(torch.from_numpy(image))
     for level, rows in zip(features.levels, expected, strict=True):
         np.testing.assert_allclose(level[1], rows.numpy(), rtol=2e-3, atol=2e-3)
+
+
+def test_a_profile_that_crops_sees_the_middle_of_image_and_mask(tmp_path: Path) -> None:
+    folder = tmp_path / "cookie"
+    picture(folder / "train/good/0.png")
+    wide = np.zeros((16, 48, 3), np.uint8)
+    wide[:, 16:32] = 200  # the middle
+    write(folder / "test/scratch/0.png", wide)
+    mask = np.zeros((16, 48), np.uint8)
+    mask[4:8, 16:20] = 255
+    mask[:, :16] = 255  # cut away
+    write(folder / "ground_truth/scratch/0_mask.png", mask)
+    (one,) = find_classes(folder)
+    features = FeatureCache(tmp_path / "cache", replace(TINY, crop=True), backbone=Tiny()).of(one)
+    encoder = Encoder(TINY, Tiny()).eval()
+    with torch.no_grad():
+        expected = encoder(torch.full((16, 16, 3), 200, dtype=torch.uint8))
+    for level, rows in zip(features.levels, expected, strict=True):
+        np.testing.assert_allclose(level[1], rows.numpy(), rtol=2e-3, atol=1e-3)
+    assert np.argwhere(features.masks[1]).tolist() == [[y, x] for y in range(4, 8) for x in range(4)]
+
+
+def test_what_is_taken_is_a_copy_in_the_order_asked_for(tmp_path: Path) -> None:
+    features = FeatureCache(tmp_path / "cache", TINY, backbone=Tiny()).of(_class(tmp_path / "cookie"))
+    taken = features.take(np.array([4, 1]))
+    for level, rows in zip(features.levels, taken, strict=True):
+        assert np.array_equal(rows, np.stack([level[4], level[1]]))
+        rows[:] = 0
+        assert level[4].any()
 
 
 def test_images_of_training_come_first_and_every_image_has_its_label_and_mask(tmp_path: Path) -> None:
@@ -187,10 +216,11 @@ def test_an_image_set_that_was_moved_is_not_computed_again(tmp_path: Path) -> No
     [
         (TINY, Tiny(seed=1)),
         (replace(TINY, size=32), Tiny()),
+        (replace(TINY, crop=True), Tiny()),
         (replace(TINY, mean=(100.0, 127.0, 127.0)), Tiny()),
         (replace(TINY, taps=(replace(TINY.taps[0], layer="c"), TINY.taps[1])), Tiny()),
     ],
-    ids=["weights", "size", "normalisation", "taps"],
+    ids=["weights", "size", "crop", "normalisation", "taps"],
 )
 def test_another_network_does_not_read_these_features(tmp_path: Path, profile: Profile, backbone: Tiny) -> None:
     one = _class(tmp_path / "cookie")
