@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_resad.demo import charts
+from edge_resad import charts
 from edge_resad.demo.report import DemoSummary, RejectCard, render, write
 from edge_resad.errors import EdgeResadError
 
