@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_resad.decision import Verdict
+    from edge_resad.engine.advice import Advice, Coverage, Pick
 
 app = typer.Typer(
     name="edge-resad",
@@ -32,6 +33,10 @@ BundleOption = Annotated[
     typer.Option("--bundle", help="Folder of a bundle; without it, the one that comes with the package."),
 ]
 ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Threads of the engine.")]
+AugmentOption = Annotated[
+    Literal["off", "on", "auto"],
+    typer.Option("--augment", help="Whether references count turned to other angles too; auto asks them."),
+]
 HELD_FRAMES = 4  # pictures that a camera's driver may have kept from before it was asked
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
 
@@ -59,12 +64,16 @@ def enrol(
     false_alarm_rate: Annotated[
         float, typer.Option(min=0.0001, max=0.5, help="Share of good parts that may fail.")
     ] = 0.01,
+    augment: AugmentOption = "auto",
+    pick: Annotated[Optional[int], typer.Option(min=1, help="Enrol only so many, those that cover the rest.")] = None,  # noqa: UP045
     bundle: BundleOption = None,
     threads: ThreadsOption = 1,
 ) -> None:
     """Make a reference bank from a handful of good parts."""
     from edge_resad.bank import save_bank
     from edge_resad.bundle import file_digest, open_bundle
+    from edge_resad.engine.advice import advise as pick_references
+    from edge_resad.engine.advice import coverage
     from edge_resad.engine.enrolment import enrol as enrol_images
     from edge_resad.image import decode_image, file_content, image_files
 
@@ -79,16 +88,70 @@ def enrol(
             images.append(decode_image(content, file))
             digests.append(file_digest(content))
     with _progress("enrol", show=sys.stderr.isatty()) as step:
+        if pick is not None:
+            shown, picked = images, pick_references(opened, images, pick, threads=threads, progress=step).parts
+            images, digests = [shown[part] for part in picked], [digests[part] for part in picked if digests]
         made = enrol_images(
             opened, images, product=product or output.name.partition(".")[0], digests=digests, threads=threads,
-            false_alarm_rate=false_alarm_rate, progress=step,
+            false_alarm_rate=false_alarm_rate, augment=augment, progress=step,
         )  # fmt: skip
+    warnings = list(made.warnings)
+    if pick is not None and len(shown) > len(picked):
+        others = [part for part in range(len(shown)) if part not in picked]
+        warnings += coverage(opened, made.bank, shown, others, threads=threads).warnings
     save_bank(made.bank, output)
-    for warning in made.warnings:
+    for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
     rows = ", ".join(str(len(level)) for level in made.bank.levels)
     print(f"{output}: {len(images)} good parts, {rows} reference patches")
+    augmentation = made.bank.info.augmentation
+    print(f"augmentation: {augmentation.mode}. {augmentation.reason[0].upper()}{augmentation.reason[1:]}.")
     _print_threshold(made.bank.info.threshold.score, made.bank.info.threshold.promise)
+
+
+@app.command()
+def advise(
+    paths: Annotated[list[str], typer.Argument(help="Images of good parts: a folder or files.")],
+    count: Annotated[int, typer.Option("--count", "-k", min=1, help="References to pick.")] = 4,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    augment: AugmentOption = "auto",
+    false_alarm_rate: Annotated[
+        float, typer.Option(min=0.0001, max=0.5, help="Share of good parts that may fail.")
+    ] = 0.05,
+    bundle: BundleOption = None,
+    threads: ThreadsOption = 1,
+) -> None:
+    """Say which of many good parts make the best references, and whether they cover the others. Makes no bank."""
+    from edge_resad.bundle import open_bundle
+    from edge_resad.engine.advice import advise as pick_references
+    from edge_resad.engine.advice import coverage
+    from edge_resad.engine.enrolment import enrol as enrol_images
+    from edge_resad.image import image_files, read_image
+
+    opened = open_bundle(bundle)
+    files = image_files(paths)
+    images = [read_image(file) for file in files]
+    with _progress("advise", show=sys.stderr.isatty()) as step:
+        advice = pick_references(opened, images, count, threads=threads, progress=step)
+        made = enrol_images(
+            opened, [images[part] for part in advice.parts], product="advice", threads=threads, augment=augment,
+            false_alarm_rate=false_alarm_rate, progress=step,
+        )  # fmt: skip
+        others = [part for part in range(len(images)) if part not in advice.parts]
+        found = coverage(opened, made.bank, images, others, threads=threads, progress=step) if others else None
+    if as_json:
+        print(json.dumps(_advice_json(files, advice, found)))
+        return
+    for number, pick in enumerate(advice.picks):
+        print(f"{number + 1:2}. {files[pick.part]}  {_covers(files, pick)}")
+    if advice.further is not None:
+        print(f"next {files[advice.further.part]}  {_covers(files, advice.further)}")
+    if found is not None:
+        print(f"{found.judged} other good parts: {len(found.failed)} would fail at the threshold of these references")
+        for part in found.failed:
+            print(f"  would fail: {files[part]}")
+    for warning in found.warnings if found is not None else ():
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 @app.command()
@@ -200,6 +263,7 @@ def evaluate(
     max_defect: Annotated[Optional[int], typer.Option(min=1, help="At most so many defective ones a class.")] = None,  # noqa: UP045
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     report: Annotated[Optional[Path], typer.Option(help="Also write a page, PAGE.html, with pictures.")] = None,  # noqa: UP045
+    augment: AugmentOption = "auto",
     bundle: BundleOption = None,
     threads: ThreadsOption = 1,
 ) -> None:
@@ -218,7 +282,10 @@ def evaluate(
 
     opened = open_bundle(bundle)
     classes = find_classes(data)
-    with BundleScorer(opened, threads=threads) as scorer, _progress("evaluate", show=sys.stderr.isatty()) as step:
+    with (
+        BundleScorer(opened, threads=threads, augment=augment) as scorer,
+        _progress("evaluate", show=sys.stderr.isatty()) as step,
+    ):
         results = evaluate_classes(
             classes, scorer, shots=shots, seeds=range(seeds), max_good=max_good, max_defect=max_defect, progress=step
         )
@@ -314,6 +381,32 @@ def _text_line(name: str, verdict: Verdict) -> str:
         x, y, width, height = verdict.regions[0].box
         line += f"  {verdict.severity}, {len(verdict.regions)} region(s), worst {width} x {height} px at ({x}, {y})"
     return line
+
+
+def _covers(files: Sequence[Path], pick: Pick) -> str:
+    if pick.worst_part is None:
+        return "no other parts are left"
+    return f"others {pick.mean:.2f} times as far as from all parts, worst {pick.worst:.2f} ({files[pick.worst_part]})"
+
+
+def _advice_json(files: Sequence[Path], advice: Advice, found: Coverage | None) -> dict[str, object]:
+    def told(pick: Pick) -> dict[str, object]:
+        worst_part = None if pick.worst_part is None else str(files[pick.worst_part])
+        return {"image": str(files[pick.part]), "mean": pick.mean, "worst": pick.worst, "worst_image": worst_part}
+
+    others = None
+    if found is not None:
+        others = {
+            "judged": found.judged, "failed": [str(files[part]) for part in found.failed],
+            "mean": found.mean, "worst": found.worst,
+        }  # fmt: skip
+    return {
+        "picks": [told(pick) for pick in advice.picks],
+        "next": None if advice.further is None else told(advice.further),
+        "compared": len(advice.compared),
+        "others": others,
+        "warnings": list(found.warnings) if found is not None else [],
+    }
 
 
 def _print_threshold(score: float, promise: str) -> None:
