@@ -64,10 +64,10 @@ def enrol(
     false_alarm_rate: Annotated[
         float, typer.Option(min=0.0001, max=0.5, help="Share of good parts that may fail.")
     ] = 0.01,
-    augment: AugmentOption = "auto",
-    pick: Annotated[Optional[int], typer.Option(min=1, help="Enrol only so many, those that cover the rest.")] = None,  # noqa: UP045
     bundle: BundleOption = None,
     threads: ThreadsOption = 1,
+    augment: AugmentOption = "auto",
+    pick: Annotated[Optional[int], typer.Option(min=1, help="Enrol only so many, those that cover the rest.")] = None,  # noqa: UP045
 ) -> None:
     """Make a reference bank from a handful of good parts."""
     from edge_resad.bank import save_bank

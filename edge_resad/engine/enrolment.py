@@ -62,8 +62,8 @@ def enrol(
     threads: int = 1,
     provider: str = "cpu",
     false_alarm_rate: float = 0.01,
-    augment: Wish = "auto",
     seed: int = 0,
+    augment: Wish = "auto",
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> Enrolment:
     """Make a bank from images of good parts, on the engine and in the precision that will inspect.
