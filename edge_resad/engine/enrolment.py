@@ -32,7 +32,7 @@ _GUESS = (
 )
 _FOLDS = 8  # with more references than this, they are left out in this many groups
 _USUAL_SPREAD = 0.15  # of the logarithm of good parts' scores: measured on the procedural products, 0.08 to 0.20
-_ROOM = 8  # rows of one reference's copies, as a multiple of its share of the bank
+_ROOM = 2  # times its share of the bank, so many rows one reference brings: 8 found no more, in twice the time
 _USUAL_WEIGHT = 8  # so many degrees of freedom does that experience weigh against the references' own spread
 
 
