@@ -35,6 +35,18 @@ class Threshold(BaseModel):
     promise: str  # in words, for people
 
 
+AugmentationMode = Literal["none", "flips", "rotations"]
+
+
+class Augmentation(BaseModel):
+    """Which copies of the references are in a bank, and why."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mode: AugmentationMode
+    reason: str  # in words, for people
+
+
 class BankInfo(BaseModel):
     """Where a bank comes from and which bundle it belongs to."""
 
@@ -45,6 +57,7 @@ class BankInfo(BaseModel):
     bundle_id: str
     precision: str
     references: tuple[str, ...]  # sha256 of every reference image, in order
+    augmentation: Augmentation
     level_norm: tuple[tuple[float, float], ...]  # per level: its share over mean, over mean top distance of good parts
     threshold: Threshold
     made_by: str  # our version

@@ -12,7 +12,7 @@ import re
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_resad.decision import Verdict
+    from edge_resad.engine.advice import Advice, Coverage, Pick
 
 app = typer.Typer(
     name="edge-resad",
@@ -40,6 +41,10 @@ BundleOption = Annotated[
 ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Threads of the engine.")]
 FalseAlarmRateOption = Annotated[
     float, typer.Option("--false-alarm-rate", min=0.0001, max=0.5, help="Share of good parts that may fail.")
+]
+AugmentOption = Annotated[
+    Literal["off", "on", "auto"],
+    typer.Option("--augment", help="Whether references count turned to other angles too; auto asks them."),
 ]
 HELD_FRAMES = 4  # pictures that a camera's driver may have kept from before it was asked
 OUTPUT_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # what a write to stdout may end with
@@ -101,10 +106,14 @@ def enrol(
     false_alarm_rate: FalseAlarmRateOption = 0.05,
     bundle: BundleOption = None,
     threads: ThreadsOption = 1,
+    augment: AugmentOption = "auto",
+    pick: Annotated[Optional[int], typer.Option(min=1, help="Enrol only so many, those that cover the rest.")] = None,  # noqa: UP045
 ) -> None:
     """Make a reference bank from a handful of good parts."""
     from edge_resad.bank import save_bank
     from edge_resad.bundle import file_digest, open_bundle
+    from edge_resad.engine.advice import advise as pick_references
+    from edge_resad.engine.advice import coverage
     from edge_resad.engine.enrolment import enrol as enrol_images
     from edge_resad.errors import BankError
     from edge_resad.image import decode_image, file_content, image_files
@@ -123,17 +132,69 @@ def enrol(
             images.append(decode_image(content, file))
             digests.append(file_digest(content))
     with _progress("enrol", show=sys.stderr.isatty()) as step:
+        if pick is not None:
+            shown, picked = images, pick_references(opened, images, pick, threads=threads, progress=step).parts
+            images, digests = [shown[part] for part in picked], [digests[part] for part in picked if digests]
         made = enrol_images(
             opened, images, product=named, digests=digests, threads=threads,
-            false_alarm_rate=false_alarm_rate, progress=step,
+            false_alarm_rate=false_alarm_rate, augment=augment, progress=step,
         )  # fmt: skip
+    warnings = list(made.warnings)
+    if pick is not None and len(shown) > len(picked):
+        others = [part for part in range(len(shown)) if part not in picked]
+        warnings += coverage(opened, made.bank, shown, others, threads=threads).warnings
     save_bank(made.bank, output)
-    for warning in made.warnings:
+    for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
     rows = [len(level) for level in made.bank.levels]
     parts = " + ".join(str(count) for count in rows)
     print(f"{output}: {_counted(len(images), 'good part')}, {sum(rows)} reference patches ({parts})")
+    augmentation = made.bank.info.augmentation
+    print(f"augmentation: {augmentation.mode}. {augmentation.reason[0].upper()}{augmentation.reason[1:]}.")
     _print_threshold(made.bank.info.threshold.score, made.bank.info.threshold.promise)
+
+
+@app.command()
+def advise(
+    paths: Annotated[list[str], typer.Argument(help="Images of good parts: a folder or files.")],
+    count: Annotated[int, typer.Option("--count", "-k", min=1, help="References to pick.")] = 4,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    augment: AugmentOption = "auto",
+    false_alarm_rate: FalseAlarmRateOption = 0.05,
+    bundle: BundleOption = None,
+    threads: ThreadsOption = 1,
+) -> None:
+    """Say which of many good parts make the best references, and whether they cover the others. Makes no bank."""
+    from edge_resad.bundle import open_bundle
+    from edge_resad.engine.advice import advise as pick_references
+    from edge_resad.engine.advice import coverage
+    from edge_resad.engine.enrolment import enrol as enrol_images
+    from edge_resad.image import image_files, read_image
+
+    opened = open_bundle(bundle)
+    files = image_files(paths)
+    images = [read_image(file) for file in files]
+    with _progress("advise", show=sys.stderr.isatty()) as step:
+        advice = pick_references(opened, images, count, threads=threads, progress=step)
+        made = enrol_images(
+            opened, [images[part] for part in advice.parts], product="advice", threads=threads, augment=augment,
+            false_alarm_rate=false_alarm_rate, progress=step,
+        )  # fmt: skip
+        others = [part for part in range(len(images)) if part not in advice.parts]
+        found = coverage(opened, made.bank, images, others, threads=threads, progress=step) if others else None
+    if as_json:
+        print(json.dumps(_advice_json(files, advice, found)))
+        return
+    for number, pick in enumerate(advice.picks):
+        print(f"{number + 1:2}. {files[pick.part]}  {_covers(files, pick)}")
+    if advice.further is not None:
+        print(f"next {files[advice.further.part]}  {_covers(files, advice.further)}")
+    if found is not None:
+        print(f"{found.judged} other good parts: {len(found.failed)} would fail at the threshold of these references")
+        for part in found.failed:
+            print(f"  would fail: {files[part]}")
+    for warning in found.warnings if found is not None else ():
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 @app.command()
@@ -272,6 +333,7 @@ def evaluate(
     max_defect: Annotated[Optional[int], typer.Option(min=1, help="At most so many defective ones a class.")] = None,  # noqa: UP045
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     report: Annotated[Optional[Path], typer.Option(help="Also write a page, PAGE.html, with pictures.")] = None,  # noqa: UP045
+    augment: AugmentOption = "auto",
     bundle: BundleOption = None,
     threads: ThreadsOption = 1,
 ) -> None:
@@ -290,7 +352,10 @@ def evaluate(
 
     opened = open_bundle(bundle)
     classes = find_classes(data)
-    with BundleScorer(opened, threads=threads) as scorer, _progress("evaluate", show=sys.stderr.isatty()) as step:
+    with (
+        BundleScorer(opened, threads=threads, augment=augment) as scorer,
+        _progress("evaluate", show=sys.stderr.isatty()) as step,
+    ):
         results = evaluate_classes(
             classes, scorer, shots=shots, seeds=range(seeds), max_good=max_good, max_defect=max_defect, progress=step
         )
@@ -510,6 +575,32 @@ def _text_line(name: str, verdict: Verdict) -> str:
 
 def _aurocs(image: float, pixel: float | None) -> str:
     return f", held out image AUROC {image:.3f}" + ("" if pixel is None else f", pixel AUROC {pixel:.3f}")
+
+
+def _covers(files: Sequence[Path], pick: Pick) -> str:
+    if pick.worst_part is None:
+        return "no other parts are left"
+    return f"others {pick.mean:.2f} times as far as from all parts, worst {pick.worst:.2f} ({files[pick.worst_part]})"
+
+
+def _advice_json(files: Sequence[Path], advice: Advice, found: Coverage | None) -> dict[str, object]:
+    def told(pick: Pick) -> dict[str, object]:
+        worst_part = None if pick.worst_part is None else str(files[pick.worst_part])
+        return {"image": str(files[pick.part]), "mean": pick.mean, "worst": pick.worst, "worst_image": worst_part}
+
+    others = None
+    if found is not None:
+        others = {
+            "judged": found.judged, "failed": [str(files[part]) for part in found.failed],
+            "mean": found.mean, "worst": found.worst,
+        }  # fmt: skip
+    return {
+        "picks": [told(pick) for pick in advice.picks],
+        "next": None if advice.further is None else told(advice.further),
+        "compared": len(advice.compared),
+        "others": others,
+        "warnings": list(found.warnings) if found is not None else [],
+    }
 
 
 def _print_threshold(score: float, promise: str) -> None:

@@ -13,7 +13,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_resad.bank import Bank, BankInfo, Rows, Threshold, check_fits, coreset, filled, load_bank, save_bank
+from edge_resad.bank import (
+    Augmentation,
+    Bank,
+    BankInfo,
+    Rows,
+    Threshold,
+    check_fits,
+    coreset,
+    filled,
+    load_bank,
+    save_bank,
+)
 from edge_resad.errors import BankError
 
 CHANNELS = (4, 6)
@@ -33,6 +44,7 @@ def _bank(product: str = "flange", schema_version: int = 1) -> Bank:
         bundle_id="b" * 64,
         precision="fp32",
         references=("a" * 64,),
+        augmentation=Augmentation(mode="none", reason="as asked for: off"),
         level_norm=((2.0, 1.5), (3.0, 2.5)),
         threshold=threshold,
         made_by="edge-resad",

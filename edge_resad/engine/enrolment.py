@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_resad import __version__
-from edge_resad.bank import Bank, BankInfo, Rows, Threshold, coreset
+from edge_resad.bank import AugmentationMode, Bank, BankInfo, Rows, Threshold, coreset
 from edge_resad.bundle import Bundle
+from edge_resad.engine.augmentation import TURNS, Wish, decide, modes_of, shrunk, turned
 from edge_resad.engine.engine import Engine
 from edge_resad.engine.inspector import write_bank
 from edge_resad.engine.onnx_runtime import OnnxRuntimeEngine
-from edge_resad.engine.references import warnings_about
+from edge_resad.engine.references import cannot_tell, nonsense, warnings_about
 from edge_resad.errors import BankError
 from edge_resad.image import check_frame, fit
 
@@ -31,6 +32,7 @@ _GUESS = (
 )
 _FOLDS = 8  # with more references than this, they are left out in this many groups
 _USUAL_SPREAD = 0.15  # of the logarithm of good parts' scores: measured on the procedural products, 0.08 to 0.20
+_ROOM = 2  # times its share of the bank, so many rows one reference brings: 8 found no more, in twice the time
 _USUAL_WEIGHT = 8  # so many degrees of freedom does that experience weigh against the references' own spread
 
 
@@ -40,6 +42,14 @@ class Enrolment:
 
     bank: Bank
     warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fold:
+    """Parts that are left out together, and the bank of the others."""
+
+    group: tuple[int, ...]
+    rows: Features
 
 
 def enrol(
@@ -53,16 +63,19 @@ def enrol(
     provider: str = "cpu",
     false_alarm_rate: float = 0.05,
     seed: int = 0,
+    augment: Wish = "auto",
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> Enrolment:
     """Make a bank from images of good parts, on the engine and in the precision that will inspect.
 
     Every reference is judged against the others (left out one by one, or in 8 groups where there are more): what they
-    give fixes the levels' constants and the threshold. A single reference is judged against itself, moved and relit.
+    give chooses the augmentation and fixes the levels' constants and the threshold. A single reference is judged
+    against itself, moved and relit.
 
     images:           each (H, W, 3) uint8, BGR.
     digests:          sha256 of each image's file; computed from the pixels where not given.
     false_alarm_rate: share of good parts that may fail, aimed at by the threshold.
+    augment:          whether turned copies of the references go into the bank; auto asks the references.
 
     Raises:
         BankError: no images.
@@ -70,52 +83,60 @@ def enrol(
     if not images:
         raise BankError("no reference images were given. Show at least one good part; four or more make a better bank.")
     graphs = bundle.graphs(precision)
-    capacities = [level.capacity for level in bundle.manifest.levels]
     alone = len(images) == 1
     held_out = _variations(images[0]) if alone else list(images)
     steps = len(images) + len(held_out)
+    modes = modes_of(augment, len(images))
     with (
         OnnxRuntimeEngine(bundle.file(graphs.encoder), graphs.encoder, provider=provider, threads=threads) as encoder,
         OnnxRuntimeEngine(
             bundle.file(graphs.detector), graphs.detector, provider=provider, threads=threads
         ) as detector,
     ):
-        features = []
+        seen, shown = [], []
         for image in images:
-            features.append(_encode(encoder, bundle, image))
-            progress("encode", len(features), steps)
-        seen = [_encode(encoder, bundle, part) for part in held_out] if alone else features
-        folds = [
-            (group, _reduced(features if alone else _others(features, group), capacities, seed))
-            for group in _groups(len(held_out))
-        ]
-        level_norm = _level_norm(bundle, folds, seen)
+            own, copies = _encoded_copies(encoder, bundle, image, modes, len(images), seed)
+            seen.append(own)
+            shown.append(copies)
+            progress("encode", len(shown), steps)
+        if alone:
+            seen = [encode(encoder, bundle, part) for part in held_out]
+        folds = {mode: _folds(bundle, [copies[mode] for copies in shown], len(held_out), seed) for mode in modes}
+        far = {mode: _farness(bundle, folds[mode], seen) for mode in modes}
+        tops = {mode: far[mode][:, :, 1] for mode in modes}
+        augmentation = decide(augment, tops, [level.weight for level in bundle.manifest.levels])
+        mode = augmentation.mode
+        features = [copies[mode] for copies in shown]
+        level_norm = _level_norm(bundle, far[mode])
         scores, peaks = [], []
-        for group, rows in folds:
-            write_bank(detector, bundle, rows, level_norm)
-            for index in group:
-                fit(held_out[index], bundle.manifest.image_size, detector.inputs["image"])
-                detector.run()
-                scores.append(float(detector.outputs["score"]))
-                peaks.append(float(detector.outputs["map"].max()))
+        for fold in folds[mode]:
+            write_bank(detector, bundle, fold.rows, level_norm)
+            for index in fold.group:
+                score, peak = _judged(detector, bundle, held_out[index])
+                scores.append(score)
+                peaks.append(peak)
                 progress("judge", len(images) + len(scores), steps)
-    if 3 <= len(images) <= _FOLDS:
-        closer = _closer_with_one_more(bundle, features, folds, level_norm, capacities, seed)
-        scores = [score * closer for score in scores]
-    threshold = threshold_from(scores, region=max(peaks), rate=false_alarm_rate, how="references")
-    if alone:
-        threshold = threshold.model_copy(update={"promise": _GUESS})
+        if 3 <= len(images) <= _FOLDS:
+            closer = _closer_with_one_more(bundle, features, seen, tops[mode], level_norm, seed)
+            scores = [score * closer for score in scores]
+        threshold = threshold_from(scores, region=max(peaks), rate=false_alarm_rate, how="references")
+        if alone:
+            threshold = threshold.model_copy(update={"promise": _GUESS})
+        levels = _reduced(bundle, features, seed)
+        write_bank(detector, bundle, levels, level_norm)
+        passed = [_judged(detector, bundle, image)[0] < threshold.score for image in nonsense(images[0].shape[:2])]
     info = BankInfo(
         product=product,
         bundle_id=bundle.manifest.bundle_id,
         precision=precision,
         references=tuple(digests or (hashlib.sha256(image.tobytes()).hexdigest() for image in images)),
+        augmentation=augmentation,
         level_norm=tuple((float(mean), float(top)) for mean, top in level_norm),
         threshold=threshold,
         made_by=f"edge-resad {__version__}",
     )
-    bank = Bank(info=info, levels=_reduced(features, capacities, seed))
-    return Enrolment(bank=bank, warnings=tuple(warnings_about(images)))
+    warnings = [*warnings_about(images), *cannot_tell(passed)]
+    return Enrolment(bank=Bank(info=info, levels=levels), warnings=tuple(warnings))
 
 
 def threshold_from(
@@ -156,36 +177,78 @@ def threshold_from(
     )  # fmt: skip
 
 
-def _encode(encoder: Engine, bundle: Bundle, image: Image) -> Features:
+def encode(encoder: Engine, bundle: Bundle, image: Image) -> Features:
+    """What the encoder sees in a picture, per level (N_l, C_l), a copy."""
     check_frame(image)
     fit(image, bundle.manifest.image_size, encoder.inputs["image"])
     encoder.run()
     return tuple(encoder.outputs[f"feature_{index}"].copy() for index in range(len(bundle.manifest.levels)))
 
 
-def _reduced(features: Sequence[Features], capacities: Sequence[int], seed: int) -> Features:
+def _encoded_copies(
+    encoder: Engine, bundle: Bundle, image: Image, modes: Sequence[AugmentationMode], references: int, seed: int
+) -> tuple[Features, dict[AugmentationMode, Features]]:
+    """The picture's features, and for each mode those of its copies, reduced to what one reference may bring.
+
+    A coreset of coresets is one of all (composable k-centre coresets): so time and memory stay within bounds, and what
+    one reference brings is the same in every bank that leaves another one out.
+    """
+    small = shrunk(image, 2 * bundle.manifest.image_size)
+    seen = {(0, False): encode(encoder, bundle, image)}
+    for mode in modes:
+        for turn in TURNS[mode]:
+            if turn not in seen:
+                seen[turn] = encode(encoder, bundle, turned(small, turn))
+    copies: dict[AugmentationMode, Features] = {}
+    for mode in modes:
+        levels = []
+        for index, level in enumerate(bundle.manifest.levels):
+            rows = np.concatenate([seen[turn][index] for turn in TURNS[mode]])
+            room = min(level.capacity, max(level.cells, _ROOM * level.capacity // references))
+            levels.append(rows[coreset(rows, room, seed)])
+        copies[mode] = tuple(levels)
+    return seen[0, False], copies
+
+
+def _judged(detector: Engine, bundle: Bundle, image: Image) -> tuple[float, float]:
+    """Score of a picture, and the highest value of its map."""
+    fit(image, bundle.manifest.image_size, detector.inputs["image"])
+    detector.run()
+    return float(detector.outputs["score"]), float(detector.outputs["map"].max())
+
+
+def _reduced(bundle: Bundle, features: Sequence[Features], seed: int) -> Features:
     levels = []
-    for index, capacity in enumerate(capacities):
+    for index, level in enumerate(bundle.manifest.levels):
         rows = np.concatenate([feature[index] for feature in features])
-        levels.append(np.ascontiguousarray(rows[coreset(rows, capacity, seed)]))
+        levels.append(np.ascontiguousarray(rows[coreset(rows, level.capacity, seed)]))
     return tuple(levels)
+
+
+def _folds(bundle: Bundle, shown: Sequence[Features], held_out: int, seed: int) -> list[_Fold]:
+    """Every part left out once, with all its copies; a single reference is left in, to judge its variations."""
+    groups = _groups(held_out)
+    if len(shown) == 1:
+        rows = _reduced(bundle, shown, seed)
+        return [_Fold(group=group, rows=rows) for group in groups]
+    return [_Fold(group=group, rows=_reduced(bundle, _others(shown, group), seed)) for group in groups]
 
 
 def _others(features: Sequence[Features], group: Sequence[int]) -> list[Features]:
     return [feature for index, feature in enumerate(features) if index not in group]
 
 
-def _groups(count: int) -> list[list[int]]:
+def _groups(count: int) -> list[tuple[int, ...]]:
     folds = min(count, _FOLDS)
-    return [list(range(fold, count, folds)) for fold in range(folds)]
+    return [tuple(range(fold, count, folds)) for fold in range(folds)]
 
 
 def _closer_with_one_more(
     bundle: Bundle,
-    features: Sequence[Features],
-    folds: Sequence[tuple[list[int], Features]],
+    shown: Sequence[Features],
+    seen: Sequence[Features],
+    tops: Rows,
     level_norm: NDArray[np.float32],
-    capacities: Sequence[int],
     seed: int,
 ) -> float:
     """By what factor scores shrink from a bank of n - 1 references, as in leaving one out, to one of all n.
@@ -193,51 +256,51 @@ def _closer_with_one_more(
     Nearest distances fall with the bank's size as a power of it: the power is read off from leaving two out, so that
     (d(n - 1) / d(n - 2)) ** (log(n / (n - 1)) / log((n - 1) / (n - 2))) carries on to n.
 
-    folds: one part held out each, and the bank of the others.
+    shown: what each part brings to a bank. seen: each part as it is.
+    tops:  (n, L) top distances with one part left out.
     """
-    count = len(features)
+    count = len(shown)
     logs = []
-    for (part,), one_out in folds:
-        two_out = _reduced(_others(features, [part, (part + 1) % count]), capacities, seed)
-        tops = [
-            sum(
-                float(norm[1]) * _top_distance(bundle, index, features[part], bank)
-                for index, norm in enumerate(level_norm)
-            )
-            for bank in (one_out, two_out)
-        ]
-        logs.append(math.log(max(tops[0], 1e-6) / max(tops[1], 1e-6)))
+    for part in range(count):
+        fewer = _reduced(bundle, _others(shown, [part, (part + 1) % count]), seed)
+        one_out = float(tops[part] @ level_norm[:, 1])
+        two_out = float(far_from(bundle, fewer, seen[part])[:, 1] @ level_norm[:, 1])
+        logs.append(math.log(max(one_out, 1e-6) / max(two_out, 1e-6)))
     power = math.log(count / (count - 1)) / math.log((count - 1) / (count - 2))
     return math.exp(min(float(np.mean(logs)), 0.0) * power)
 
 
-def _top_distance(bundle: Bundle, index: int, part: Features, bank: Features) -> float:
-    level = bundle.manifest.levels[index]
-    return float(np.sort(_distance(part[index], bank[index], bundle.manifest.match))[-level.top_cells :].mean())
+def _farness(bundle: Bundle, folds: Sequence[_Fold], seen: Sequence[Features]) -> Rows:
+    """How far every part lies from the bank that it is left out of: mean and top distance at each level. (n, L, 2)."""
+    far = np.empty((len(seen), len(bundle.manifest.levels), 2), np.float32)
+    for fold in folds:
+        for part in fold.group:
+            far[part] = far_from(bundle, fold.rows, seen[part])
+    return far
 
 
-def _level_norm(
-    bundle: Bundle, folds: Sequence[tuple[list[int], Features]], features: Sequence[Features]
-) -> NDArray[np.float32]:
+def far_from(bundle: Bundle, rows: Features, part: Features) -> Rows:
+    """Mean and top distance of one part's patches to a bank's rows at each level. (L, 2)."""
+    far = []
+    for level, own, bank in zip(bundle.manifest.levels, part, rows, strict=True):
+        to_nearest = distance(own, bank, bundle.manifest.match)
+        far.append((to_nearest.mean(), np.sort(to_nearest)[-level.top_cells :].mean()))
+    return np.array(far, np.float32)
+
+
+def _level_norm(bundle: Bundle, far: Rows) -> NDArray[np.float32]:
     """Per level: its share over the held-out parts' mean distance, its share over their mean top distance. (L, 2).
 
     Shares are the levels' weights, 1 on average: the graph's mean over levels becomes their weighted mean.
+    far: (n, L, 2).
     """
-    norms = []
-    mean_weight = sum(level.weight for level in bundle.manifest.levels) / len(bundle.manifest.levels)
-    for index, level in enumerate(bundle.manifest.levels):
-        means, tops = [], []
-        for group, rows in folds:
-            for part in group:
-                distance = _distance(features[part][index], rows[index], bundle.manifest.match)
-                means.append(distance.mean())
-                tops.append(np.sort(distance)[-level.top_cells :].mean())
-        share = level.weight / mean_weight
-        norms.append((share / max(float(np.mean(means)), 1e-6), share / max(float(np.mean(tops)), 1e-6)))
-    return np.array(norms, np.float32)
+    weights = np.array([level.weight for level in bundle.manifest.levels])
+    shares = weights / weights.mean()
+    return np.asarray(shares[:, None] / np.maximum(far.mean(0), 1e-6), np.float32)
 
 
-def _distance(rows: Rows, bank: Rows, match: str) -> Rows:
+def distance(rows: Rows, bank: Rows, match: str) -> Rows:
+    """From every row (N, C) to the nearest of a bank (M, C), as the detector measures it. (N,)."""
     if match == "cosine":
         return np.asarray(1 - (_unit(rows) @ _unit(bank).T).max(1), np.float32)
     nearest = (rows @ bank.T - np.square(bank).sum(1) / 2).max(1)

@@ -21,6 +21,22 @@ def warnings_about(images: Sequence[NDArray[np.uint8]]) -> list[str]:
     return [*_sizes(images), *_duplicates(grays), *_blurred(grays), *_clipped(grays)]
 
 
+def nonsense(size: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """What no good part looks like: a flat grey picture and one of noise, each (height, width, 3)."""
+    noise = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    return np.full((*size, 3), 128, np.uint8), noise
+
+
+def cannot_tell(passed: Sequence[bool]) -> list[str]:
+    """Said where a bank lets all nonsense pass: passed says it of each picture."""
+    if not all(passed):
+        return []
+    return [
+        "these references differ so much that even a plain grey picture and one of noise pass at this threshold: show "
+        "more parts that are alike, enrol each kind of part by itself, or set the threshold by hand."
+    ]
+
+
 def _gray(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     return np.asarray(cv2.resize(gray, (256, 256), interpolation=cv2.INTER_AREA), np.uint8)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_resad.bundle import Bundle
+from edge_resad.engine.augmentation import Wish
 from edge_resad.engine.enrolment import enrol
 from edge_resad.engine.inspector import Inspector
 
@@ -17,7 +18,8 @@ from edge_resad.engine.inspector import Inspector
 class BundleScorer:
     """Enrols and scores with the product's own enrolment and engine, so that the figures are the product's."""
 
-    def __init__(self, bundle: Bundle, *, threads: int = 1, precision: str = "fp32") -> None:
+    def __init__(self, bundle: Bundle, *, threads: int = 1, precision: str = "fp32", augment: Wish = "auto") -> None:
+        self._augment = augment
         self._bundle = bundle
         self._threads = threads
         self._precision = precision
@@ -35,8 +37,9 @@ class BundleScorer:
     def enrol(self, references: Sequence[NDArray[np.uint8]], seed: int) -> None:
         """Make a bank of these references and load it."""
         made = enrol(
-            self._bundle, references, product="evaluation", precision=self._precision, threads=self._threads, seed=seed
-        )
+            self._bundle, references, product="evaluation", precision=self._precision, threads=self._threads,
+            augment=self._augment, seed=seed,
+        )  # fmt: skip
         if self._inspector is None:
             self._inspector = self._closing.enter_context(
                 Inspector(self._bundle, made.bank, threads=self._threads, precision=self._precision)

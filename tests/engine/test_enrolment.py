@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edge_resad.bundle import open_bundle
 from edge_resad.demo.products import draw
 from edge_resad.engine.enrolment import enrol, threshold_from
+from edge_resad.engine.references import cannot_tell, nonsense
 from edge_resad.errors import BankError
 
 Image = NDArray[np.uint8]
@@ -141,3 +142,13 @@ def test_the_threshold_keeps_its_promise_on_scores_that_spread_as_usual() -> Non
 
 def test_equal_scores_of_zero_still_make_a_threshold_above_zero() -> None:
     assert threshold_from([0.0, 0.0, 0.0], region=1.0, rate=0.01, how="references").score > 0
+
+
+def test_references_of_which_even_grey_passes_are_said() -> None:
+    unlike = [_good(1)[0], np.full((256, 256, 3), 128, np.uint8), *nonsense((256, 256))[1:]]
+    assert "even a plain grey picture and one of noise pass" in _warnings(unlike)
+
+
+def test_one_nonsense_picture_that_fails_is_enough_to_trust_a_bank() -> None:
+    assert cannot_tell([True, False]) == []
+    assert len(cannot_tell([True, True])) == 1
