@@ -218,9 +218,8 @@ def _print_table(sides: dict[str, Side], results: dict[str, Any]) -> None:
         mine = sides["ours"].summary(size)["p50"]
         for kind, side in sides.items():
             found = side.summary(size)
-            table.add_row(
-                size, titles[kind], f"{found['p50']:.2f}", f"{found['p99']:.2f}", f"{found['p50'] / mine:.2f}"
-            )
+            row = [f"{found[name]:.2f}" for name in ("min", "p50", "p99")]
+            table.add_row(size, titles[kind], *row, f"{found['p50'] / mine:.2f}")
     console = Console()
     console.print(table)
     console.print(f"engine alone {results['engine_ms']['p50']:.2f} ms (p50)")
