@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -12,7 +13,10 @@ from torch.nn import functional
 from edge_resad.errors import BundleError
 from edge_resad.model.backbone import load_lite0, load_timm
 from edge_resad.model.profile import Profile, Tap
+from edge_resad.model.residual_net import ResidualNet, unit_residual
 from edge_resad.model.wide_resnet import load_wide_resnet50
+
+_LEAST = 1e-6  # a distance of 0 has no logarithm
 
 
 def load_backbone(profile: Profile, weights: Path | None = None) -> nn.Module:
@@ -90,10 +94,14 @@ class NearestReference(nn.Module):
     def forward(self, image: Tensor, *bank_and_norm: Tensor) -> tuple[Tensor, Tensor]:
         """Judge one image against a bank."""
         *banks, level_norm = bank_and_norm
+        rows = self.encoder(image)
+        return self.fuse([self.distance(*pair) for pair in zip(rows, banks, strict=True)], level_norm)
+
+    def fuse(self, distances: Sequence[Tensor], level_norm: Tensor) -> tuple[Tensor, Tensor]:
+        """Bring the levels' distances (N_l,) together: map (h, w) and score ()."""
         finest = self.profile.grid(self.profile.taps[0])
         maps, tops = [], []
-        for level, (tap, rows, bank) in enumerate(zip(self.profile.taps, self.encoder(image), banks, strict=True)):
-            distance = self.distance(rows, bank)  # (N_l,)
+        for level, (tap, distance) in enumerate(zip(self.profile.taps, distances, strict=True)):
             top = torch.topk(distance, top_cells(self.profile, tap)).values.mean() * level_norm[level, 1]
             grid = self.profile.grid(tap)
             level_map = (distance * level_norm[level, 0]).view(1, 1, grid, grid)
@@ -107,8 +115,7 @@ class NearestReference(nn.Module):
     def distance(self, rows: Tensor, bank: Tensor) -> Tensor:
         """Distance of every row (N, C) to its nearest reference: (N,)."""
         if self.profile.match == "cosine":
-            unit = rows / rows.square().sum(1, keepdim=True).clamp_min(1e-12).sqrt()
-            return 1 - (unit @ bank).amax(1)
+            return 1 - (unit_rows(rows) @ bank).amax(1)
         half_square = bank.square().sum(1) / 2  # min |f - p|^2 = |f|^2 - 2 max(<f, p> - |p|^2 / 2)
         nearest = (rows @ bank.transpose(0, 1) - half_square).amax(1)
         return (rows.square().sum(1) - 2 * nearest).clamp_min(0).sqrt()
@@ -119,6 +126,47 @@ class NearestReference(nn.Module):
         reach = blur.shape[-1] // 2
         padded = functional.pad(level_map, (reach, reach, reach, reach), mode="replicate")
         return functional.conv2d(functional.conv2d(padded, blur), blur.transpose(2, 3))
+
+
+class FusedDetector(NearestReference):
+    """The `nn` head and a trained one in a graph: score = nn^b exp(a (h - h0)), map = nn^b exp(a (H - H0)).
+
+    h and H are the trained head's logits of the part and of its cells, h0 and H0 what good parts have on average, so
+    that a good part's score stays about 1. With b = 1 and a = 0 it is the `nn` head, with b = 0 and a = 1 the trained
+    one alone.
+
+    fusion: (4,) float32, b, a, h0, H0; comes with the bank. All else as for `NearestReference`, with cosine matching.
+    """
+
+    def __init__(self, profile: Profile, encoder: Encoder, net: ResidualNet) -> None:
+        super().__init__(profile, encoder)
+        if profile.match != "cosine":
+            raise ValueError(f"the trained head reads unit residuals, so it matches by cosine, not {profile.match}")
+        self.net = net
+        mean_weight = sum(tap.weight for tap in profile.taps) / len(profile.taps)
+        self.shares = tuple(tap.weight / mean_weight for tap in profile.taps)
+
+    def forward(self, image: Tensor, *bank_and_norm: Tensor) -> tuple[Tensor, Tensor]:
+        """Judge one image against a bank."""
+        *banks, level_norm, fusion = bank_and_norm
+        distances, residuals, typical = [], [], []
+        for level, (rows, bank) in enumerate(zip(self.encoder(image), banks, strict=True)):
+            unit = unit_rows(rows)
+            nearest = (unit @ bank).max(1)
+            distances.append(1 - nearest.values)
+            residuals.append(unit_residual(unit, bank[:, nearest.indices].transpose(0, 1))[None])
+            typical.append((distances[-1] * level_norm[level, 0] / self.shares[level])[None])
+        nn_map, nn_score = self.fuse(distances, level_norm)
+        logits = self.net(residuals, typical)
+        b, a, h0, H0 = fusion.unbind()
+        cells = self.smooth(logits[None])[0, 0] - H0
+        score_map = (b * nn_map.clamp_min(_LEAST).log() + a * cells).exp()
+        return score_map, (b * nn_score.clamp_min(_LEAST).log() + a * (self.net.part_logit(logits)[0] - h0)).exp()
+
+
+def unit_rows(rows: Tensor) -> Tensor:
+    """Rows (..., N, C) of unit length."""
+    return rows / rows.square().sum(-1, keepdim=True).clamp_min(1e-12).sqrt()
 
 
 def top_cells(profile: Profile, tap: Tap) -> int:
