@@ -13,7 +13,7 @@ from torch.nn import functional
 from edge_resad.errors import BundleError
 from edge_resad.model.backbone import load_lite0, load_timm
 from edge_resad.model.profile import Profile, Tap
-from edge_resad.model.residual_net import ResidualNet, unit_residual
+from edge_resad.model.residual_net import ResidualNet, compare
 from edge_resad.model.wide_resnet import load_wide_resnet50
 
 _LEAST = 1e-6  # a distance of 0 has no logarithm
@@ -84,7 +84,7 @@ class NearestReference(nn.Module):
     returns:    map (h, w) float32 at the finest level's stride, score () float32.
     """
 
-    def __init__(self, profile: Profile, encoder: Encoder) -> None:
+    def __init__(self, profile: Profile, encoder: nn.Module) -> None:
         super().__init__()
         self.profile = profile
         self.encoder = encoder
@@ -131,14 +131,17 @@ class NearestReference(nn.Module):
 class FusedDetector(NearestReference):
     """The `nn` head and a trained one in a graph: score = nn^b exp(a (h - h0)), map = nn^b exp(a (H - H0)).
 
-    h and H are the trained head's logits of the part and of its cells, h0 and H0 what good parts have on average, so
-    that a good part's score stays about 1. With b = 1 and a = 0 it is the `nn` head, with b = 0 and a = 1 the trained
+    h and H are the trained network's logits of the part and of its cells, h0 and H0 what good parts have on average, so
+    that a good part's score stays about 1. With b = 1 and a = 0 it is the `nn` head, with b = 0 and a > 0 the trained
     one alone.
 
-    fusion: (4,) float32, b, a, h0, H0; comes with the bank. All else as for `NearestReference`, with cosine matching.
+    bank_unit_*:   per level (C_l, M_l) unit-norm rows, transposed.
+    bank_spread_*: per level (M_l,) float32, how far each row lies from the other references' rows, over the good parts'
+                   mean distance.
+    fusion:        (4,) float32, b, a, h0, H0; comes with the bank. All else as for `NearestReference`.
     """
 
-    def __init__(self, profile: Profile, encoder: Encoder, net: ResidualNet) -> None:
+    def __init__(self, profile: Profile, encoder: nn.Module, net: ResidualNet) -> None:
         super().__init__(profile, encoder)
         if profile.match != "cosine":
             raise ValueError(f"the trained head reads unit residuals, so it matches by cosine, not {profile.match}")
@@ -146,22 +149,35 @@ class FusedDetector(NearestReference):
         mean_weight = sum(tap.weight for tap in profile.taps) / len(profile.taps)
         self.shares = tuple(tap.weight / mean_weight for tap in profile.taps)
 
-    def forward(self, image: Tensor, *bank_and_norm: Tensor) -> tuple[Tensor, Tensor]:
-        """Judge one image against a bank."""
-        *banks, level_norm, fusion = bank_and_norm
-        distances, residuals, typical = [], [], []
-        for level, (rows, bank) in enumerate(zip(self.encoder(image), banks, strict=True)):
-            unit = unit_rows(rows)
-            nearest = (unit @ bank).max(1)
-            distances.append(1 - nearest.values)
-            residuals.append(unit_residual(unit, bank[:, nearest.indices].transpose(0, 1))[None])
-            typical.append((distances[-1] * level_norm[level, 0] / self.shares[level])[None])
+    def forward(self, image: Tensor, *bank: Tensor) -> tuple[Tensor, Tensor]:
+        """Judge one image against a bank: bank_unit_*, bank_spread_*, level_norm, fusion."""
+        return self.judge(self.encoder(image), *bank)
+
+    def judge(self, features: Sequence[Tensor], *bank: Tensor) -> tuple[Tensor, Tensor]:
+        """Judge what the encoder saw, per level (N_l, C_l)."""
+        *rows_and_spreads, level_norm, fusion = bank
+        levels = len(self.shares)
+        distances, seen = [], []
+        for level, rows in enumerate(features):
+            typical = self.shares[level] / level_norm[level, 0]
+            spread = rows_and_spreads[levels + level]
+            comparison, distance = compare(unit_rows(rows), rows_and_spreads[level], spread, typical)
+            distances.append(distance)
+            seen.append(comparison)
         nn_map, nn_score = self.fuse(distances, level_norm)
-        logits = self.net(residuals, typical)
+        logits = self.net(seen)
         b, a, h0, H0 = fusion.unbind()
         cells = self.smooth(logits[None])[0, 0] - H0
+        part = self.net.part_logit(logits)[0] - h0
         score_map = (b * nn_map.clamp_min(_LEAST).log() + a * cells).exp()
-        return score_map, (b * nn_score.clamp_min(_LEAST).log() + a * (self.net.part_logit(logits)[0] - h0)).exp()
+        return score_map, (b * nn_score.clamp_min(_LEAST).log() + a * part).exp()
+
+
+def net_for(profile: Profile) -> ResidualNet:
+    """The profile's network, untrained."""
+    if profile.net is None:
+        raise ValueError(f"profile {profile.name!r} has no residual network")
+    return ResidualNet([profile.grid(tap) for tap in profile.taps], [tap.channels for tap in profile.taps], profile.net)
 
 
 def unit_rows(rows: Tensor) -> Tensor:

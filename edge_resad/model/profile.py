@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from edge_resad.model.head_settings import RESAD_EDGE, RESAD_PP, RESAD_V1, HeadSettings
+from edge_resad.model.net_settings import NetSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,8 @@ class Profile:
     top_fraction: float = 0.003  # of a level's cells make its part of the image score
     blur_cells: float = 0.6  # sigma of the map's smoothing, cells of the finest level
     crop: bool = False  # True: shorter side to `size`, then the middle, as the papers do; False: both sides resized
-    head: HeadSettings | None = None  # learned, with a map of its own; None: nearest reference
+    head: HeadSettings | None = None  # ResAD's: learned, with a map of its own
+    net: NetSettings | None = None  # learned, to be fused with the nearest reference's distance
 
     def grid(self, tap: Tap) -> int:
         """Cells on one side of a level."""
@@ -52,17 +54,19 @@ EDGE = Profile(
     match="cosine",
     mean=(127.0, 127.0, 127.0),
     std=(128.0, 128.0, 128.0),
+    net=NetSettings(),
 )
 
 # For comparison: what docs/notes/taps.md measures beside the default.
-EDGE_TOP1 = replace(EDGE, name="edge-top1", top_fraction=0.01)
-EDGE_L2 = replace(EDGE, name="edge-l2", match="l2")
-EDGE_TWO_LEVELS = replace(EDGE, name="edge-two-levels", taps=EDGE.taps[:2])
+_NEAREST = replace(EDGE, net=None)
+EDGE_TOP1 = replace(_NEAREST, name="edge-top1", top_fraction=0.01)
+EDGE_L2 = replace(_NEAREST, name="edge-l2", match="l2")
+EDGE_TWO_LEVELS = replace(_NEAREST, name="edge-two-levels", taps=EDGE.taps[:2])
 EDGE_STRIDE4 = replace(
-    EDGE, name="edge-stride4", taps=(Tap(layer="block2", stride=4, channels=24, capacity=4096), *EDGE.taps)
+    _NEAREST, name="edge-stride4", taps=(Tap(layer="block2", stride=4, channels=24, capacity=4096), *EDGE.taps)
 )
 EDGE_BLOCK15 = replace(
-    EDGE,
+    _NEAREST,
     name="edge-block15",
     taps=(*EDGE.taps[:2], Tap(layer="block15", stride=32, channels=320, capacity=256, weight=0.5)),
 )
@@ -92,4 +96,4 @@ PAPER = Profile(
 PAPER_COMPAT = replace(PAPER, name="paper-compat", head=replace(RESAD_PP, drop_remainder=True))
 PAPER_V1 = replace(PAPER, name="paper-v1", match="l2", head=RESAD_V1)
 
-LEARNED_PROFILES = {profile.name: profile for profile in (EDGE_RESAD, PAPER, PAPER_COMPAT, PAPER_V1)}
+LEARNED_PROFILES = {profile.name: profile for profile in (EDGE, EDGE_RESAD, PAPER, PAPER_COMPAT, PAPER_V1)}

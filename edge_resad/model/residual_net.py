@@ -8,72 +8,73 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from edge_resad.model.profile import Profile
+from edge_resad.model.net_settings import NetSettings
+
+_LEAST = 1e-3  # of a distance over its mean: 0 has no logarithm
 
 
-@dataclass(frozen=True, kw_only=True)
-class NetSettings:
-    """Size of the network and how it is trained."""
+class Comparison(NamedTuple):
+    """What the network sees of a level's patches, N of them."""
 
-    width: int = 12  # channels that a level's residuals are projected to
-    hidden: int = 24  # channels of the two convolutions
-    top_cells: int = 6  # cells of the map whose mean is a part's logit
-    share: float = 0.2  # of the logit in the fused logarithm; chosen on held-out families
-    epochs: int = 12
-    batch: int = 8  # images of one product
-    lr: float = 2e-3
-    weight_decay: float = 1e-2  # decoupled
-    shots: tuple[int, ...] = (2, 4, 4, 8)  # references, drawn for every batch
-    defect_weight: float = 4.0  # of a defective cell in the loss
-    part_weight: float = 0.15  # of the part's own loss against that of the cells
-    least_share: float = 0.2  # of a cell that a defect must cover; what covers less is not judged
+    residual: Tensor  # (N, C), to the nearest reference, of unit rows, scaled so that its length does not depend on C
+    distance: Tensor  # (N,), over what good parts have on average
+    spread: Tensor  # (N,), how far that reference lies from the other parts' references, over the same average
+
+
+def compare(unit: Tensor, bank: Tensor, spread: Tensor, typical: Tensor) -> tuple[Comparison, Tensor]:
+    """Compare unit rows with a bank by their cosine.
+
+    unit: (N, C). bank: (C, M) unit-norm rows, transposed. spread: (M,) of the bank's rows.
+    typical: () mean distance of good parts.
+    returns: what the network sees, and the raw distances (N,), 0 to 2.
+    """
+    nearest = (unit @ bank).max(1)
+    residual = (unit - bank[:, nearest.indices].transpose(0, 1)) * math.sqrt(unit.shape[-1])
+    distance = 1 - nearest.values
+    return Comparison(residual, distance / typical, spread[nearest.indices]), distance
 
 
 class ResidualNet(nn.Module):
-    """Projects every level's residuals, adds its distance, and lets two convolutions look at all levels."""
+    """Projects every level's residuals, adds its distances, and lets two convolutions look at all levels.
 
-    def __init__(self, profile: Profile, settings: NetSettings) -> None:
+    grids:    cells on one side, of every level, finest first.
+    channels: of every level's features.
+    """
+
+    def __init__(self, grids: Sequence[int], channels: Sequence[int], settings: NetSettings) -> None:
         super().__init__()
         self.settings = settings
-        self.grids = tuple(profile.grid(tap) for tap in profile.taps)
-        self.project = nn.ModuleList(nn.Linear(tap.channels, settings.width) for tap in profile.taps)
-        self.near = nn.Conv2d(len(self.grids) * (settings.width + 1), settings.hidden, 3, padding=1)
+        self.grids = tuple(grids)
+        self.project = nn.ModuleList(nn.Linear(count, settings.width) for count in channels)
+        self.near = nn.Conv2d(len(self.grids) * (settings.width + 2), settings.hidden, 3, padding=1)
         self.far = nn.Conv2d(settings.hidden, settings.hidden, 3, padding=2, dilation=2)
         self.judge = nn.Conv2d(settings.hidden, 1, 1)
         nn.init.zeros_(self.judge.weight)
 
-    def forward(self, residuals: Sequence[Tensor], distances: Sequence[Tensor]) -> Tensor:
+    def forward(self, levels: Sequence[Comparison]) -> Tensor:
         """Judge every cell.
 
-        residuals: per level (B, N_l, C_l), see `unit_residual`.
-        distances: per level (B, N_l), over what good parts have on average.
-        returns:   (B, S, S) logits at the finest level's grid.
+        levels:  of B parts in a row: (B N_l, C_l) and (B N_l,) twice.
+        returns: (B, S, S) logits at the finest level's grid.
         """
         finest = self.grids[0]
-        levels = []
-        for grid, project, residual, distance in zip(self.grids, self.project, residuals, distances, strict=True):
-            lengths = functional.relu(project(residual.abs()))
-            rows = torch.cat([lengths, distance.clamp_min(1e-3).log().unsqueeze(-1)], -1)
-            cells = rows.transpose(1, 2).reshape(-1, rows.shape[-1], grid, grid)
+        seen = []
+        for grid, project, level in zip(self.grids, self.project, levels, strict=True):
+            logs = torch.stack([level.distance, level.spread], -1).clamp_min(_LEAST).log()
+            rows = torch.cat([functional.relu(project(level.residual.abs())), logs], -1)
+            cells = rows.reshape(-1, grid, grid, rows.shape[-1]).permute(0, 3, 1, 2)
             if grid != finest:
                 cells = functional.interpolate(cells, (finest, finest), mode="bilinear", align_corners=False)
-            levels.append(cells)
-        near = functional.relu(self.near(torch.cat(levels, 1)))
-        seen = near + functional.relu(self.far(near))
-        return cast(Tensor, self.judge(seen))[:, 0]
+            seen.append(cells)
+        near = functional.relu(self.near(torch.cat(seen, 1)))
+        return cast(Tensor, self.judge(near + functional.relu(self.far(near))))[:, 0]
 
     def part_logit(self, logits: Tensor) -> Tensor:
         """Mean of a part's largest logits: (B, S, S) to (B,)."""
         return logits.flatten(1).topk(self.settings.top_cells, 1).values.mean(1)
-
-
-def unit_residual(unit: Tensor, matched: Tensor) -> Tensor:
-    """Difference of unit rows (..., N, C) to their references, scaled so that its length does not depend on C."""
-    return (unit - matched) * math.sqrt(unit.shape[-1])

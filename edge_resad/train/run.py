@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from edge_resad.train import checkpoint
+from edge_resad.train.course import Course
 from edge_resad.train.selection import HeldOutScore
-from edge_resad.train.step import Trainer
 
 
 class Best(NamedTuple):
@@ -23,13 +23,13 @@ class Best(NamedTuple):
 
 
 class Run:
-    """Epochs and steps done, generators, and the trainer with its optimisers.
+    """Epochs and steps done, generators, and the course with its optimisers.
 
     about: what decides how training goes on, as JSON has it; a checkpoint that says otherwise is refused.
     """
 
-    def __init__(self, trainer: Trainer, seed: int, out: Path, about: Mapping[str, Any]) -> None:
-        self.trainer = trainer
+    def __init__(self, course: Course[Any], seed: int, out: Path, about: Mapping[str, Any]) -> None:
+        self.course = course
         self.epoch = 0
         self.step = 0
         self.best = Best()
@@ -44,7 +44,7 @@ class Run:
         Raises:
             TrainingError: it cannot be read, or was trained with other settings.
         """
-        path, team = self._out / checkpoint.LAST, self.trainer.team
+        path, team = self._out / checkpoint.LAST, self.course.team
         found = checkpoint.load(path) if team.rank == 0 and path.exists() else None
         if found:
             checkpoint.check_same(path, found[1]["settings"], self._about)
@@ -52,7 +52,7 @@ class Run:
         if found is None:
             return
         state, about = found
-        self.trainer.load_state_dict(state)
+        self.course.load_state_dict(state)
         self.shuffle.set_state(state["shuffle"])
         torch.set_rng_state(state["torch"])
         self.random.bit_generator.state = about["random"]
@@ -69,9 +69,9 @@ class Run:
             "step": self.step,
             "best": self.best._asdict(),
             "random": self.random.bit_generator.state,
-            "processes": self.trainer.team.size,
+            "processes": self.course.team.size,
         }
-        state = self.trainer.state_dict()
+        state = self.course.state_dict()
         if is_best:
             checkpoint.save(self._out / checkpoint.BEST, {"head": state["head"]}, about)
         generators = {"shuffle": self.shuffle.get_state(), "torch": torch.get_rng_state()}
