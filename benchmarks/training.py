@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -31,12 +31,12 @@ from edge_resad.datasets.find import find_classes
 from edge_resad.demo.products import DEFECTS, FAMILIES, draw
 from edge_resad.image import fit, read_image
 from edge_resad.model.detector import Encoder, load_backbone
-from edge_resad.model.head import ResADHead
-from edge_resad.model.profile import LEARNED_PROFILES, Profile
-from edge_resad.train.batches import draw_batches
+from edge_resad.model.profile import LEARNED_PROFILES
+from edge_resad.train.course import Draws
 from edge_resad.train.features import ClassFeatures, FeatureCache
-from edge_resad.train.loop import learn
-from edge_resad.train.step import Trainer
+from edge_resad.train.loop import course_of, learn
+from edge_resad.train.request import profile_named
+from edge_resad.train.team import Team
 
 SIDES = ("kept", "computed")
 TITLES = {"kept": "features kept", "computed": "features computed every epoch"}
@@ -57,7 +57,7 @@ def main(
     """Measure seconds an epoch and peak memory of training, with kept and with recomputed features."""
     torch.set_num_threads(threads)
     if side:
-        print(json.dumps(_turn(side, folder, LEARNED_PROFILES[profile], batch, epochs)))
+        print(json.dumps(_turn(side, folder, profile, batch, epochs)))
         return
     with tempfile.TemporaryDirectory() as scratch:
         draw_set(Path(scratch) / "set", images)
@@ -118,8 +118,9 @@ class Recomputed(ClassFeatures):
             return tuple(feature.flatten(2).mT.half().numpy() for feature in encoder.backbone(rgb))
 
 
-def _turn(side: str, folder: Path, profile: Profile, batch: int, epochs: int) -> dict[str, Any]:
+def _turn(side: str, folder: Path, name: str, batch: int, epochs: int) -> dict[str, Any]:
     """Some epochs of one side, in this process: seconds of each, and what the process needed at most."""
+    profile = profile_named(name, batch=batch)
     backbone = load_backbone(profile)
     cache = FeatureCache(folder / "cache", profile, backbone=backbone)
     features = [cache.of(one) for one in find_classes(folder / "set")]
@@ -127,16 +128,17 @@ def _turn(side: str, folder: Path, profile: Profile, batch: int, epochs: int) ->
         encoder = Encoder(profile, backbone).eval()
         kept = [{field.name: getattr(one, field.name) for field in fields(one)} for one in features]
         features = [Recomputed(**one, encoder=encoder) for one in kept]
-    assert profile.head is not None
-    trainer = Trainer(ResADHead(replace(profile, head=replace(profile.head, batch=batch))))
+    course = course_of(profile, Draws(shots=(SHOTS,)), Team())
+    course.check(features)
+    course.start(course.epochs - 1)  # the last stage, which sees all parts
     random, shuffle = np.random.default_rng(0), torch.Generator().manual_seed(0)
-    warm_up, *_ = draw_batches(features, 2, batch=batch, shots=[SHOTS], random=random)
-    learn(trainer, features, warm_up, 2, shuffle)
+    warm_up, *_ = course.batches(features, random)
+    learn(course, features, warm_up, shuffle)
     seconds = []
     for _ in range(epochs):
         start = time.perf_counter()
-        for one in draw_batches(features, 2, batch=batch, shots=[SHOTS], random=random):
-            learn(trainer, features, one, 2, shuffle)
+        for one in course.batches(features, random):
+            learn(course, features, one, shuffle)
         seconds.append(time.perf_counter() - start)
     return {"seconds": seconds, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
 

@@ -372,13 +372,13 @@ def evaluate(
 def train(
     data: Annotated[list[Path], typer.Argument(help="Folders with labelled classes to learn from, at any depth.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for best.pt, last.pt and log.csv; goes on from there.")],
-    profile: Annotated[str, typer.Option(help="What to train: edge-resad, or paper and its variants.")] = "edge-resad",
+    profile: Annotated[str, typer.Option(help="What to train: edge, edge-resad, or paper and its variants.")] = "edge",
     epochs: Annotated[Optional[int], typer.Option(min=1, help="The profile's own without it.")] = None,  # noqa: UP045
     batch: Annotated[Optional[int], typer.Option(min=1, help="Images a step; the profile's own without it.")] = None,  # noqa: UP045
     lr: Annotated[Optional[float], typer.Option(min=1e-9, help="Learning rate; the profile's own without it.")] = None,  # noqa: UP045
     shots: Annotated[
         Optional[list[int]],  # noqa: UP045
-        typer.Option(min=1, help="References a class, 4 without it; several times: drawn for every batch."),
+        typer.Option(min=1, help="References a class; several times: drawn anew each time. Without it the profile's."),
     ] = None,
     hold_out: Annotated[
         Optional[list[str]],  # noqa: UP045
@@ -411,9 +411,9 @@ def train(
 
     try:
         from edge_resad.train.log import has_tensorboard
-        from edge_resad.train.loop import Draws, EpochSaid, losses_of
+        from edge_resad.train.loop import EpochSaid, losses_of
         from edge_resad.train.loop import train as train_head
-        from edge_resad.train.request import cache_for, profile_named
+        from edge_resad.train.request import cache_for, draws_for, profile_named
         from edge_resad.train.split import split_classes
         from edge_resad.train.team import team_of_this_run
     except ModuleNotFoundError as error:
@@ -442,9 +442,8 @@ def train(
         features = cache_for(asked, cache.expanduser(), cache_gb, team.device, backbone_weights)
         with _progress("train", show=speaks and sys.stderr.isatty()) as step:
             best = train_head(
-                asked, split, out, features, Draws(seed=seed, shots=tuple(shots or (4,))), team=team, progress=step,
-                epoch_done=say,
-            )  # fmt: skip
+                asked, split, out, features, draws_for(asked, seed, shots), team=team, progress=step, epoch_done=say
+            )
     if speaks:
         judged = "" if best.image_auroc is None else _aurocs(best.image_auroc, best.pixel_auroc)
         print(f"{out / 'best.pt'}: epoch {best.epoch}{judged}")

@@ -16,9 +16,12 @@ import torch
 
 from edge_resad import __version__
 from edge_resad.errors import TrainingError
+from edge_resad.model.detector import net_for
 from edge_resad.model.head import ResADHead
 from edge_resad.model.head_settings import HeadSettings
+from edge_resad.model.net_settings import NetSettings
 from edge_resad.model.profile import Profile, Tap
+from edge_resad.model.residual_net import ResidualNet
 
 LAST, BEST = "last.pt", "best.pt"
 SCHEMA_VERSION = 1
@@ -75,15 +78,33 @@ def load(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def load_head(path: Path) -> tuple[ResADHead, dict[str, Any]]:
-    """The trained head of a checkpoint, in eval mode, and what the checkpoint says about itself.
+    """ResAD's trained head of a checkpoint, in eval mode, and what the checkpoint says about itself.
 
     Raises:
-        TrainingError: no such file, damaged, or of another release.
+        TrainingError: no such file, damaged, of another release, or the head is not of this kind.
     """
     state, about = load(path)
-    head = ResADHead(profile_of(about["settings"]["profile"]))
+    profile = profile_of(about["settings"]["profile"])
+    if profile.head is None:
+        raise TrainingError(f"{path} holds the residual network of profile {profile.name}. Expected a head of ResAD's.")
+    head = ResADHead(profile)
     head.load_state_dict(state["head"])
     return head.eval(), about
+
+
+def load_net(path: Path) -> tuple[ResidualNet, Profile, dict[str, Any]]:
+    """The trained residual network of a checkpoint, in eval mode, its profile, and what the checkpoint says.
+
+    Raises:
+        TrainingError: no such file, damaged, of another release, or the head is not of this kind.
+    """
+    state, about = load(path)
+    profile = profile_of(about["settings"]["profile"])
+    if profile.net is None:
+        raise TrainingError(f"{path} holds ResAD's head of profile {profile.name}. Expected a residual network.")
+    net = net_for(profile)
+    net.load_state_dict(state["head"])
+    return net.eval(), profile, about
 
 
 def check_same(path: Path, kept: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
@@ -102,21 +123,22 @@ def check_same(path: Path, kept: Mapping[str, Any], asked: Mapping[str, Any]) ->
 
 
 def as_json(profile: Profile) -> dict[str, Any]:
-    """A profile as JSON has it: preprocessing, taps, matching and the head's settings."""
+    """A profile as JSON has it: preprocessing, taps, matching and its head's settings."""
     told: dict[str, Any] = json.loads(json.dumps(asdict(profile)))
     return told
 
 
 def profile_of(told: Mapping[str, Any]) -> Profile:
     """The profile that `as_json` was given."""
-    settings = told["head"]
+    head, net = told["head"], told["net"]
     return Profile(
         **{
             **told,
             "taps": tuple(Tap(**tap) for tap in told["taps"]),
             "mean": tuple(told["mean"]),
             "std": tuple(told["std"]),
-            "head": HeadSettings(**{**settings, "lr_milestones": tuple(settings["lr_milestones"])}),
+            "head": head and HeadSettings(**{**head, "lr_milestones": tuple(head["lr_milestones"])}),
+            "net": net and NetSettings(**{**net, "shots": tuple(net["shots"])}),
         }
     )
 

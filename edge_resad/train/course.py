@@ -9,7 +9,6 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
-from torch import nn
 
 from edge_resad.train.features import ClassFeatures
 from edge_resad.train.selection import HeldOutScore
@@ -35,7 +34,6 @@ class Course(Protocol[B]):
     """What the loop needs of a head and its optimisers."""
 
     team: Team
-    head: nn.Module
     epochs: int
 
     def check(self, seen: Sequence[ClassFeatures]) -> None:

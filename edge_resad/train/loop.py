@@ -25,7 +25,6 @@ from edge_resad.train.selection import HeldOutScore
 from edge_resad.train.split import Split
 from edge_resad.train.team import Team
 
-
 _LOSSES = ("codebook", "occ", "flow", "cells", "part")
 
 

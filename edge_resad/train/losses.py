@@ -172,3 +172,24 @@ def _barrier(excess: Tensor) -> Tensor:
 
 def _mean(values: Tensor) -> Tensor:
     return values.mean() if values.numel() else values.sum()
+
+
+def cell_loss(logits: Tensor, shares: Tensor, least: float, weight: float) -> Tensor:
+    """Cross-entropy of a cell being defective, our own: the papers' heads are no classifiers.
+
+    logits:  (B, S, S).
+    shares:  (B, S, S) share of the cell that is defective; cells between 0 and `least` are not judged.
+    weight:  of a defective cell, of which there are few.
+    returns: the sum over judged cells, over the number of all cells.
+    """
+    defective = shares > least
+    judged = defective | (shares == 0)
+    loss = functional.binary_cross_entropy_with_logits(
+        logits, defective.float(), reduction="none", pos_weight=logits.new_tensor(weight)
+    )
+    return (loss * judged).mean()
+
+
+def part_loss(logits: Tensor, defective: Tensor) -> Tensor:
+    """Cross-entropy of a part being defective: (B,) logits, (B,) bool."""
+    return functional.binary_cross_entropy_with_logits(logits, defective.float())

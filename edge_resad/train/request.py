@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from edge_resad.errors import TrainingError
 from edge_resad.model.detector import load_backbone
 from edge_resad.model.profile import LEARNED_PROFILES, Profile
+from edge_resad.train.course import Draws
 from edge_resad.train.features import FeatureCache
 from edge_resad.train.schedule import lasting
 
@@ -21,12 +23,24 @@ def profile_named(
         TrainingError: there is no such profile.
     """
     profile = LEARNED_PROFILES.get(name)
-    if profile is None or profile.head is None:
+    if profile is None:
         raise TrainingError(
             f"no profile with a learned head is called {name}. There are {', '.join(LEARNED_PROFILES)}."
         )
-    settings = profile.head if epochs is None else lasting(profile.head, epochs)
-    return replace(profile, head=replace(settings, batch=batch or settings.batch, lr=lr or settings.lr))
+    if profile.head is not None:
+        settings = profile.head if epochs is None else lasting(profile.head, epochs)
+        return replace(profile, head=replace(settings, batch=batch or settings.batch, lr=lr or settings.lr))
+    assert profile.net is not None, "a learned profile has one of the two"
+    net = profile.net
+    changed = replace(net, epochs=epochs or net.epochs, batch=batch or net.batch, lr=lr or net.lr)
+    return replace(profile, net=changed)
+
+
+def draws_for(profile: Profile, seed: int, shots: Sequence[int] | None) -> Draws:
+    """What is left to chance; the profile's own numbers of references where none are asked for."""
+    if shots:
+        return Draws(seed=seed, shots=tuple(shots))
+    return Draws(seed=seed, shots=profile.net.shots) if profile.net else Draws(seed=seed)
 
 
 def cache_for(

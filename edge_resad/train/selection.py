@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -33,46 +33,64 @@ class HeldOutScore(NamedTuple):
         return self.image_auroc if self.pixel_auroc is None else (self.image_auroc + self.pixel_auroc) / 2
 
 
-def judge_held_out(head: ResADHead, features: Sequence[ClassFeatures], *, shots: int, seed: int) -> HeldOutScore:
-    """Enrol every product with references that the seed and its name draw, always the same ones, judge its test parts.
+Judge = Callable[[ClassFeatures, Images, Images], tuple[Tensor, Tensor]]
+"""Of a product, given references and the images to judge: maps (T, s, s) and scores (T,)."""
 
-    Scores as on a line: the constants of a product come from its references, not from its test set. The head is in
-    eval mode afterwards.
+
+def judge_held_out(head: ResADHead, features: Sequence[ClassFeatures], *, shots: int, seed: int) -> HeldOutScore:
+    """Judge a `ResADHead` as on a line: a product's constants come from its references, not from its test set.
+
+    The head is in eval mode afterwards.
 
     Raises:
         TrainingError: a score is no number.
     """
     head.eval()
-    images, pixels = zip(*(_judge(head, one, _references(one, shots, seed)) for one in features), strict=True)
+    return judge_with(lambda *of_one: _judged(head, *of_one), features, shots=shots, seed=seed)
+
+
+@torch.no_grad()
+def judge_with(judge: Judge, features: Sequence[ClassFeatures], *, shots: int, seed: int) -> HeldOutScore:
+    """Enrol every product with references that the seed and its name draw, always the same ones, judge its test parts.
+
+    Raises:
+        TrainingError: a score is no number.
+    """
+    images, pixels = zip(*(_measured(judge, one, references_of(one, shots, seed)) for one in features), strict=True)
     outlined = [value for value in pixels if value is not None]
     return HeldOutScore(float(np.mean(images)), float(np.mean(outlined)) if outlined else None)
 
 
-def _references(one: ClassFeatures, shots: int, seed: int) -> Images:
+def references_of(one: ClassFeatures, shots: int, seed: int) -> Images:
+    """Good parts of a product that a seed and its name draw."""
     random = np.random.default_rng([seed, zlib.crc32(one.name.encode())])
     good = images_of(one, 1)
     return np.asarray(random.choice(good, size=min(shots, len(good)), replace=False))
 
 
-@torch.no_grad()
-def _judge(head: ResADHead, one: ClassFeatures, references: Images) -> tuple[float, float | None]:
+def _measured(judge: Judge, one: ClassFeatures, references: Images) -> tuple[float, float | None]:
+    tested = np.arange(one.train.stop, len(one.paths))
+    maps, scores = judge(one, references, tested)
+    if not maps.isfinite().all() or not scores.isfinite().all():
+        raise TrainingError(
+            f"what the head says of {one.name} is no number. Expected finite scores. Start anew with a smaller --lr."
+        )
+    by_image = auroc(scores.cpu().numpy(), one.is_defective[tested])
+    if by_image is None:
+        raise ValueError(f"{one.name} has no good or no defective part to judge")
+    return by_image, _pixel_auroc(maps.cpu().numpy(), one, tested)
+
+
+def _judged(head: ResADHead, one: ClassFeatures, references: Images, tested: Images) -> tuple[Tensor, Tensor]:
     device = next(head.parameters()).device
     bank, level_max = bank_of(one, references, device), _level_max(head, one, references)
-    tested = np.arange(one.train.stop, len(one.paths))
     maps = []
     for start in range(0, len(tested), _IMAGES_AT_A_TIME):
         levels = _rows(one, tested[start : start + _IMAGES_AT_A_TIME], device)
         scores = head.scorer(*head(levels, [bank]), level_max)
         maps.append(scores.likelihood if head.settings.score == "v1" else scores.merged)
     found = torch.cat(maps)
-    if not found.isfinite().all():
-        raise TrainingError(
-            f"what the head says of {one.name} is no number. Expected finite scores. Start anew with a smaller --lr."
-        )
-    by_image = auroc(image_scores(found, head.settings.top_cells).cpu().numpy(), one.is_defective[tested])
-    if by_image is None:
-        raise ValueError(f"{one.name} has no good or no defective part to judge")
-    return by_image, _pixel_auroc(found.cpu().numpy(), one, tested)
+    return found, image_scores(found, head.settings.top_cells)
 
 
 def _pixel_auroc(maps: NDArray[np.float32], one: ClassFeatures, tested: Images) -> float | None:

@@ -203,7 +203,7 @@ def test_the_papers_settings_are_those_of_the_papers() -> None:
     assert (PAPER_V1.match, PAPER_V1.head.residual, PAPER_V1.head.alpha) == ("l2", "signed", None)
     assert (PAPER_V1.head.blocks, PAPER_V1.head.occ, PAPER_V1.head.background) == (8, "v1", "hinge")
     assert RESAD_PP_IMAGEBIND.position_dims == 0
-    assert not PROFILES.keys() & LEARNED_PROFILES.keys()
+    assert PROFILES.keys() & LEARNED_PROFILES.keys() == {"edge"}
 
 
 @pytest.mark.parametrize("changes", [{"alpha": 1.5}, {"position_dims": 6}, {"blocks": 0}, {"flow_chunk": 0}], ids=str)

@@ -16,8 +16,9 @@ from edge_resad.errors import ImageError, TrainingError
 from edge_resad.model.head import ResADHead
 from edge_resad.model.head_settings import RESAD_PP, RESAD_PP_IMAGEBIND, RESAD_V1
 from edge_resad.train.batches import draw_batches, images_of, residuals_of
+from edge_resad.train.course import Draws
 from edge_resad.train.features import ClassFeatures, FeatureCache
-from edge_resad.train.loop import Draws, train
+from edge_resad.train.loop import train
 from edge_resad.train.schedule import lasting, lr_at, stage_at
 from edge_resad.train.split import split_classes
 from tests.train import tiny

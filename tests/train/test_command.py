@@ -37,7 +37,8 @@ def test_the_products_own_profile_is_trained_and_gone_on_from(
     for index in range(2):
         tiny.draw_class(tmp_path / f"set/p{index}", index, train=2, good=1, defects=1)
     command = [
-        tmp_path / "set", "--out", tmp_path / "out", "--cache", tmp_path / "cache", "--epochs", 2, "--batch", 2,
+        tmp_path / "set", "--profile", "edge-resad", "--out", tmp_path / "out", "--cache", tmp_path / "cache",
+        "--epochs", 2, "--batch", 2,
         "--shots", 1, "--hold-out", "p1", "--device", "cpu", "--seed", 3,
     ]  # fmt: skip
     torch.set_num_threads(1)
@@ -59,7 +60,7 @@ def test_the_products_own_profile_is_trained_and_gone_on_from(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--profile", "vgg"], "no profile with a learned head is called vgg. There are edge-resad, paper"),
+        (["--profile", "vgg"], "no profile with a learned head is called vgg. There are edge, edge-resad, paper"),
         (["--profile", "paper"], "--backbone-weights FILE"),
         (["--profile", "paper", "--backbone-weights", "nowhere.pth"], "cannot read weights from nowhere.pth"),
         (["--backbone-weights", "some.pth"], "come with its package"),

@@ -16,8 +16,9 @@ from edge_resad.datasets.find import find_classes
 from edge_resad.model.head_settings import RESAD_EDGE
 from edge_resad.model.profile import Profile, Tap
 from edge_resad.train.batches import Batch
+from edge_resad.train.course import Draws
 from edge_resad.train.features import FeatureCache
-from edge_resad.train.loop import Draws, train
+from edge_resad.train.loop import train
 from edge_resad.train.run import Best
 from edge_resad.train.split import Split, split_classes
 
