@@ -103,3 +103,14 @@ def test_orthonormal_patches_are_not_regularised() -> None:
 def test_the_codebook_moves_and_the_residuals_do_not_matter_to_it_where_there_is_none() -> None:
     codes = torch.zeros(0, 3, requires_grad=True)
     assert losses.codebook_loss(codes, torch.zeros(0, 3)) == 0
+
+
+def test_a_cell_that_a_defect_grazes_is_not_judged() -> None:
+    logits = torch.tensor([[[0.0, 0.0], [100.0, 0.0]]])
+    shares = torch.tensor([[[0.0, 1.0], [0.1, 0.0]]])
+    found = losses.cell_loss(logits, shares, least=0.2, weight=4.0)
+    assert found == pytest.approx((2 + 4) * math.log(2) / 4)
+
+
+def test_the_loss_of_parts_by_hand() -> None:
+    assert losses.part_loss(torch.tensor([0.0, 0.0]), _bools(0, 1)) == pytest.approx(math.log(2))
