@@ -62,7 +62,7 @@ def _one_thread() -> None:
 
 
 def test_it_finds_defects_of_a_product_that_it_never_saw(drawn: Path, tmp_path: Path) -> None:
-    alone = replace(NET, epochs=12, visits=8, share=1000.0)  # what the network says outweighs the distance by far
+    alone = replace(NET, epochs=12, visits=8, share=5.0)  # what the network says outweighs the distance
     best = run(drawn, tmp_path, net=alone)
     with (tmp_path / "log.csv").open(newline="") as file:
         losses = [float(row["cells"]) for row in csv.DictReader(file)]
