@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import os
 import zipfile
 from collections.abc import Sequence
@@ -174,17 +173,6 @@ def check_fits(bank: Bank, bundle_id: str, precision: str, channels: Sequence[in
             f"the bank of {info.product!r} was made in {info.precision}, the engine runs {precision}. "
             f"Make the bank again in {precision}, so that rounding cancels: edge-resad enrol GOOD_PARTS -o BANK"
         )
-
-
-def spread_of(distances: Rows) -> Rows:
-    """How far a reference's patches lie from the other references, smoothed over 3 x 3 cells, edges repeated.
-
-    distances: (R, N) of R pictures' patches to the nearest of the others, row-major over a square grid.
-    """
-    grid = math.isqrt(distances.shape[1])
-    padded = np.pad(distances.reshape(-1, grid, grid), ((0, 0), (1, 1), (1, 1)), mode="edge")
-    around = [padded[:, y : y + grid, x : x + grid] for y in range(3) for x in range(3)]
-    return np.asarray(np.mean(around, axis=0, dtype=np.float32).reshape(distances.shape), np.float32)
 
 
 def filled(rows: Rows, capacity: int) -> Rows:

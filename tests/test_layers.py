@@ -24,7 +24,7 @@ ROOMS_MAY_IMPORT = {
     "datasets": {"errors", "image"},
     "evaluation": {"errors", "image", "bundle", "bank", "datasets", "overlay", "charts", "page", "engine"},
     "model": {"errors", "image"},
-    "train": {"errors", "image", "bank", "datasets", "evaluation", "model"},
+    "train": {"errors", "image", "datasets", "evaluation", "model"},
     "fleet": {"errors", "messages"},
 }
 ROOMS_WITH_TORCH = {"model", "train"}

@@ -135,10 +135,7 @@ class FusedDetector(NearestReference):
     that a good part's score stays about 1. With b = 1 and a = 0 it is the `nn` head, with b = 0 and a > 0 the trained
     one alone.
 
-    bank_unit_*:   per level (C_l, M_l) unit-norm rows, transposed.
-    bank_spread_*: per level (M_l,) float32, how far each row lies from the other references' rows, over the good parts'
-                   mean distance.
-    fusion:        (4,) float32, b, a, h0, H0; comes with the bank. All else as for `NearestReference`.
+    fusion: (4,) float32, b, a, h0, H0; comes with the bank. All else as for `NearestReference`, with cosine matching.
     """
 
     def __init__(self, profile: Profile, encoder: nn.Module, net: ResidualNet) -> None:
@@ -150,18 +147,16 @@ class FusedDetector(NearestReference):
         self.shares = tuple(tap.weight / mean_weight for tap in profile.taps)
 
     def forward(self, image: Tensor, *bank: Tensor) -> tuple[Tensor, Tensor]:
-        """Judge one image against a bank: bank_unit_*, bank_spread_*, level_norm, fusion."""
+        """Judge one image against a bank: bank_unit_*, level_norm, fusion."""
         return self.judge(self.encoder(image), *bank)
 
     def judge(self, features: Sequence[Tensor], *bank: Tensor) -> tuple[Tensor, Tensor]:
         """Judge what the encoder saw, per level (N_l, C_l)."""
-        *rows_and_spreads, level_norm, fusion = bank
-        levels = len(self.shares)
+        *references, level_norm, fusion = bank
         distances, seen = [], []
         for level, rows in enumerate(features):
             typical = self.shares[level] / level_norm[level, 0]
-            spread = rows_and_spreads[levels + level]
-            comparison, distance = compare(unit_rows(rows), rows_and_spreads[level], spread, typical)
+            comparison, distance = compare(unit_rows(rows), references[level], typical)
             distances.append(distance)
             seen.append(comparison)
         nn_map, nn_score = self.fuse(distances, level_norm)

@@ -24,24 +24,22 @@ class Comparison(NamedTuple):
 
     residual: Tensor  # (N, C), to the nearest reference, of unit rows, scaled so that its length does not depend on C
     distance: Tensor  # (N,), over what good parts have on average
-    spread: Tensor  # (N,), how far that reference lies from the other parts' references, over the same average
 
 
-def compare(unit: Tensor, bank: Tensor, spread: Tensor, typical: Tensor) -> tuple[Comparison, Tensor]:
+def compare(unit: Tensor, bank: Tensor, typical: Tensor) -> tuple[Comparison, Tensor]:
     """Compare unit rows with a bank by their cosine.
 
-    unit: (N, C). bank: (C, M) unit-norm rows, transposed. spread: (M,) of the bank's rows.
-    typical: () mean distance of good parts.
+    unit: (N, C). bank: (C, M) unit-norm rows, transposed. typical: () mean distance of good parts.
     returns: what the network sees, and the raw distances (N,), 0 to 2.
     """
     nearest = (unit @ bank).max(1)
     residual = (unit - bank[:, nearest.indices].transpose(0, 1)) * math.sqrt(unit.shape[-1])
     distance = 1 - nearest.values
-    return Comparison(residual, distance / typical, spread[nearest.indices]), distance
+    return Comparison(residual, distance / typical), distance
 
 
 class ResidualNet(nn.Module):
-    """Projects every level's residuals, adds its distances, and lets two convolutions look at all levels.
+    """Projects every level's residuals, adds its distance, and lets two convolutions look at all levels.
 
     grids:    cells on one side, of every level, finest first.
     channels: of every level's features.
@@ -52,7 +50,7 @@ class ResidualNet(nn.Module):
         self.settings = settings
         self.grids = tuple(grids)
         self.project = nn.ModuleList(nn.Linear(count, settings.width) for count in channels)
-        self.near = nn.Conv2d(len(self.grids) * (settings.width + 2), settings.hidden, 3, padding=1)
+        self.near = nn.Conv2d(len(self.grids) * (settings.width + 1), settings.hidden, 3, padding=1)
         self.far = nn.Conv2d(settings.hidden, settings.hidden, 3, padding=2, dilation=2)
         self.judge = nn.Conv2d(settings.hidden, 1, 1)
         nn.init.zeros_(self.judge.weight)
@@ -60,14 +58,14 @@ class ResidualNet(nn.Module):
     def forward(self, levels: Sequence[Comparison]) -> Tensor:
         """Judge every cell.
 
-        levels:  of B parts in a row: (B N_l, C_l) and (B N_l,) twice.
+        levels:  of B parts in a row: (B N_l, C_l) and (B N_l,).
         returns: (B, S, S) logits at the finest level's grid.
         """
         finest = self.grids[0]
         seen = []
         for grid, project, level in zip(self.grids, self.project, levels, strict=True):
-            logs = torch.stack([level.distance, level.spread], -1).clamp_min(_LEAST).log()
-            rows = torch.cat([functional.relu(project(level.residual.abs())), logs], -1)
+            distance = level.distance.clamp_min(_LEAST).log().unsqueeze(-1)
+            rows = torch.cat([functional.relu(project(level.residual.abs())), distance], -1)
             cells = rows.reshape(-1, grid, grid, rows.shape[-1]).permute(0, 3, 1, 2)
             if grid != finest:
                 cells = functional.interpolate(cells, (finest, finest), mode="bilinear", align_corners=False)

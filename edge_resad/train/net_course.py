@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from edge_resad.bank import spread_of
 from edge_resad.errors import TrainingError
 from edge_resad.model.detector import FusedDetector, net_for, top_cells, unit_rows
 from edge_resad.model.net_settings import NetSettings
@@ -49,7 +48,6 @@ class Shown:
     """Good parts of a product as the detector takes them, all patches of them."""
 
     banks: tuple[Tensor, ...]  # per level (C_l, M_l), unit-norm rows, transposed
-    spreads: tuple[Tensor, ...]  # per level (M_l,)
     level_norm: Tensor  # (L, 2)
 
 
@@ -147,7 +145,7 @@ class NetCourse:
 
         references: at least 2 of them.
         """
-        banks, spreads, norms = [], [], []
+        banks, norms = [], []
         weights = [tap.weight for tap in self._profile.taps]
         for level, (tap, rows) in enumerate(zip(self._profile.taps, self._units(one, references), strict=True)):
             far = torch.stack(
@@ -157,10 +155,8 @@ class NetCourse:
             top = far.topk(top_cells(self._profile, tap), 1).values.mean().clamp_min(1e-6)
             share = weights[level] * len(weights) / sum(weights)
             norms.append(torch.stack([share / typical, share / top]))
-            smooth = torch.from_numpy(spread_of(far.cpu().numpy())).to(far.device)
-            spreads.append((smooth / typical).flatten())
             banks.append(rows.flatten(0, 1).T.contiguous())
-        return Shown(tuple(banks), tuple(spreads), torch.stack(norms))
+        return Shown(tuple(banks), torch.stack(norms))
 
     def _judged(self, one: ClassFeatures, references: Images, tested: Images) -> tuple[Tensor, Tensor]:
         """Maps (T, s, s) and scores (T,) of parts; h0 and H0 of the fusion shift them all alike and are left out."""
@@ -169,7 +165,7 @@ class NetCourse:
         maps, scores = [], []
         for image in tested:
             rows = [level[0] for level in self._rows(one, np.array([image]))]
-            found = self._detector.judge(rows, *shown.banks, *shown.spreads, shown.level_norm, fusion)
+            found = self._detector.judge(rows, *shown.banks, shown.level_norm, fusion)
             maps.append(found[0])
             scores.append(found[1])
         return torch.stack(maps), torch.stack(scores)
@@ -195,7 +191,7 @@ class NetCourse:
         levels = []
         for level, rows in enumerate(self._units(one, images)):
             typical = self._detector.shares[level] / shown.level_norm[level, 0]
-            levels.append(compare(rows.flatten(0, 1), shown.banks[level], shown.spreads[level], typical)[0])
+            levels.append(compare(rows.flatten(0, 1), shown.banks[level], typical)[0])
         return levels
 
     def _units(self, one: ClassFeatures, images: Images) -> list[Tensor]:

@@ -118,11 +118,17 @@ def test_a_batch_is_half_defective_and_never_holds_its_own_references(features: 
 
 
 def test_good_parts_lie_at_1_from_each_other_on_average(features: list[ClassFeatures]) -> None:
-    shown = course(features).show(features[0], np.array([0, 1, 2]))
-    for level, (bank, spread) in enumerate(zip(shown.banks, shown.spreads, strict=True)):
-        assert bank.shape[1] == len(spread) == 3 * (64, 16)[level]
-        assert 0.5 < float(spread.mean()) < 1.5
-        torch.testing.assert_close(bank.norm(dim=0), torch.ones(len(spread)))
+    learner = course(features)
+    shown = learner.show(features[0], np.array([0, 1, 2]))
+    others = learner.show(features[0], np.array([1, 2]))
+    far = [
+        (1 - learner._units(features[0], np.array([0]))[level][0] @ bank).amin(1).mean() * norm[0]
+        for level, (bank, norm) in enumerate(zip(others.banks, shown.level_norm, strict=True))
+    ]
+    assert [bank.shape[1] for bank in shown.banks] == [3 * 64, 3 * 16]
+    assert all(0.5 < float(one) < 2 for one in far)
+    for bank in shown.banks:
+        torch.testing.assert_close(bank.norm(dim=0), torch.ones(bank.shape[1]))
 
 
 def test_a_product_to_learn_from_needs_masks_and_good_parts(features: list[ClassFeatures]) -> None:
