@@ -333,6 +333,14 @@ def evaluate(
     max_defect: Annotated[Optional[int], typer.Option(min=1, help="At most so many defective ones a class.")] = None,  # noqa: UP045
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     report: Annotated[Optional[Path], typer.Option(help="Also write a page, PAGE.html, with pictures.")] = None,  # noqa: UP045
+    head: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help=f"{HEAD_HELP} Several times: beside each other, on the same references."),
+    ] = None,
+    checkpoint: Annotated[
+        Optional[list[Path]],  # noqa: UP045
+        typer.Option(help="Head of ResAD's that edge-resad train wrote, judged beside the bundle; needs torch."),
+    ] = None,
     augment: AugmentOption = "auto",
     bundle: BundleOption = None,
     threads: ThreadsOption = 1,
@@ -345,6 +353,7 @@ def evaluate(
     from edge_resad.bundle import open_bundle
     from edge_resad.datasets.find import find_classes
     from edge_resad.evaluation.page import write_report
+    from edge_resad.evaluation.protocol import Results, Scorer
     from edge_resad.evaluation.protocol import evaluate as evaluate_classes
     from edge_resad.evaluation.report import as_json as results_json
     from edge_resad.evaluation.report import as_table
@@ -352,20 +361,28 @@ def evaluate(
 
     opened = open_bundle(bundle)
     classes = find_classes(data)
-    with (
-        BundleScorer(opened, threads=threads, augment=augment) as scorer,
-        _progress("evaluate", show=sys.stderr.isatty()) as step,
-    ):
-        results = evaluate_classes(
-            classes, scorer, shots=shots, seeds=range(seeds), max_good=max_good, max_defect=max_defect, progress=step
-        )
+    results: dict[str, Results] = {}
+    with ExitStack() as closing:
+        step = closing.enter_context(_progress("evaluate", show=sys.stderr.isatty()))
+        scorers: dict[str, Scorer] = {
+            name: closing.enter_context(BundleScorer(opened, head=name, threads=threads, augment=augment))
+            for name in head or [opened.manifest.default_head]
+        }
+        for path in checkpoint or ():
+            scorers[str(path)] = _checkpoint_scorer(path, threads)
+        for name, scorer in scorers.items():
+            results[name] = evaluate_classes(
+                classes, scorer, shots=shots, seeds=range(seeds), max_good=max_good, max_defect=max_defect,
+                progress=lambda one, done, total, name=name: step(f"{name}: {one}", done, total),
+            )  # fmt: skip
+    shown = results if len(results) > 1 else next(iter(results.values()))
     if report is not None:
-        about = f"Bundle {opened.manifest.bundle_id}, fp32, {date.today():%d %B %Y}."
-        write_report(results, report, about=about)
+        about = f"Bundle {opened.manifest.bundle_id}, {', '.join(results)}, fp32, {date.today():%d %B %Y}."
+        write_report(shown, report, about=about)
     if as_json:
-        print(json.dumps(results_json(results, opened.manifest.bundle_id, "fp32")))
+        print(json.dumps(results_json(shown, opened.manifest.bundle_id, "fp32")))
     else:
-        Console().print(as_table(results))
+        Console().print(as_table(shown))
 
 
 @app.command()
@@ -631,6 +648,29 @@ def _write_picture(folder: Path, name: str, picture: NDArray[np.uint8], written:
         with suppress(OSError):  # where the folder is a file there is nothing to take away
             scratch.unlink()
         raise ImageError(f"cannot write the picture {file}: {error.strerror}. Check space and rights.") from error
+
+
+def _checkpoint_scorer(path: Path, threads: int) -> Scorer:
+    """A trained head of ResAD's, in torch.
+
+    Raises:
+        TrainingError: torch is not installed, or the file holds no such head.
+    """
+    from edge_resad.errors import TrainingError
+
+    try:
+        import torch
+
+        from edge_resad.train.head_scorer import HeadScorer
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise TrainingError(
+            "a checkpoint is judged with torch, which is not installed here. It is the workstation's: "
+            "pip install 'edge-resad[workstation]'"
+        ) from error
+    torch.set_num_threads(threads)
+    return HeadScorer(path)
 
 
 class _progress:

@@ -27,18 +27,25 @@ HEADINGS = {
 }
 
 
-def as_json(results: Results, bundle: str, precision: str) -> dict[str, Any]:
+def as_json(results: Results | Mapping[str, Results], bundle: str, precision: str) -> dict[str, Any]:
     """Fractions between 0 and 1, null where a metric is not defined; ready for `json.dumps`.
+
+    Of several named results: their figures by name, under `heads`.
 
     bundle:    which bundle was judged: its name or hash.
     precision: which of its precisions, such as "fp32".
     """
+    judged = {"bundle": bundle, "precision": precision}
+    if isinstance(results, Results):
+        return {**_figures(results), **judged}
+    return {"heads": {name: _figures(one) for name, one in results.items()}, **judged}
+
+
+def _figures(results: Results) -> dict[str, Any]:
     return {
         "classes": {one.name: _class(one) for one in results.classes},
         "mean": {metric: results.mean(metric) for metric in METRICS},
         "severity": _severity(results),
-        "bundle": bundle,
-        "precision": precision,
     }
 
 

@@ -18,8 +18,17 @@ from edge_resad.engine.inspector import Inspector
 class BundleScorer:
     """Enrols and scores with the product's own enrolment and engine, so that the figures are the product's."""
 
-    def __init__(self, bundle: Bundle, *, threads: int = 1, precision: str = "fp32", augment: Wish = "auto") -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        head: HeadName | None = None,
+        threads: int = 1,
+        precision: str = "fp32",
+        augment: Wish = "auto",
+    ) -> None:
         self._augment = augment
+        self._head = head
         self._bundle = bundle
         self._threads = threads
         self._precision = precision
@@ -38,7 +47,7 @@ class BundleScorer:
         """Make a bank of these references and load it."""
         made = enrol(
             self._bundle, references, product="evaluation", precision=self._precision, threads=self._threads,
-            augment=self._augment, seed=seed,
+            augment=self._augment, head=self._head, seed=seed,
         )  # fmt: skip
         if self._inspector is None:
             self._inspector = self._closing.enter_context(
