@@ -7,7 +7,7 @@ import json
 import math
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from edge_resad.bundle import HeadName
 from edge_resad.errors import BankError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 Rows = NDArray[np.float32]
+Fusion = tuple[float, float, float, float]
+"""b, a, h0, H0: score = nn^b exp(a (h - h0)), map = nn^b exp(a (H - H0)), where nn is what the nearest reference gives,
+h and H are the learned head's logits of the part and of its cells, h0 and H0 those of good parts."""
 
 
 class Threshold(BaseModel):
@@ -60,6 +64,8 @@ class BankInfo(BaseModel):
     references: tuple[str, ...]  # sha256 of every reference image, in order
     augmentation: Augmentation
     level_norm: tuple[tuple[float, float], ...]  # per level: its share over mean, over mean top distance of good parts
+    head: HeadName
+    fusion: Fusion
     threshold: Threshold
     made_by: str  # our version
 
@@ -68,11 +74,14 @@ class BankInfo(BaseModel):
 class Bank:
     """One product's references.
 
-    levels: per level (R_l, C_l) float32 raw features, R_l at most the bundle's capacity.
+    levels:  per level (R_l, C_l) float32 raw features, R_l at most the bundle's capacity.
+    spreads: per level (R_l,) float32, how far each row lies from the other references' rows, over the good parts' mean
+             distance; 1 where nobody asks for it.
     """
 
     info: BankInfo
     levels: tuple[Rows, ...]
+    spreads: tuple[Rows, ...]
 
 
 def save_bank(bank: Bank, path: Path) -> None:
@@ -83,6 +92,7 @@ def save_bank(bank: Bank, path: Path) -> None:
     """
     content = io.BytesIO()
     arrays: dict[str, NDArray[Any]] = {f"level_{index}": rows for index, rows in enumerate(bank.levels)}
+    arrays |= {f"spread_{index}": spread for index, spread in enumerate(bank.spreads)}
     arrays["info"] = np.frombuffer(bank.info.model_dump_json().encode(), np.uint8)
     np.savez(content, allow_pickle=False, **arrays)
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
@@ -110,22 +120,21 @@ def load_bank(path: Path) -> Bank:
             raise zipfile.BadZipFile("not a zip archive")  # NumPy would take a bare array, or look for a pickle
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             raw = json.loads(archive["info"].tobytes())
-            count = len(archive.files) - 1
-            levels = tuple(np.ascontiguousarray(archive[f"level_{index}"], np.float32) for index in range(count))
+            version = raw.get("schema_version") if isinstance(raw, dict) else None
+            levels, spreads = (_arrays(archive, name) for name in ("level", "spread"))
     except FileNotFoundError:
         raise BankError(f"no bank at {path}. Make one from good parts: edge-resad enrol GOOD_PARTS -o {path}") from None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise BankError(
             f"{path} is not a bank or is damaged ({error}). Make it again: edge-resad enrol GOOD_PARTS -o {path}"
         ) from error
-    version = raw.get("schema_version") if isinstance(raw, dict) else None
     if version != SCHEMA_VERSION:
         raise BankError(
             f"{path} is a bank of schema {version}, this release reads schema {SCHEMA_VERSION}. "
             f"Make it again: edge-resad enrol GOOD_PARTS -o {path}"
         )
     try:
-        bank = Bank(info=BankInfo.model_validate(raw), levels=levels)
+        bank = Bank(info=BankInfo.model_validate(raw), levels=levels, spreads=spreads)
     except ValidationError as error:
         raise BankError(
             f"{path} does not describe itself as a bank ({error.errors()[0]['msg']}). "
@@ -139,18 +148,32 @@ def load_bank(path: Path) -> Bank:
     return bank
 
 
+def _arrays(archive: Mapping[str, NDArray[Any]], name: str) -> tuple[Rows, ...]:
+    """NAME_0, NAME_1 and so on, as many as there are."""
+    count = sum(key.startswith(f"{name}_") for key in archive)
+    return tuple(np.ascontiguousarray(archive[f"{name}_{index}"], np.float32) for index in range(count))
+
+
 def _unusable(bank: Bank) -> str | None:
     """Why no part can be judged with this bank; None where it can."""
     info = bank.info
     if not bank.levels or len(bank.levels) != len(info.level_norm):
         return f"it has {len(bank.levels)} levels and constants of {len(info.level_norm)}"
-    for index, rows in enumerate(bank.levels):
+    if len(bank.spreads) != len(bank.levels):
+        return f"it has {len(bank.levels)} levels and the spreads of {len(bank.spreads)}"
+    for index, (rows, spread) in enumerate(zip(bank.levels, bank.spreads, strict=True)):
         if rows.ndim != 2 or not rows.size:
             return f"level {index} holds no references"
         if not np.isfinite(rows).all():
             return f"level {index} holds values that are no numbers"
+        if spread.shape != rows.shape[:1]:
+            return f"level {index} holds {len(rows)} references and spreads of shape {spread.shape}"
+        if not (np.isfinite(spread) & (spread > 0)).all():
+            return f"the spreads of level {index} must be above 0"
     if not all(np.isfinite(value) and value > 0 for norms in info.level_norm for value in norms):
         return "its levels' constants must be above 0"
+    if not np.isfinite(info.fusion).all():
+        return "its fusion's constants must be numbers"
     if not all(np.isfinite(value) and value > 0 for value in (info.threshold.score, info.threshold.region)):
         return "its threshold must be above 0"
     return None
@@ -188,7 +211,7 @@ def spread_of(distances: Rows) -> Rows:
 
 
 def filled(rows: Rows, capacity: int) -> Rows:
-    """Repeat rows (R, C) in turn until there are `capacity` of them: ties change nothing, zeros would."""
+    """Repeat rows (R, C) or (R,) in turn until there are `capacity` of them: ties change nothing, zeros would."""
     if len(rows) > capacity:
         raise ValueError(f"{len(rows)} rows do not fit a bank of {capacity}: reduce them first")
     return rows[np.arange(capacity) % len(rows)]

@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
@@ -211,7 +212,7 @@ def threshold(
     threads: ThreadsOption = 1,
 ) -> None:
     """Show a bank's threshold, set it by hand, or estimate it from more good parts. Nothing is exported again."""
-    from edge_resad.bank import Bank, Threshold, load_bank, save_bank
+    from edge_resad.bank import Threshold, load_bank, save_bank
     from edge_resad.bundle import open_bundle
     from edge_resad.engine.enrolment import threshold_from
     from edge_resad.engine.inspector import Inspector
@@ -254,7 +255,7 @@ def threshold(
         found = threshold_from(scores, region=max(peaks), rate=false_alarm_rate, how="good parts")
     if found != loaded.info.threshold:
         info = loaded.info.model_copy(update={"threshold": found})
-        save_bank(Bank(info=info, levels=loaded.levels), bank)
+        save_bank(replace(loaded, info=info), bank)
     _print_threshold(found.score, found.promise)
 
 

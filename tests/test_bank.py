@@ -8,12 +8,14 @@ import json
 import os
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edge_resad.bank import (
+    SCHEMA_VERSION,
     Augmentation,
     Bank,
     BankInfo,
@@ -24,6 +26,7 @@ from edge_resad.bank import (
     filled,
     load_bank,
     save_bank,
+    spread_of,
 )
 from edge_resad.errors import BankError
 
@@ -34,7 +37,7 @@ def _rows(count: int, channels: int, seed: int = 0) -> Rows:
     return np.random.default_rng(seed).standard_normal((count, channels)).astype(np.float32)
 
 
-def _bank(product: str = "flange", schema_version: int = 1) -> Bank:
+def _bank(product: str = "flange", schema_version: int = SCHEMA_VERSION) -> Bank:
     threshold = Threshold(
         score=1.5, region=2.5, how="references", samples=4, false_alarm_rate=0.01, promise="Rests on 4 references."
     )
@@ -46,10 +49,13 @@ def _bank(product: str = "flange", schema_version: int = 1) -> Bank:
         references=("a" * 64,),
         augmentation=Augmentation(mode="none", reason="as asked for: off"),
         level_norm=((2.0, 1.5), (3.0, 2.5)),
+        head="fused",
+        fusion=(1.0, 0.1, -2.5, -4.0),
         threshold=threshold,
         made_by="edge-resad",
     )
-    return Bank(info=info, levels=tuple(_rows(10 + index, channels) for index, channels in enumerate(CHANNELS)))
+    levels = tuple(_rows(10 + index, channels) for index, channels in enumerate(CHANNELS))
+    return Bank(info=info, levels=levels, spreads=tuple(np.abs(rows[:, 0]) for rows in levels))
 
 
 def test_a_bank_comes_back_as_it_was_saved(tmp_path: Path) -> None:
@@ -57,7 +63,7 @@ def test_a_bank_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     save_bank(bank, tmp_path / "new folder" / "part.bank")
     loaded = load_bank(tmp_path / "new folder" / "part.bank")
     assert loaded.info == bank.info
-    for found, saved in zip(loaded.levels, bank.levels, strict=True):
+    for found, saved in zip((*loaded.levels, *loaded.spreads), (*bank.levels, *bank.spreads), strict=True):
         assert found.dtype == np.float32
         assert np.array_equal(found, saved)
 
@@ -149,18 +155,30 @@ def test_a_folder_is_not_a_bank(tmp_path: Path) -> None:
 
 def test_a_bank_of_another_schema_is_refused_with_both_versions(tmp_path: Path) -> None:
     save_bank(_bank(schema_version=7), tmp_path / "part.bank")
-    with pytest.raises(BankError, match=r"schema 7, this release reads schema 1"):
+    with pytest.raises(BankError, match=r"schema 7, this release reads schema 2"):
         load_bank(tmp_path / "part.bank")
+
+
+def test_a_bank_from_before_spreads_were_kept_is_refused_by_its_schema(tmp_path: Path) -> None:
+    path = tmp_path / "part.bank"
+    note = np.frombuffer(json.dumps({"schema_version": 1, "product": "flange"}).encode(), np.uint8)
+    with path.open("wb") as file:
+        np.savez(file, info=note, level_0=_rows(2, 2))
+    with pytest.raises(BankError, match=r"schema 1, this release reads schema 2.* edge-resad enrol"):
+        load_bank(path)
 
 
 def _with_level(rows: Rows) -> Bank:
     bank = _bank()
-    return Bank(info=bank.info, levels=(bank.levels[0], rows))
+    return replace(bank, levels=(bank.levels[0], rows), spreads=(bank.spreads[0], np.ones(len(rows), np.float32)))
+
+
+def _with_spread(spread: Rows) -> Bank:
+    return replace(_bank(), spreads=(_bank().spreads[0], spread))
 
 
 def _with_info(**changes: object) -> Bank:
-    bank = _bank()
-    return Bank(info=bank.info.model_copy(update=changes), levels=bank.levels)
+    return replace(_bank(), info=_bank().info.model_copy(update=changes))
 
 
 @pytest.mark.parametrize(
@@ -169,11 +187,26 @@ def _with_info(**changes: object) -> Bank:
         (_with_level(np.full((4, CHANNELS[1]), np.nan, np.float32)), "level 1 holds values that are no numbers"),
         (_with_level(np.empty((0, CHANNELS[1]), np.float32)), "level 1 holds no references"),
         (_with_level(np.ones(4, np.float32)), "level 1 holds no references"),
-        (Bank(info=_bank().info, levels=_bank().levels[:1]), "1 levels and constants of 2"),
+        (replace(_bank(), levels=_bank().levels[:1]), "1 levels and constants of 2"),
+        (replace(_bank(), spreads=_bank().spreads[:1]), "2 levels and the spreads of 1"),
+        (_with_spread(np.ones(3, np.float32)), "level 1 holds 11 references and spreads of shape"),
+        (_with_spread(np.zeros(11, np.float32)), "spreads of level 1 must be above 0"),
+        (_with_spread(np.full(11, np.inf, np.float32)), "spreads of level 1 must be above 0"),
         (_with_info(level_norm=((1.0, 0.0), (1.0, 1.0))), "constants must be above 0"),
         (_with_info(threshold=_bank().info.threshold.model_copy(update={"score": 0.0})), "threshold must be above 0"),
     ],
-    ids=["no numbers", "no rows", "no table", "a level less", "a constant of 0", "a threshold of 0"],
+    ids=[
+        "no numbers",
+        "no rows",
+        "no table",
+        "a level less",
+        "a level's spreads less",
+        "a few spreads",
+        "spreads of 0",
+        "endless spreads",
+        "a constant of 0",
+        "a threshold of 0",
+    ],
 )
 def test_a_bank_that_nothing_can_be_judged_with_is_refused(tmp_path: Path, bank: Bank, says: str) -> None:
     save_bank(bank, tmp_path / "part.bank")
@@ -190,7 +223,7 @@ def test_a_bank_below_a_file_is_one_sentence(tmp_path: Path, name: str) -> None:
 
 def test_a_bank_that_does_not_describe_itself_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "part.bank"
-    note = np.frombuffer(json.dumps({"schema_version": 1}).encode(), np.uint8)
+    note = np.frombuffer(json.dumps({"schema_version": SCHEMA_VERSION}).encode(), np.uint8)
     with path.open("wb") as file:
         np.savez(file, info=note, level_0=_rows(2, 2))
     with pytest.raises(BankError, match="does not describe itself"):
@@ -220,6 +253,27 @@ def test_filling_repeats_rows_and_never_adds_zeros() -> None:
     rows = _rows(3, 2)
     assert np.array_equal(filled(rows, 7), rows[[0, 1, 2, 0, 1, 2, 0]])
     assert np.array_equal(filled(rows, 3), rows)
+
+
+def test_filling_repeats_spreads_as_it_repeats_their_rows() -> None:
+    rows = _rows(3, 2)
+    assert np.array_equal(filled(rows[:, 0], 7), filled(rows, 7)[:, 0])
+
+
+def test_a_spread_is_the_mean_of_nine_cells_and_edges_count_twice() -> None:
+    corner = np.zeros((2, 16), np.float32)
+    corner[0, 0], corner[1, 5] = 9.0, 9.0  # of a grid of 4 x 4
+    found = spread_of(corner).reshape(2, 4, 4)
+    assert np.array_equal(found[0], [[4, 2, 0, 0], [2, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
+    assert np.array_equal(found[1], [[1, 1, 1, 0], [1, 1, 1, 0], [1, 1, 1, 0], [0, 0, 0, 0]])
+
+
+def test_torch_smooths_a_spread_alike() -> None:
+    torch = pytest.importorskip("torch", reason="torch is the workstation's alone")
+    distances = np.abs(_rows(3, 49))
+    padded = torch.nn.functional.pad(torch.from_numpy(distances).view(3, 1, 7, 7), (1, 1, 1, 1), mode="replicate")
+    expected = torch.nn.functional.avg_pool2d(padded, 3, 1).reshape(3, 49).numpy()
+    np.testing.assert_allclose(spread_of(distances), expected, rtol=1e-6)
 
 
 def test_more_rows_than_fit_are_a_value_error() -> None:
