@@ -47,6 +47,13 @@ AugmentOption = Annotated[
     Literal["off", "on", "auto"],
     typer.Option("--augment", help="Whether references count turned to other angles too; auto asks them."),
 ]
+HeadOption = Annotated[
+    Optional[Literal["nn", "resad", "fused"]],  # noqa: UP045
+    typer.Option(
+        "--head",
+        help="nn: nearest reference, resad: the learned head, fused: both; without it the bundle's own choice.",
+    ),
+]
 HELD_FRAMES = 4  # pictures that a camera's driver may have kept from before it was asked
 OUTPUT_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # what a write to stdout may end with
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
@@ -108,6 +115,7 @@ def enrol(
     bundle: BundleOption = None,
     threads: ThreadsOption = 1,
     augment: AugmentOption = "auto",
+    head: HeadOption = None,
     pick: Annotated[Optional[int], typer.Option(min=1, help="Enrol only so many, those that cover the rest.")] = None,  # noqa: UP045
 ) -> None:
     """Make a reference bank from a handful of good parts."""
@@ -138,7 +146,7 @@ def enrol(
             images, digests = [shown[part] for part in picked], [digests[part] for part in picked if digests]
         made = enrol_images(
             opened, images, product=named, digests=digests, threads=threads,
-            false_alarm_rate=false_alarm_rate, augment=augment, progress=step,
+            false_alarm_rate=false_alarm_rate, augment=augment, head=head, progress=step,
         )  # fmt: skip
     warnings = list(made.warnings)
     if pick is not None and len(shown) > len(picked):
@@ -150,6 +158,8 @@ def enrol(
     rows = [len(level) for level in made.bank.levels]
     parts = " + ".join(str(count) for count in rows)
     print(f"{output}: {_counted(len(images), 'good part')}, {sum(rows)} reference patches ({parts})")
+    if len(opened.manifest.heads) > 1:
+        print(f"head: {made.bank.info.head}")
     augmentation = made.bank.info.augmentation
     print(f"augmentation: {augmentation.mode}. {augmentation.reason[0].upper()}{augmentation.reason[1:]}.")
     _print_threshold(made.bank.info.threshold.score, made.bank.info.threshold.promise)
@@ -161,6 +171,7 @@ def advise(
     count: Annotated[int, typer.Option("--count", "-k", min=1, help="References to pick.")] = 4,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     augment: AugmentOption = "auto",
+    head: HeadOption = None,
     false_alarm_rate: FalseAlarmRateOption = 0.05,
     bundle: BundleOption = None,
     threads: ThreadsOption = 1,
@@ -179,7 +190,7 @@ def advise(
         advice = pick_references(opened, images, count, threads=threads, progress=step)
         made = enrol_images(
             opened, [images[part] for part in advice.parts], product="advice", threads=threads, augment=augment,
-            false_alarm_rate=false_alarm_rate, progress=step,
+            head=head, false_alarm_rate=false_alarm_rate, progress=step,
         )  # fmt: skip
         others = [part for part in range(len(images)) if part not in advice.parts]
         found = coverage(opened, made.bank, images, others, threads=threads, progress=step) if others else None
