@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,13 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return learned_bundle(tmp_path_factory.mktemp("learned"))
 
 
+@cache
+def _drawn(seed: int) -> Image:
+    return draw("flange", seed, size=128).image
+
+
 def _good(count: int) -> list[Image]:
-    return [draw("flange", seed, size=128).image for seed in range(count)]
+    return [_drawn(seed) for seed in range(count)]
 
 
 def _enrolled(bundle: Bundle, count: int = 4, **wishes: Any) -> Bank:
@@ -80,9 +86,8 @@ def test_the_nearest_reference_alone_judges_as_without_a_learned_head(bundle: Bu
         assert np.array_equal(one, other)
 
 
-@pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize("count", [4, 10])
-def test_good_parts_score_around_one_whatever_judges(bundle: Bundle, head: HeadName, count: int) -> None:
+@pytest.mark.parametrize(("count", "head"), [(4, "nn"), (4, "resad"), (4, "fused"), (10, "fused")])
+def test_good_parts_score_around_one_whatever_judges(bundle: Bundle, count: int, head: HeadName) -> None:
     bank = _enrolled(bundle, count, head=head)
     with Inspector(bundle, bank) as inspector:
         scores = [inspector.inspect(draw("flange", seed, size=128).image).score for seed in range(50, 58)]
