@@ -16,10 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from edge_resad.bundle import HeadName
 from edge_resad.errors import BankError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 Rows = NDArray[np.float32]
+Fusion = tuple[float, float, float, float]
+"""b, a, h0, H0: score = nn^b exp(a (h - h0)), map = nn^b exp(a (H - H0)), where nn is what the nearest reference gives,
+h and H are the learned head's logits of the part and of its cells, h0 and H0 those of good parts."""
 
 
 class Threshold(BaseModel):
@@ -59,6 +63,8 @@ class BankInfo(BaseModel):
     references: tuple[str, ...]  # sha256 of every reference image, in order
     augmentation: Augmentation
     level_norm: tuple[tuple[float, float], ...]  # per level: its share over mean, over mean top distance of good parts
+    head: HeadName
+    fusion: Fusion
     threshold: Threshold
     made_by: str  # our version
 
@@ -109,7 +115,8 @@ def load_bank(path: Path) -> Bank:
             raise zipfile.BadZipFile("not a zip archive")  # NumPy would take a bare array, or look for a pickle
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             raw = json.loads(archive["info"].tobytes())
-            count = len(archive.files) - 1
+            version = raw.get("schema_version") if isinstance(raw, dict) else None
+            count = sum(key.startswith("level_") for key in archive)
             levels = tuple(np.ascontiguousarray(archive[f"level_{index}"], np.float32) for index in range(count))
     except FileNotFoundError:
         raise BankError(f"no bank at {path}. Make one from good parts: edge-resad enrol GOOD_PARTS -o {path}") from None
@@ -117,7 +124,6 @@ def load_bank(path: Path) -> Bank:
         raise BankError(
             f"{path} is not a bank or is damaged ({error}). Make it again: edge-resad enrol GOOD_PARTS -o {path}"
         ) from error
-    version = raw.get("schema_version") if isinstance(raw, dict) else None
     if version != SCHEMA_VERSION:
         raise BankError(
             f"{path} is a bank of schema {version}, this release reads schema {SCHEMA_VERSION}. "
@@ -176,7 +182,7 @@ def check_fits(bank: Bank, bundle_id: str, precision: str, channels: Sequence[in
 
 
 def filled(rows: Rows, capacity: int) -> Rows:
-    """Repeat rows (R, C) in turn until there are `capacity` of them: ties change nothing, zeros would."""
+    """Repeat rows (R, C) or (R,) in turn until there are `capacity` of them: ties change nothing, zeros would."""
     if len(rows) > capacity:
         raise ValueError(f"{len(rows)} rows do not fit a bank of {capacity}: reduce them first")
     return rows[np.arange(capacity) % len(rows)]

@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edge_resad.errors import BundleError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
 _SHIPPED = Path(__file__).parent / "bundles" / "edge"
+
+HeadName = Literal["nn", "resad", "fused"]
+"""What judges a part: its distance to the nearest reference, the learned head, or both."""
 
 
 class _Part(BaseModel):
@@ -60,12 +63,22 @@ class Level(_Part):
     top_cells: int  # how many of the largest distances make the level's part of the score
 
 
+class LearnedHead(_Part):
+    """A trained head inside the detector, beside the nearest reference's distance."""
+
+    network: Literal["residual-net"]
+    sha256: str  # of the file that training wrote
+    share: float = Field(gt=0)  # of its logit in the logarithm of the score
+
+
 class Manifest(_Part):
     """What is in a bundle, and for what it was made."""
 
     schema_version: int
     profile: str
-    head: Literal["nn"]
+    heads: tuple[HeadName, ...]
+    default_head: HeadName
+    learned: LearnedHead | None  # None: the nearest reference alone
     match: Literal["cosine", "l2"]
     backbone: str
     backbone_sha256: str
@@ -73,6 +86,14 @@ class Manifest(_Part):
     levels: tuple[Level, ...]  # finest first
     precisions: dict[str, GraphPair]
     producer: dict[str, str]  # versions of what made it
+
+    @model_validator(mode="after")
+    def _heads_agree(self) -> Manifest:
+        if self.default_head not in self.heads:
+            raise ValueError(f"default_head {self.default_head} is none of heads {', '.join(self.heads)}")
+        if (self.learned is None) != (self.heads == ("nn",)):
+            raise ValueError(f"heads {', '.join(self.heads)} ask for {'no' if self.learned else 'a'} learned head")
+        return self
 
     @property
     def bundle_id(self) -> str:
@@ -172,7 +193,7 @@ def _read_manifest(folder: Path) -> Manifest:
         return Manifest.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        where = ".".join(str(part) for part in first["loc"]) or "as a whole"
         raise BundleError(
             f"{file} is not a valid manifest: {where}: {first['msg']}. Export the bundle again."
         ) from error

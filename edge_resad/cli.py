@@ -10,7 +10,9 @@ import math
 import os
 import re
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from edge_resad.decision import Verdict
     from edge_resad.engine.advice import Advice, Coverage, Pick
+    from edge_resad.evaluation.protocol import Results, Scorer
 
 app = typer.Typer(
     name="edge-resad",
@@ -46,6 +49,9 @@ AugmentOption = Annotated[
     Literal["off", "on", "auto"],
     typer.Option("--augment", help="Whether references count turned to other angles too; auto asks them."),
 ]
+HeadChoice = Literal["nn", "resad", "fused"]
+HEAD_HELP = "nn: nearest reference, resad: the learned head, fused: both; without it the bundle's own choice."
+HeadOption = Annotated[Optional[HeadChoice], typer.Option("--head", help=HEAD_HELP)]  # noqa: UP045
 HELD_FRAMES = 4  # pictures that a camera's driver may have kept from before it was asked
 OUTPUT_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # what a write to stdout may end with
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
@@ -107,6 +113,7 @@ def enrol(
     bundle: BundleOption = None,
     threads: ThreadsOption = 1,
     augment: AugmentOption = "auto",
+    head: HeadOption = None,
     pick: Annotated[Optional[int], typer.Option(min=1, help="Enrol only so many, those that cover the rest.")] = None,  # noqa: UP045
 ) -> None:
     """Make a reference bank from a handful of good parts."""
@@ -137,7 +144,7 @@ def enrol(
             images, digests = [shown[part] for part in picked], [digests[part] for part in picked if digests]
         made = enrol_images(
             opened, images, product=named, digests=digests, threads=threads,
-            false_alarm_rate=false_alarm_rate, augment=augment, progress=step,
+            false_alarm_rate=false_alarm_rate, augment=augment, head=head, progress=step,
         )  # fmt: skip
     warnings = list(made.warnings)
     if pick is not None and len(shown) > len(picked):
@@ -149,6 +156,8 @@ def enrol(
     rows = [len(level) for level in made.bank.levels]
     parts = " + ".join(str(count) for count in rows)
     print(f"{output}: {_counted(len(images), 'good part')}, {sum(rows)} reference patches ({parts})")
+    if len(opened.manifest.heads) > 1:
+        print(f"head: {made.bank.info.head}")
     augmentation = made.bank.info.augmentation
     print(f"augmentation: {augmentation.mode}. {augmentation.reason[0].upper()}{augmentation.reason[1:]}.")
     _print_threshold(made.bank.info.threshold.score, made.bank.info.threshold.promise)
@@ -160,6 +169,7 @@ def advise(
     count: Annotated[int, typer.Option("--count", "-k", min=1, help="References to pick.")] = 4,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     augment: AugmentOption = "auto",
+    head: HeadOption = None,
     false_alarm_rate: FalseAlarmRateOption = 0.05,
     bundle: BundleOption = None,
     threads: ThreadsOption = 1,
@@ -178,7 +188,7 @@ def advise(
         advice = pick_references(opened, images, count, threads=threads, progress=step)
         made = enrol_images(
             opened, [images[part] for part in advice.parts], product="advice", threads=threads, augment=augment,
-            false_alarm_rate=false_alarm_rate, progress=step,
+            head=head, false_alarm_rate=false_alarm_rate, progress=step,
         )  # fmt: skip
         others = [part for part in range(len(images)) if part not in advice.parts]
         found = coverage(opened, made.bank, images, others, threads=threads, progress=step) if others else None
@@ -211,7 +221,7 @@ def threshold(
     threads: ThreadsOption = 1,
 ) -> None:
     """Show a bank's threshold, set it by hand, or estimate it from more good parts. Nothing is exported again."""
-    from edge_resad.bank import Bank, Threshold, load_bank, save_bank
+    from edge_resad.bank import Threshold, load_bank, save_bank
     from edge_resad.bundle import open_bundle
     from edge_resad.engine.enrolment import threshold_from
     from edge_resad.engine.inspector import Inspector
@@ -254,7 +264,7 @@ def threshold(
         found = threshold_from(scores, region=max(peaks), rate=false_alarm_rate, how="good parts")
     if found != loaded.info.threshold:
         info = loaded.info.model_copy(update={"threshold": found})
-        save_bank(Bank(info=info, levels=loaded.levels), bank)
+        save_bank(replace(loaded, info=info), bank)
     _print_threshold(found.score, found.promise)
 
 
@@ -334,7 +344,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     report: Annotated[Optional[Path], typer.Option(help="Also write a page, PAGE.html, with pictures.")] = None,  # noqa: UP045
     head: Annotated[
-        Optional[list[str]],  # noqa: UP045
+        Optional[list[str]],  # noqa: UP045 - typer takes no list of a Literal
         typer.Option(help=f"{HEAD_HELP} Several times: beside each other, on the same references."),
     ] = None,
     checkpoint: Annotated[
@@ -352,8 +362,8 @@ def evaluate(
 
     from edge_resad.bundle import open_bundle
     from edge_resad.datasets.find import find_classes
+    from edge_resad.engine.fusion import head_named
     from edge_resad.evaluation.page import write_report
-    from edge_resad.evaluation.protocol import Results, Scorer
     from edge_resad.evaluation.protocol import evaluate as evaluate_classes
     from edge_resad.evaluation.report import as_json as results_json
     from edge_resad.evaluation.report import as_table
@@ -366,14 +376,14 @@ def evaluate(
         step = closing.enter_context(_progress("evaluate", show=sys.stderr.isatty()))
         scorers: dict[str, Scorer] = {
             name: closing.enter_context(BundleScorer(opened, head=name, threads=threads, augment=augment))
-            for name in head or [opened.manifest.default_head]
+            for name in [head_named(opened.manifest, one) for one in head or (None,)]
         }
         for path in checkpoint or ():
             scorers[str(path)] = _checkpoint_scorer(path, threads)
         for name, scorer in scorers.items():
             results[name] = evaluate_classes(
                 classes, scorer, shots=shots, seeds=range(seeds), max_good=max_good, max_defect=max_defect,
-                progress=lambda one, done, total, name=name: step(f"{name}: {one}", done, total),
+                progress=partial(_of, name, step),
             )  # fmt: skip
     shown = results if len(results) > 1 else next(iter(results.values()))
     if report is not None:
@@ -650,6 +660,11 @@ def _write_picture(folder: Path, name: str, picture: NDArray[np.uint8], written:
         raise ImageError(f"cannot write the picture {file}: {error.strerror}. Check space and rights.") from error
 
 
+def _of(head: str, step: _progress, name: str, done: int, total: int) -> None:
+    """Progress of one head among several."""
+    step(f"{head}: {name}", done, total)
+
+
 def _checkpoint_scorer(path: Path, threads: int) -> Scorer:
     """A trained head of ResAD's, in torch.
 
@@ -659,8 +674,6 @@ def _checkpoint_scorer(path: Path, threads: int) -> Scorer:
     from edge_resad.errors import TrainingError
 
     try:
-        import torch
-
         from edge_resad.train.head_scorer import HeadScorer
     except ModuleNotFoundError as error:
         if error.name != "torch":
@@ -669,8 +682,7 @@ def _checkpoint_scorer(path: Path, threads: int) -> Scorer:
             "a checkpoint is judged with torch, which is not installed here. It is the workstation's: "
             "pip install 'edge-resad[workstation]'"
         ) from error
-    torch.set_num_threads(threads)
-    return HeadScorer(path)
+    return HeadScorer(path, threads=threads)
 
 
 class _progress:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
 from rich.console import Console
@@ -12,24 +12,36 @@ from rich.console import Console
 from edge_resad.errors import EdgeResadError
 from edge_resad.model.profile import PROFILES
 from export.build import build_bundle
+from export.head import own_head
 
 
 def main(
     out: Annotated[Path, typer.Option(help="Folder of the bundle; replaced as a whole.")],
     profile: Annotated[str, typer.Option(help=f"One of: {', '.join(PROFILES)}.")] = "edge",
+    head: Annotated[
+        Optional[str],  # noqa: UP045 - typer reads this at run time, on Python 3.10 too
+        typer.Option(
+            help="File of a trained head, best.pt of edge-resad train; none: the nearest reference alone. Without it, "
+            "the profile's head in export/heads where there is one."
+        ),
+    ] = None,
 ) -> None:
     """Export encoder and detector to ONNX and write them as a bundle."""
     console = Console(stderr=True)
     if profile not in PROFILES:
         console.print(f"no profile {profile!r}. Known: {', '.join(PROFILES)}.", highlight=False)
         raise typer.Exit(2)
+    asked = PROFILES[profile]
+    file = own_head(asked) if head is None else None if head == "none" else Path(head)
     try:
-        bundle = build_bundle(PROFILES[profile], out, lambda line: console.print(line, highlight=False))
+        bundle = build_bundle(asked, out, file, lambda line: console.print(line, highlight=False))
     except EdgeResadError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(1) from None
     size = sum(file.stat().st_size for file in bundle.path.iterdir()) / 1e6
-    console.print(f"wrote {bundle.path}, {size:.1f} MB, id {bundle.manifest.bundle_id[:12]}", highlight=False)
+    heads = ", ".join(bundle.manifest.heads)
+    said = f"wrote {bundle.path}, {size:.1f} MB, heads {heads}, id {bundle.manifest.bundle_id[:12]}"
+    console.print(said, highlight=False)
 
 
 if __name__ == "__main__":

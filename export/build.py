@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from edge_resad.bundle import (
     Bundle,
     GraphPair,
     GraphSpec,
+    LearnedHead,
     Level,
     Manifest,
     TensorSpec,
@@ -25,38 +26,47 @@ from edge_resad.bundle import (
 )
 from edge_resad.errors import BundleError
 from edge_resad.model.backbone import LITE0_SHA256
-from edge_resad.model.detector import Encoder, NearestReference, load_backbone, top_cells
+from edge_resad.model.detector import Encoder, FusedDetector, NearestReference, load_backbone, top_cells
 from edge_resad.model.profile import Profile
 from export.graph import check, fold_batch_norms, fold_constants, fold_padding, trace
+from export.head import TrainedHead, load_head
 
 TOLERANCE = 1e-4  # of the map, between torch and ONNX Runtime
 _LICENCE = Path(__file__).resolve().parent / "BACKBONE_NOTICE.txt"
 
 
-def build_bundle(profile: Profile, path: Path, say: Callable[[str], None] = lambda line: None) -> Bundle:
+def build_bundle(
+    profile: Profile, path: Path, head: Path | None = None, say: Callable[[str], None] = lambda line: None
+) -> Bundle:
     """Export a profile's encoder and detector in FP32 and write the bundle.
 
+    head: what `edge-resad train` has written; None exports the nearest reference alone.
+
     Raises:
-        BundleError: ONNX Runtime and torch disagree, or the folder cannot be written.
+        BundleError: the head was trained on another profile, ONNX Runtime and torch disagree, or the folder cannot be
+            written.
+        TrainingError: the head cannot be read.
     """
+    trained = load_head(head, profile) if head is not None else None
     say(f"load {profile.backbone}")
     encoder = Encoder(profile, load_backbone(profile)).eval()
-    detector = NearestReference(profile, encoder).eval()
-    image, banks, level_norm = example_inputs(profile)
+    detector = NearestReference(profile, encoder) if trained is None else FusedDetector(profile, encoder, trained.net)
+    detector.eval()
+    example = example_inputs(profile, learned=trained is not None)
     levels = range(len(profile.taps))
-    bank_names = [f"bank_unit_{i}" if profile.match == "cosine" else f"bank_{i}" for i in levels]
     say("trace the encoder")
-    encoder_bytes = _export(encoder, [image], ["image"], [f"feature_{i}" for i in levels])
+    encoder_bytes = _export(encoder, {"image": example["image"]}, [f"feature_{i}" for i in levels])
     say("trace the detector")
-    inputs = [image, *banks, level_norm]
-    names = ["image", *bank_names, "level_norm"]
-    detector_bytes = _export(detector, inputs, names, ["map", "score"])
-    say(f"agrees with torch within {_difference(detector, detector_bytes, names, inputs):.1e}")
+    detector_bytes = _export(detector, example, ["map", "score"])
+    for name, inputs in _of_every_head(example, trained).items():
+        say(f"{name} agrees with torch within {_difference(detector, detector_bytes, inputs):.1e}")
     files = {"encoder.fp32.onnx": encoder_bytes, "detector.fp32.onnx": detector_bytes}
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
         profile=profile.name,
-        head="nn",
+        heads=("nn",) if trained is None else ("nn", "resad", "fused"),
+        default_head="nn" if trained is None else "fused",
+        learned=_learned(trained),
         match=profile.match,
         backbone=profile.backbone,
         backbone_sha256=_backbone_digest(profile, encoder),
@@ -78,27 +88,53 @@ def build_bundle(profile: Profile, path: Path, say: Callable[[str], None] = lamb
     return write_bundle(path, manifest, {**files, "NOTICE.txt": _LICENCE.read_bytes()})
 
 
-def example_inputs(profile: Profile, seed: int = 0) -> tuple[Tensor, list[Tensor], Tensor]:
-    """A seeded image and bank of the profile's shapes: image, banks as the graph takes them, level_norm."""
+def example_inputs(profile: Profile, seed: int = 0, *, learned: bool = False) -> dict[str, Tensor]:
+    """A seeded image and bank of the profile's shapes, by the names and in the order of the detector's inputs.
+
+    learned: whether the detector has a learned head too.
+    """
     random = torch.Generator().manual_seed(seed)
     image = torch.randint(0, 256, (profile.size, profile.size, 3), generator=random, dtype=torch.uint8)
-    banks = []
-    for tap in profile.taps:
+    inputs = {"image": image}
+    for index, tap in enumerate(profile.taps):
         rows = nn.functional.normalize(torch.randn(tap.capacity, tap.channels, generator=random), dim=1)
-        banks.append(rows.T.contiguous() if profile.match == "cosine" else rows)
-    return image, banks, torch.full((len(profile.taps), 2), 2.0)
+        if profile.match == "cosine":
+            inputs[f"bank_unit_{index}"] = rows.T.contiguous()
+        else:
+            inputs[f"bank_{index}"] = rows
+    norm = {"level_norm": torch.full((len(profile.taps), 2), 2.0)}
+    if not learned:
+        return {**inputs, **norm}
+    return {**inputs, **norm, "fusion": torch.tensor([1.0, 0.1, 0.5, -0.5])}
 
 
-def _export(module: nn.Module, inputs: Sequence[Tensor], names: Sequence[str], outputs: Sequence[str]) -> bytes:
-    model = check(fold_padding(fold_batch_norms(fold_constants(trace(module, inputs, names, outputs)))))
+def _learned(trained: TrainedHead | None) -> LearnedHead | None:
+    if trained is None:
+        return None
+    return LearnedHead(network="residual-net", sha256=trained.sha256, share=trained.share)
+
+
+def _of_every_head(example: Mapping[str, Tensor], trained: TrainedHead | None) -> dict[str, dict[str, Tensor]]:
+    if trained is None:
+        return {"nn": dict(example)}
+    *_, h0, H0 = example["fusion"].tolist()
+    fusions = {
+        "nn": [1.0, 0.0, 0.0, 0.0], "resad": [0.0, trained.share, h0, H0], "fused": [1.0, trained.share, h0, H0]
+    }  # fmt: skip
+    return {name: {**example, "fusion": torch.tensor(fusion)} for name, fusion in fusions.items()}
+
+
+def _export(module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str]) -> bytes:
+    traced = trace(module, list(inputs.values()), list(inputs), outputs)
+    model = check(fold_padding(fold_batch_norms(fold_constants(traced))))
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _difference(detector: nn.Module, graph: bytes, names: Sequence[str], inputs: Sequence[Tensor]) -> float:
+def _difference(detector: nn.Module, graph: bytes, inputs: Mapping[str, Tensor]) -> float:
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    found = session.run(None, {name: value.numpy() for name, value in zip(names, inputs, strict=True)})
+    found = session.run(None, {name: value.numpy() for name, value in inputs.items()})
     with torch.no_grad():
-        expected = detector(*inputs)
+        expected = detector(*inputs.values())
     difference = max(float(np.abs(ours - theirs.numpy()).max()) for ours, theirs in zip(found, expected, strict=True))
     if not difference <= TOLERANCE:
         raise BundleError(

@@ -8,12 +8,14 @@ import json
 import os
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edge_resad.bank import (
+    SCHEMA_VERSION,
     Augmentation,
     Bank,
     BankInfo,
@@ -34,7 +36,7 @@ def _rows(count: int, channels: int, seed: int = 0) -> Rows:
     return np.random.default_rng(seed).standard_normal((count, channels)).astype(np.float32)
 
 
-def _bank(product: str = "flange", schema_version: int = 1) -> Bank:
+def _bank(product: str = "flange", schema_version: int = SCHEMA_VERSION) -> Bank:
     threshold = Threshold(
         score=1.5, region=2.5, how="references", samples=4, false_alarm_rate=0.01, promise="Rests on 4 references."
     )
@@ -46,10 +48,13 @@ def _bank(product: str = "flange", schema_version: int = 1) -> Bank:
         references=("a" * 64,),
         augmentation=Augmentation(mode="none", reason="as asked for: off"),
         level_norm=((2.0, 1.5), (3.0, 2.5)),
+        head="fused",
+        fusion=(1.0, 0.1, -2.5, -4.0),
         threshold=threshold,
         made_by="edge-resad",
     )
-    return Bank(info=info, levels=tuple(_rows(10 + index, channels) for index, channels in enumerate(CHANNELS)))
+    levels = tuple(_rows(10 + index, channels) for index, channels in enumerate(CHANNELS))
+    return Bank(info=info, levels=levels)
 
 
 def test_a_bank_comes_back_as_it_was_saved(tmp_path: Path) -> None:
@@ -149,18 +154,26 @@ def test_a_folder_is_not_a_bank(tmp_path: Path) -> None:
 
 def test_a_bank_of_another_schema_is_refused_with_both_versions(tmp_path: Path) -> None:
     save_bank(_bank(schema_version=7), tmp_path / "part.bank")
-    with pytest.raises(BankError, match=r"schema 7, this release reads schema 1"):
+    with pytest.raises(BankError, match=r"schema 7, this release reads schema 2"):
         load_bank(tmp_path / "part.bank")
+
+
+def test_a_bank_from_before_heads_could_be_chosen_is_refused_by_its_schema(tmp_path: Path) -> None:
+    path = tmp_path / "part.bank"
+    note = np.frombuffer(json.dumps({"schema_version": 1, "product": "flange"}).encode(), np.uint8)
+    with path.open("wb") as file:
+        np.savez(file, info=note, level_0=_rows(2, 2))
+    with pytest.raises(BankError, match=r"schema 1, this release reads schema 2.* edge-resad enrol"):
+        load_bank(path)
 
 
 def _with_level(rows: Rows) -> Bank:
     bank = _bank()
-    return Bank(info=bank.info, levels=(bank.levels[0], rows))
+    return replace(bank, levels=(bank.levels[0], rows))
 
 
 def _with_info(**changes: object) -> Bank:
-    bank = _bank()
-    return Bank(info=bank.info.model_copy(update=changes), levels=bank.levels)
+    return replace(_bank(), info=_bank().info.model_copy(update=changes))
 
 
 @pytest.mark.parametrize(
@@ -169,11 +182,18 @@ def _with_info(**changes: object) -> Bank:
         (_with_level(np.full((4, CHANNELS[1]), np.nan, np.float32)), "level 1 holds values that are no numbers"),
         (_with_level(np.empty((0, CHANNELS[1]), np.float32)), "level 1 holds no references"),
         (_with_level(np.ones(4, np.float32)), "level 1 holds no references"),
-        (Bank(info=_bank().info, levels=_bank().levels[:1]), "1 levels and constants of 2"),
+        (replace(_bank(), levels=_bank().levels[:1]), "1 levels and constants of 2"),
         (_with_info(level_norm=((1.0, 0.0), (1.0, 1.0))), "constants must be above 0"),
         (_with_info(threshold=_bank().info.threshold.model_copy(update={"score": 0.0})), "threshold must be above 0"),
     ],
-    ids=["no numbers", "no rows", "no table", "a level less", "a constant of 0", "a threshold of 0"],
+    ids=[
+        "no numbers",
+        "no rows",
+        "no table",
+        "a level less",
+        "a constant of 0",
+        "a threshold of 0",
+    ],
 )
 def test_a_bank_that_nothing_can_be_judged_with_is_refused(tmp_path: Path, bank: Bank, says: str) -> None:
     save_bank(bank, tmp_path / "part.bank")
@@ -190,7 +210,7 @@ def test_a_bank_below_a_file_is_one_sentence(tmp_path: Path, name: str) -> None:
 
 def test_a_bank_that_does_not_describe_itself_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "part.bank"
-    note = np.frombuffer(json.dumps({"schema_version": 1}).encode(), np.uint8)
+    note = np.frombuffer(json.dumps({"schema_version": SCHEMA_VERSION}).encode(), np.uint8)
     with path.open("wb") as file:
         np.savez(file, info=note, level_0=_rows(2, 2))
     with pytest.raises(BankError, match="does not describe itself"):

@@ -40,7 +40,9 @@ def _manifest(profile: str = "edge", torch: str = "2.13") -> Manifest:
     return Manifest(
         schema_version=SCHEMA_VERSION,
         profile=profile,
-        head="nn",
+        heads=("nn",),
+        default_head="nn",
+        learned=None,
         match="cosine",
         backbone="efficientnet_lite0",
         backbone_sha256="0" * 64,
@@ -91,7 +93,7 @@ def test_a_manifest_that_is_cut_off_is_refused(bundle: Bundle, text: str) -> Non
 
 def test_another_schema_is_refused_with_both_versions(bundle: Bundle) -> None:
     _edit(bundle, schema_version=99)
-    with pytest.raises(BundleError, match=r"schema 99, this release reads schema 1"):
+    with pytest.raises(BundleError, match=r"schema 99, this release reads schema 2"):
         open_bundle(bundle.path)
 
 
@@ -105,6 +107,40 @@ def test_an_unknown_field_is_named(bundle: Bundle) -> None:
     _edit(bundle, colour="red")
     with pytest.raises(BundleError, match="colour"):
         open_bundle(bundle.path)
+
+
+LEARNED = {"network": "residual-net", "sha256": "0" * 64, "share": 0.1}
+
+
+def test_a_bundle_with_a_learned_head_is_opened(bundle: Bundle) -> None:
+    _edit(bundle, heads=["nn", "resad", "fused"], default_head="fused", learned=LEARNED)
+    manifest = open_bundle(bundle.path).manifest
+    assert manifest.heads == ("nn", "resad", "fused")
+    assert manifest.learned is not None
+    assert manifest.learned.share == 0.1
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"default_head": "fused"}, "default_head fused is none of heads nn"),
+        ({"heads": ["nn", "fused"]}, "heads nn, fused ask for a learned head"),
+        ({"learned": LEARNED}, "heads nn ask for no learned head"),
+        ({"heads": ["best"], "default_head": "best"}, "heads.0"),
+        ({"heads": ["nn", "fused"], "learned": {**LEARNED, "share": 0}}, "learned.share"),
+    ],
+    ids=["another default", "nothing learned", "learned for nothing", "an unknown head", "no share"],
+)
+def test_heads_that_do_not_agree_are_refused(bundle: Bundle, changes: dict[str, Any], says: str) -> None:
+    _edit(bundle, **changes)
+    with pytest.raises(BundleError, match=f"not a valid manifest: .*{says}"):
+        open_bundle(bundle.path)
+
+
+def test_the_id_tells_heads_apart(bundle: Bundle) -> None:
+    before = bundle.manifest.bundle_id
+    _edit(bundle, heads=["nn", "fused"], learned=LEARNED)
+    assert open_bundle(bundle.path).manifest.bundle_id != before
 
 
 def test_a_graph_outside_the_folder_is_refused(bundle: Bundle) -> None:

@@ -7,7 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import cv2
 import pytest
 
 from edge_resad import __version__
-from edge_resad.bank import Bank, load_bank, save_bank
+from edge_resad.bank import load_bank, save_bank
 from edge_resad.bundle import open_bundle
 from edge_resad.cli import HELD_FRAMES, main
 from edge_resad.demo.products import draw
@@ -286,7 +286,7 @@ def test_a_folder_that_is_no_bundle_is_refused(run: Shell, line: Path, tmp_path:
 
 def test_a_bank_of_another_bundle_is_refused_with_the_command(run: Shell, line: Path, tmp_path: Path) -> None:
     bank = load_bank(line / "flange.bank")
-    foreign = Bank(info=bank.info.model_copy(update={"bundle_id": "0" * 64}), levels=bank.levels)
+    foreign = replace(bank, info=bank.info.model_copy(update={"bundle_id": "0" * 64}))
     save_bank(foreign, tmp_path / "foreign.bank")
     refusal = run("inspect", line / "parts", "--bank", tmp_path / "foreign.bank").refusal
     assert "belongs to another bundle" in refusal

@@ -17,7 +17,7 @@ OURS = "edge_resad"
 
 CONTRACT_PACKAGES = {"messages"}
 """Contracts of several files: others import them by the package's name."""
-CONTRACTS_MAY_IMPORT = {"overlay": {"errors", "decision"}}  # every other contract: errors alone
+CONTRACTS_MAY_IMPORT = {"overlay": {"errors", "decision"}, "bank": {"errors", "bundle"}}  # every other: errors alone
 ROOMS_MAY_IMPORT = {
     "engine": {"errors", "image", "bundle", "bank", "decision"},
     "device": {"errors", "image", "bundle", "bank", "decision", "messages", "overlay", "engine"},

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from edge_resad.bank import Bank, Rows
 from edge_resad.bundle import Bundle
-from edge_resad.engine.enrolment import Features, distance, encode
+from edge_resad.engine.enrolment import encode
 from edge_resad.engine.inspector import Inspector
+from edge_resad.engine.matching import Features, distance
 from edge_resad.engine.onnx_runtime import OnnxRuntimeEngine
 from edge_resad.errors import BankError
 

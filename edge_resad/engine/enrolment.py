@@ -14,26 +14,28 @@ from numpy.typing import NDArray
 
 from edge_resad import __version__
 from edge_resad.bank import AugmentationMode, Bank, BankInfo, Rows, Threshold, coreset
-from edge_resad.bundle import Bundle
+from edge_resad.bundle import Bundle, HeadName
 from edge_resad.engine.augmentation import TURNS, Wish, decide, modes_of, shrunk, turned
 from edge_resad.engine.engine import Engine
+from edge_resad.engine.folds import MOST, Fold, folds_of, reduced
+from edge_resad.engine.fusion import calibrated, head_named, judged, uncalibrated
 from edge_resad.engine.inspector import write_bank
+from edge_resad.engine.matching import Features, far_from
 from edge_resad.engine.onnx_runtime import OnnxRuntimeEngine
 from edge_resad.engine.references import cannot_tell, nonsense, warnings_about
 from edge_resad.errors import BankError
 from edge_resad.image import check_frame, fit
 
 Image = NDArray[np.uint8]
-Features = tuple[Rows, ...]  # per level (N_l, C_l)
 
 _GUESS = (
     "One reference says nothing of how good parts differ: this threshold is a guess. "
     "Show more good parts, or re-estimate it: edge-resad threshold BANK GOOD_PARTS."
 )
-_FOLDS = 8  # with more references than this, they are left out in this many groups
 _USUAL_SPREAD = 0.15  # of the logarithm of good parts' scores: measured on the procedural products, 0.08 to 0.20
 _ROOM = 2  # times its share of the bank, so many rows one reference brings: 8 found no more, in twice the time
 _USUAL_WEIGHT = 8  # so many degrees of freedom does that experience weigh against the references' own spread
+_LEAST_DISTANCE = 1e-6  # of good parts, on average: what is divided by it stays a number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,14 +44,6 @@ class Enrolment:
 
     bank: Bank
     warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Fold:
-    """Parts that are left out together, and the bank of the others."""
-
-    group: tuple[int, ...]
-    rows: Features
 
 
 def enrol(
@@ -64,24 +58,28 @@ def enrol(
     false_alarm_rate: float = 0.05,
     seed: int = 0,
     augment: Wish = "auto",
+    head: HeadName | None = None,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> Enrolment:
     """Make a bank from images of good parts, on the engine and in the precision that will inspect.
 
     Every reference is judged against the others (left out one by one, or in 8 groups where there are more): what they
-    give chooses the augmentation and fixes the levels' constants and the threshold. A single reference is judged
-    against itself, moved and relit.
+    give chooses the augmentation and fixes the levels' constants, the fusion's and the threshold. A single reference is
+    judged against itself, moved and relit.
 
     images:           each (H, W, 3) uint8, BGR.
     digests:          sha256 of each image's file; computed from the pixels where not given.
     false_alarm_rate: share of good parts that may fail, aimed at by the threshold.
     augment:          whether turned copies of the references go into the bank; auto asks the references.
+    head:             what judges; the bundle's own choice where not given.
 
     Raises:
-        BankError: no images.
+        BankError: no images, or the bundle lacks the head.
     """
     if not images:
         raise BankError("no reference images were given. Show at least one good part; four or more make a better bank.")
+    named = head_named(bundle.manifest, head)
+    fusion = uncalibrated(bundle.manifest, named)
     graphs = bundle.graphs(precision)
     alone = len(images) == 1
     held_out = _variations(images[0]) if alone else list(images)
@@ -101,30 +99,32 @@ def enrol(
             progress("encode", len(shown), steps)
         if alone:
             seen = [encode(encoder, bundle, part) for part in held_out]
-        folds = {mode: _folds(bundle, [copies[mode] for copies in shown], len(held_out), seed) for mode in modes}
+        folds = {mode: folds_of(bundle, [own[mode] for own in shown], len(held_out), seed) for mode in modes}
         far = {mode: _farness(bundle, folds[mode], seen) for mode in modes}
         tops = {mode: far[mode][:, :, 1] for mode in modes}
         augmentation = decide(augment, tops, [level.weight for level in bundle.manifest.levels])
         mode = augmentation.mode
-        features = [copies[mode] for copies in shown]
+        features = [own[mode] for own in shown]
         level_norm = _level_norm(bundle, far[mode])
-        scores, peaks = [], []
+        found = []
         for fold in folds[mode]:
-            write_bank(detector, bundle, fold.rows, level_norm)
+            write_bank(detector, bundle, fold.bank, level_norm, fusion)
             for index in fold.group:
-                score, peak = _judged(detector, bundle, held_out[index])
-                scores.append(score)
-                peaks.append(peak)
-                progress("judge", len(images) + len(scores), steps)
-        if 3 <= len(images) <= _FOLDS:
-            closer = _closer_with_one_more(bundle, features, seen, tops[mode], level_norm, seed)
+                found.append(judged(detector, held_out[index], bundle.manifest.image_size, fusion))
+                progress("judge", len(images) + len(found), steps)
+        fusion, scores, peaks = calibrated(fusion, found)
+        if 3 <= len(images) <= MOST:
+            closer = _closer_with_one_more(bundle, features, seen, tops[mode], level_norm, seed) ** fusion[0]
             scores = [score * closer for score in scores]
         threshold = threshold_from(scores, region=max(peaks), rate=false_alarm_rate, how="references")
         if alone:
             threshold = threshold.model_copy(update={"promise": _GUESS})
-        levels = _reduced(bundle, features, seed)
-        write_bank(detector, bundle, levels, level_norm)
-        passed = [_judged(detector, bundle, image)[0] < threshold.score for image in nonsense(images[0].shape[:2])]
+        levels = reduced(bundle, features, seed)
+        write_bank(detector, bundle, levels, level_norm, fusion)
+        passed = [
+            judged(detector, image, bundle.manifest.image_size, fusion).score < threshold.score
+            for image in nonsense(images[0].shape[:2])
+        ]
     info = BankInfo(
         product=product,
         bundle_id=bundle.manifest.bundle_id,
@@ -132,6 +132,8 @@ def enrol(
         references=tuple(digests or (hashlib.sha256(image.tobytes()).hexdigest() for image in images)),
         augmentation=augmentation,
         level_norm=tuple((float(mean), float(top)) for mean, top in level_norm),
+        head=named,
+        fusion=fusion,
         threshold=threshold,
         made_by=f"edge-resad {__version__}",
     )
@@ -210,39 +212,6 @@ def _encoded_copies(
     return seen[0, False], copies
 
 
-def _judged(detector: Engine, bundle: Bundle, image: Image) -> tuple[float, float]:
-    """Score of a picture, and the highest value of its map."""
-    fit(image, bundle.manifest.image_size, detector.inputs["image"])
-    detector.run()
-    return float(detector.outputs["score"]), float(detector.outputs["map"].max())
-
-
-def _reduced(bundle: Bundle, features: Sequence[Features], seed: int) -> Features:
-    levels = []
-    for index, level in enumerate(bundle.manifest.levels):
-        rows = np.concatenate([feature[index] for feature in features])
-        levels.append(np.ascontiguousarray(rows[coreset(rows, level.capacity, seed)]))
-    return tuple(levels)
-
-
-def _folds(bundle: Bundle, shown: Sequence[Features], held_out: int, seed: int) -> list[_Fold]:
-    """Every part left out once, with all its copies; a single reference is left in, to judge its variations."""
-    groups = _groups(held_out)
-    if len(shown) == 1:
-        rows = _reduced(bundle, shown, seed)
-        return [_Fold(group=group, rows=rows) for group in groups]
-    return [_Fold(group=group, rows=_reduced(bundle, _others(shown, group), seed)) for group in groups]
-
-
-def _others(features: Sequence[Features], group: Sequence[int]) -> list[Features]:
-    return [feature for index, feature in enumerate(features) if index not in group]
-
-
-def _groups(count: int) -> list[tuple[int, ...]]:
-    folds = min(count, _FOLDS)
-    return [tuple(range(fold, count, folds)) for fold in range(folds)]
-
-
 def _closer_with_one_more(
     bundle: Bundle,
     shown: Sequence[Features],
@@ -262,7 +231,8 @@ def _closer_with_one_more(
     count = len(shown)
     logs = []
     for part in range(count):
-        fewer = _reduced(bundle, _others(shown, [part, (part + 1) % count]), seed)
+        others = [own for other, own in enumerate(shown) if other not in (part, (part + 1) % count)]
+        fewer = reduced(bundle, others, seed)
         one_out = float(tops[part] @ level_norm[:, 1])
         two_out = float(far_from(bundle, fewer, seen[part])[:, 1] @ level_norm[:, 1])
         logs.append(math.log(max(one_out, 1e-6) / max(two_out, 1e-6)))
@@ -270,22 +240,13 @@ def _closer_with_one_more(
     return math.exp(min(float(np.mean(logs)), 0.0) * power)
 
 
-def _farness(bundle: Bundle, folds: Sequence[_Fold], seen: Sequence[Features]) -> Rows:
+def _farness(bundle: Bundle, folds: Sequence[Fold], seen: Sequence[Features]) -> Rows:
     """How far every part lies from the bank that it is left out of: mean and top distance at each level. (n, L, 2)."""
     far = np.empty((len(seen), len(bundle.manifest.levels), 2), np.float32)
     for fold in folds:
         for part in fold.group:
-            far[part] = far_from(bundle, fold.rows, seen[part])
+            far[part] = far_from(bundle, fold.bank, seen[part])
     return far
-
-
-def far_from(bundle: Bundle, rows: Features, part: Features) -> Rows:
-    """Mean and top distance of one part's patches to a bank's rows at each level. (L, 2)."""
-    far = []
-    for level, own, bank in zip(bundle.manifest.levels, part, rows, strict=True):
-        to_nearest = distance(own, bank, bundle.manifest.match)
-        far.append((to_nearest.mean(), np.sort(to_nearest)[-level.top_cells :].mean()))
-    return np.array(far, np.float32)
 
 
 def _level_norm(bundle: Bundle, far: Rows) -> NDArray[np.float32]:
@@ -296,19 +257,7 @@ def _level_norm(bundle: Bundle, far: Rows) -> NDArray[np.float32]:
     """
     weights = np.array([level.weight for level in bundle.manifest.levels])
     shares = weights / weights.mean()
-    return np.asarray(shares[:, None] / np.maximum(far.mean(0), 1e-6), np.float32)
-
-
-def distance(rows: Rows, bank: Rows, match: str) -> Rows:
-    """From every row (N, C) to the nearest of a bank (M, C), as the detector measures it. (N,)."""
-    if match == "cosine":
-        return np.asarray(1 - (_unit(rows) @ _unit(bank).T).max(1), np.float32)
-    nearest = (rows @ bank.T - np.square(bank).sum(1) / 2).max(1)
-    return np.asarray(np.sqrt(np.maximum(np.square(rows).sum(1) - 2 * nearest, 0)), np.float32)
-
-
-def _unit(rows: Rows) -> Rows:
-    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12), np.float32)
+    return np.asarray(shares[:, None] / np.maximum(far.mean(0), _LEAST_DISTANCE), np.float32)
 
 
 def _variations(image: Image) -> list[Image]:

@@ -9,7 +9,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_resad.bank import Bank, check_fits, filled
+from edge_resad.bank import Bank, Fusion, Rows, check_fits, filled
 from edge_resad.bundle import Bundle
 from edge_resad.decision import Verdict, judge
 from edge_resad.engine.engine import Engine
@@ -75,7 +75,8 @@ class Inspector:
                     f"the bank of {bank.info.product!r} has {len(rows)} rows at level {index}, expected {least} to "
                     f"{level.capacity}. Make it again: edge-resad enrol GOOD_PARTS -o BANK"
                 )
-        write_bank(self._engine, self._bundle, bank.levels, np.array(bank.info.level_norm, np.float32))
+        level_norm = np.array(bank.info.level_norm, np.float32)
+        write_bank(self._engine, self._bundle, bank.levels, level_norm, bank.info.fusion)
         self._bank = bank
 
     @property
@@ -118,9 +119,16 @@ class Inspector:
 
 
 def write_bank(
-    engine: Engine, bundle: Bundle, levels: tuple[NDArray[np.float32], ...], level_norm: NDArray[np.float32]
+    engine: Engine,
+    bundle: Bundle,
+    levels: tuple[Rows, ...],
+    level_norm: NDArray[np.float32],
+    fusion: Fusion,
 ) -> None:
-    """Write a bank's rows into a detector's inputs, repeated to its capacity, raw or unit as the graph asks."""
+    """Write a bank into a detector's inputs, as far as its graph has them.
+
+    Rows are repeated to the bank's capacity, raw or unit as the graph asks.
+    """
     for index, (level, rows) in enumerate(zip(bundle.manifest.levels, levels, strict=True)):
         full = filled(rows, level.capacity)
         if f"bank_{index}" in engine.inputs:
@@ -129,3 +137,5 @@ def write_bank(
             unit = full / np.maximum(np.linalg.norm(full, axis=1, keepdims=True), 1e-12)
             np.copyto(engine.inputs[f"bank_unit_{index}"], unit.T)
     np.copyto(engine.inputs["level_norm"], level_norm)
+    if "fusion" in engine.inputs:
+        np.copyto(engine.inputs["fusion"], np.array(fusion, np.float32))

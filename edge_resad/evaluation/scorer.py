@@ -9,7 +9,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_resad.bundle import Bundle
+from edge_resad.bundle import Bundle, HeadName
 from edge_resad.engine.augmentation import Wish
 from edge_resad.engine.enrolment import enrol
 from edge_resad.engine.inspector import Inspector

@@ -13,7 +13,7 @@ class NetSettings:
     hidden: int = 24  # channels of the two convolutions
     top_cells: int = 6  # cells of the map whose mean is a part's logit
     share: float = 0.2  # of the logit in the fused logarithm
-    epochs: int = 12
+    epochs: int = 8
     batch: int = 8  # images of one product, half of them defective
     visits: int = 4  # batches of a product in an epoch, with the same references
     lr: float = 2e-3  # the highest: it rises for a tenth of the steps and falls along a cosine

@@ -22,6 +22,7 @@ class HeadScorer:
     """Judges parts with a trained `ResADHead`; its product's constants come from the references alone.
 
     checkpoint: what `edge-resad train` wrote.
+    threads:    of torch, for the whole process.
     backbone:   None for the profile's own.
 
     Raises:
@@ -29,7 +30,8 @@ class HeadScorer:
         BundleError: the backbone's weights come with no package.
     """
 
-    def __init__(self, checkpoint: Path, *, backbone: nn.Module | None = None) -> None:
+    def __init__(self, checkpoint: Path, *, threads: int = 1, backbone: nn.Module | None = None) -> None:
+        torch.set_num_threads(threads)
         self._head, about = load_head(checkpoint)
         self.profile = self._head.profile
         self.about: dict[str, Any] = about

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -47,7 +48,7 @@ def test_good_parts_pass_and_scratched_ones_fail(flange: Bank) -> None:
 
 
 def test_a_bank_that_lost_rows_is_refused(flange: Bank) -> None:
-    torn = Bank(info=flange.info, levels=(flange.levels[0][:5], *flange.levels[1:]))
+    torn = replace(flange, levels=(flange.levels[0][:5], *flange.levels[1:]))
     with pytest.raises(BankError, match="has 5 rows at level 0, expected"), Inspector(BUNDLE, torn):
         pass
 
@@ -88,7 +89,7 @@ def test_the_product_changes_with_the_bank(flange: Bank, cap: Bank) -> None:
 
 
 def test_a_foreign_bank_is_refused_and_the_old_one_stays(flange: Bank) -> None:
-    foreign = Bank(info=flange.info.model_copy(update={"bundle_id": "0" * 64}), levels=flange.levels)
+    foreign = replace(flange, info=flange.info.model_copy(update={"bundle_id": "0" * 64}))
     frame = _part("flange", 71).image
     with Inspector(BUNDLE, flange) as inspector:
         before = inspector.inspect(frame)
@@ -98,14 +99,14 @@ def test_a_foreign_bank_is_refused_and_the_old_one_stays(flange: Bank) -> None:
 
 
 def test_a_bank_is_checked_before_the_first_frame(flange: Bank) -> None:
-    foreign = Bank(info=flange.info.model_copy(update={"precision": "int8"}), levels=flange.levels)
+    foreign = replace(flange, info=flange.info.model_copy(update={"precision": "int8"}))
     with pytest.raises(BankError, match="made in int8"):
         Inspector(BUNDLE, foreign).__enter__()
 
 
 def test_a_bank_with_fewer_rows_is_the_same_bank_with_rows_repeated(flange: Bank) -> None:
-    few = Bank(info=flange.info, levels=tuple(rows[: len(rows) // 2] for rows in flange.levels))
-    doubled = Bank(info=flange.info, levels=tuple(np.concatenate([rows[::-1], rows]) for rows in few.levels))
+    few = replace(flange, levels=tuple(rows[: len(rows) // 2] for rows in flange.levels))
+    doubled = replace(flange, levels=tuple(np.concatenate([rows[::-1], rows]) for rows in few.levels))
     frame = _part("flange", 72).image
     with Inspector(BUNDLE, few) as inspector:
         inspector.inspect(frame)
