@@ -8,8 +8,8 @@ references. Nothing is chosen by what they say of those: every training ends wit
 
 from __future__ import annotations
 
+import csv
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from edge_resad.model.profile import EDGE_BLOCK15, Profile
 from edge_resad.train.checkpoint import LAST, load
 from edge_resad.train.course import Draws
 from edge_resad.train.features import FeatureCache
+from edge_resad.train.log import LOG
 from edge_resad.train.loop import course_of, train
 from edge_resad.train.request import draws_for, profile_named
 from edge_resad.train.selection import HeldOutScore
@@ -65,7 +66,7 @@ class Found:
     """What one training gave."""
 
     learned_from: int  # products
-    seconds: float  # of training; 0 where it was done before
+    seconds: float  # of all epochs
     held_out: HeldOutScore
     on: HeldOutScore | None
 
@@ -124,7 +125,9 @@ def families(
     as_json: JsonOption = False,
 ) -> None:
     """The residual network, learned from ever more families; a family is what a product is called up to its number."""
-    split = split_classes(find_classes(data), hold_out=hold_out or (), leave_out=leave_out or (), seed=seed)
+    if not hold_out:
+        raise typer.BadParameter("hold out whole families by name: --hold-out 'cast-*'; drawn products have siblings")
+    split = split_classes(find_classes(data), hold_out=hold_out, leave_out=leave_out or (), seed=seed)
     others = find_classes(on) if on else []
     names = np.random.default_rng(seed).permutation(sorted({_family(one) for one in split.seen})).tolist()
     rows = {}
@@ -147,12 +150,12 @@ def _trained(
     """Train to the end, without choosing, and judge the last epoch's head."""
     cache = FeatureCache(folder.expanduser(), profile, 40_000_000_000)
     console = Console(stderr=True)
-    start = time.perf_counter()
     train(
         profile, Split(split.seen, ()), out, cache, draws,
         epoch_done=lambda said: console.print(f"{out.name}: epoch {said.epoch}", highlight=False),
     )  # fmt: skip
-    seconds = time.perf_counter() - start
+    with (out / LOG).open(newline="", encoding="utf-8") as log:
+        seconds = sum(float(epoch["seconds"]) for epoch in csv.DictReader(log))
     course = course_of(profile, draws, Team())
     course.check([cache.of(one) for one in split.seen])
     course.load_state_dict(load(out / LAST)[0])

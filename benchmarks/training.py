@@ -1,7 +1,7 @@
 """How long an epoch of training a head takes with kept features, beside a loop that computes them anew every epoch.
 
 Both sides take the same steps on the same drawn parts, stage 2, as `edge-resad train` does; the other one runs the
-backbone on every image and every reference of every batch, as released training code does. Each runs in a process of
+backbone on every image and reference whenever it is needed, as released training code does. Each runs in a process of
 its own, so that its peak memory is its own, in turns A B, B A, so that a drift of the machine meets both.
 """
 

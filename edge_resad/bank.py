@@ -156,6 +156,9 @@ def _unusable(bank: Bank) -> str | None:
             return f"level {index} holds values that are no numbers"
     if not all(np.isfinite(value) and value > 0 for norms in info.level_norm for value in norms):
         return "its levels' constants must be above 0"
+    b, a, *_ = info.fusion
+    if (b > 0, a > 0) != (info.head != "resad", info.head != "nn"):
+        return f"its fusion {info.fusion} is not that of head {info.head}"
     if not all(np.isfinite(value) and value > 0 for value in (info.threshold.score, info.threshold.region)):
         return "its threshold must be above 0"
     return None
@@ -182,7 +185,7 @@ def check_fits(bank: Bank, bundle_id: str, precision: str, channels: Sequence[in
 
 
 def filled(rows: Rows, capacity: int) -> Rows:
-    """Repeat rows (R, C) or (R,) in turn until there are `capacity` of them: ties change nothing, zeros would."""
+    """Repeat rows (R, C) in turn until there are `capacity` of them: ties change nothing, zeros would."""
     if len(rows) > capacity:
         raise ValueError(f"{len(rows)} rows do not fit a bank of {capacity}: reduce them first")
     return rows[np.arange(capacity) % len(rows)]

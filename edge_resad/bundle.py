@@ -67,7 +67,7 @@ class LearnedHead(_Part):
     """A trained head inside the detector, beside the nearest reference's distance."""
 
     network: Literal["residual-net"]
-    sha256: str  # of the file that training wrote
+    sha256: str  # of its weights
     share: float = Field(gt=0)  # of its logit in the logarithm of the score
 
 
@@ -93,6 +93,11 @@ class Manifest(_Part):
             raise ValueError(f"default_head {self.default_head} is none of heads {', '.join(self.heads)}")
         if (self.learned is None) != (self.heads == ("nn",)):
             raise ValueError(f"heads {', '.join(self.heads)} ask for {'no' if self.learned else 'a'} learned head")
+        for precision, pair in self.precisions.items():
+            takes_fusion = any(tensor.name == "fusion" for tensor in pair.detector.inputs)
+            if takes_fusion != (self.learned is not None):
+                says = f"the {precision} detector {'takes' if takes_fusion else 'lacks'} an input fusion"
+                raise ValueError(f"{says}, unlike heads {', '.join(self.heads)}")
         return self
 
     @property

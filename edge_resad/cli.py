@@ -351,6 +351,10 @@ def evaluate(
         Optional[list[Path]],  # noqa: UP045
         typer.Option(help="Head of ResAD's that edge-resad train wrote, judged beside the bundle; needs torch."),
     ] = None,
+    backbone_weights: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="File of WideResNet50's weights, for checkpoints of the paper's profiles."),
+    ] = None,
     augment: AugmentOption = "auto",
     bundle: BundleOption = None,
     threads: ThreadsOption = 1,
@@ -379,7 +383,7 @@ def evaluate(
             for name in [head_named(opened.manifest, one) for one in head or (None,)]
         }
         for path in checkpoint or ():
-            scorers[str(path)] = _checkpoint_scorer(path, threads)
+            scorers[str(path)] = _checkpoint_scorer(path, threads, backbone_weights)
         for name, scorer in scorers.items():
             results[name] = evaluate_classes(
                 classes, scorer, shots=shots, seeds=range(seeds), max_good=max_good, max_defect=max_defect,
@@ -454,7 +458,8 @@ def train(
     def say(done: EpochSaid) -> None:
         best = ", the best so far" if done.is_best and done.held_out else ""
         judged = _aurocs(*done.held_out) if done.held_out else ""
-        print(f"epoch {done.epoch}, stage {done.stage}: {losses_of(done.figures)}{judged}{best}", flush=True)
+        stage = f", stage {done.stage}" if asked.head else ""
+        print(f"epoch {done.epoch}{stage}: {losses_of(done.figures)}{judged}{best}", flush=True)
 
     asked = profile_named(profile, epochs=epochs, batch=batch, lr=lr)
     split = split_classes(
@@ -665,11 +670,12 @@ def _of(head: str, step: _progress, name: str, done: int, total: int) -> None:
     step(f"{head}: {name}", done, total)
 
 
-def _checkpoint_scorer(path: Path, threads: int) -> Scorer:
+def _checkpoint_scorer(path: Path, threads: int, backbone_weights: Path | None) -> Scorer:
     """A trained head of ResAD's, in torch.
 
     Raises:
         TrainingError: torch is not installed, or the file holds no such head.
+        BundleError: its backbone lacks its weights.
     """
     from edge_resad.errors import TrainingError
 
@@ -682,7 +688,7 @@ def _checkpoint_scorer(path: Path, threads: int) -> Scorer:
             "a checkpoint is judged with torch, which is not installed here. It is the workstation's: "
             "pip install 'edge-resad[workstation]'"
         ) from error
-    return HeadScorer(path, threads=threads)
+    return HeadScorer(path, threads=threads, backbone_weights=backbone_weights)
 
 
 class _progress:

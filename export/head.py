@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_resad.bundle import file_digest
 from edge_resad.errors import BundleError
+from edge_resad.model.backbone import weights_digest
 from edge_resad.model.profile import Profile
 from edge_resad.model.residual_net import ResidualNet
 from edge_resad.train.checkpoint import load_net
@@ -21,7 +21,7 @@ class TrainedHead:
 
     net: ResidualNet
     share: float
-    sha256: str  # of the file
+    sha256: str  # of the weights
 
 
 def own_head(profile: Profile) -> Path | None:
@@ -49,7 +49,7 @@ def load_head(file: Path, profile: Profile) -> TrainedHead:
                 f"the head {file} was trained with {name} {found[name]}, profile {profile.name} has {value}. "
                 f"Train it again: edge-resad train --profile {profile.name}."
             )
-    return TrainedHead(net=net, share=profile.net.share, sha256=file_digest(file.read_bytes()))
+    return TrainedHead(net=net, share=profile.net.share, sha256=weights_digest(net))
 
 
 def _what_decides(profile: Profile) -> dict[str, Any]:

@@ -184,6 +184,8 @@ def _with_info(**changes: object) -> Bank:
         (_with_level(np.ones(4, np.float32)), "level 1 holds no references"),
         (replace(_bank(), levels=_bank().levels[:1]), "1 levels and constants of 2"),
         (_with_info(level_norm=((1.0, 0.0), (1.0, 1.0))), "constants must be above 0"),
+        (_with_info(fusion=(0.0, 0.1, 0.0, 0.0)), "is not that of head fused"),
+        (_with_info(fusion=(1.0, 0.0, 0.0, 0.0)), "is not that of head fused"),
         (_with_info(threshold=_bank().info.threshold.model_copy(update={"score": 0.0})), "threshold must be above 0"),
     ],
     ids=[
@@ -192,6 +194,8 @@ def _with_info(**changes: object) -> Bank:
         "no table",
         "a level less",
         "a constant of 0",
+        "a fusion without the distance",
+        "a fusion without the network",
         "a threshold of 0",
     ],
 )

@@ -112,8 +112,16 @@ def test_an_unknown_field_is_named(bundle: Bundle) -> None:
 LEARNED = {"network": "residual-net", "sha256": "0" * 64, "share": 0.1}
 
 
+def _precisions(bundle: Bundle) -> dict[str, Any]:
+    """The bundle's graphs, the detector with an input that fuses heads."""
+    pair = bundle.manifest.precisions["fp32"].model_dump(mode="json")
+    pair["detector"]["inputs"].append({"name": "fusion", "shape": [4], "dtype": "float32"})
+    return {"fp32": pair}
+
+
 def test_a_bundle_with_a_learned_head_is_opened(bundle: Bundle) -> None:
-    _edit(bundle, heads=["nn", "resad", "fused"], default_head="fused", learned=LEARNED)
+    heads: dict[str, Any] = {"heads": ["nn", "resad", "fused"], "default_head": "fused", "learned": LEARNED}
+    _edit(bundle, **heads, precisions=_precisions(bundle))
     manifest = open_bundle(bundle.path).manifest
     assert manifest.heads == ("nn", "resad", "fused")
     assert manifest.learned is not None
@@ -137,9 +145,18 @@ def test_heads_that_do_not_agree_are_refused(bundle: Bundle, changes: dict[str, 
         open_bundle(bundle.path)
 
 
+def test_a_graph_that_fuses_and_heads_that_do_not_are_refused_and_the_other_way_round(bundle: Bundle) -> None:
+    _edit(bundle, heads=["nn", "fused"], learned=LEARNED)
+    with pytest.raises(BundleError, match="the fp32 detector lacks an input fusion, unlike heads nn, fused"):
+        open_bundle(bundle.path)
+    _edit(bundle, heads=["nn"], learned=None, precisions=_precisions(bundle))
+    with pytest.raises(BundleError, match="the fp32 detector takes an input fusion, unlike heads nn"):
+        open_bundle(bundle.path)
+
+
 def test_the_id_tells_heads_apart(bundle: Bundle) -> None:
     before = bundle.manifest.bundle_id
-    _edit(bundle, heads=["nn", "fused"], learned=LEARNED)
+    _edit(bundle, heads=["nn", "fused"], learned=LEARNED, precisions=_precisions(bundle))
     assert open_bundle(bundle.path).manifest.bundle_id != before
 
 

@@ -30,7 +30,7 @@ class Pick:
     """One chosen part, and how well the picks up to it cover the others.
 
     How far a part lies is a ratio: its distance to the picks over that to all other parts together, so that at 1 no
-    further pick would bring it closer. Distances are those by which a part is scored, between the parts as they lie:
+    further pick would bring it closer. Distances are those of the head `nn`, between the parts as they lie:
     of parts at any angle, picks differ in their angle too.
     """
 

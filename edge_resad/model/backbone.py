@@ -209,3 +209,13 @@ def load_timm(name: str, strides: Sequence[int]) -> nn.Module:
         name, pretrained=True, features_only=True, out_indices=[reductions.index(stride) for stride in strides]
     )
     return cast(nn.Module, network.eval().requires_grad_(False))
+
+
+def weights_digest(module: nn.Module) -> str:
+    """The sha256 of a network's weights by name, type and shape, whatever file they came from."""
+    digest = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        values = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {values.dtype} {list(values.shape)}".encode())
+        digest.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

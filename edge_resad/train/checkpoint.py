@@ -130,7 +130,7 @@ def as_json(profile: Profile) -> dict[str, Any]:
 
 def profile_of(told: Mapping[str, Any]) -> Profile:
     """The profile that `as_json` was given."""
-    head, net = told["head"], told["net"]
+    head, net = told["head"], told.get("net")  # the first checkpoints know of no network
     return Profile(
         **{
             **told,

@@ -22,7 +22,7 @@ class Draws:
     """What is left to chance. The rest of how a head is trained is in its profile."""
 
     seed: int = 42
-    shots: tuple[int, ...] = (4,)  # references of a product; drawn for every batch where there are several
+    shots: tuple[int, ...] = (4,)  # references of a product; drawn anew each time where there are several
 
     @property
     def usual_shots(self) -> int:
@@ -36,8 +36,8 @@ class Course(Protocol[B]):
     team: Team
     epochs: int
 
-    def check(self, seen: Sequence[ClassFeatures]) -> None:
-        """Refuse what this head cannot be trained on, before the first step.
+    def check(self, seen: Sequence[ClassFeatures], held_out: Sequence[ClassFeatures] = ()) -> None:
+        """Refuse what this head cannot be trained or judged on, before the first step.
 
         Raises:
             TrainingError: what is missing.

@@ -24,6 +24,7 @@ from edge_resad.datasets.inspection_class import GOOD, InspectionClass, Part
 from edge_resad.datasets.masks import fit_mask, read_mask
 from edge_resad.errors import CacheError, ImageError
 from edge_resad.image import fit, read_image
+from edge_resad.model.backbone import weights_digest
 from edge_resad.model.detector import Encoder, load_backbone
 from edge_resad.model.preprocess import paper_crop, paper_crop_mask
 from edge_resad.model.profile import Profile
@@ -144,12 +145,7 @@ class FeatureCache:
     @cached_property
     def backbone_sha256(self) -> str:
         """Of the weights that compute the features, whatever file they came from."""
-        weights = hashlib.sha256()
-        for name, tensor in self._encoder.backbone.state_dict().items():
-            values = tensor.detach().cpu().contiguous()
-            weights.update(f"{name} {values.dtype} {list(values.shape)}".encode())
-            weights.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
-        return weights.hexdigest()
+        return weights_digest(self._encoder.backbone)
 
     @cached_property
     def _frozen(self) -> list[object]:

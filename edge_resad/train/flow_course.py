@@ -32,7 +32,7 @@ class FlowCourse:
         self._draws = draws
         self._stage = stage_at(self.settings, 0)
 
-    def check(self, seen: Sequence[ClassFeatures]) -> None:
+    def check(self, seen: Sequence[ClassFeatures], held_out: Sequence[ClassFeatures] = ()) -> None:
         """Refuse fewer images than processes, and a stage 2 without an outlined defect."""
         settings, team = self.settings, self.team
         for stage in {stage_at(settings, epoch) for epoch in range(settings.epochs)}:

@@ -65,7 +65,7 @@ def train(
     held_out = [cache.of(one, progress) for one in split.held_out]
     course = course_of(profile, draws, team)
     _check(seen)
-    course.check(seen)
+    course.check(seen, held_out)
     run = Run(course, draws.seed, out, _about(profile, draws, cache, seen, held_out))
     run.resume()
     with TrainingLog(out if team.rank == 0 else None, run.epoch, run.step) as log:

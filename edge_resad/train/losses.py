@@ -1,4 +1,4 @@
-"""The losses of ResAD and ResAD++, one function each.
+"""The losses of ResAD and ResAD++, one function each, and the two of the residual network.
 
 rows, before: (R, C) features of R patches after and before the constraintor.
 abnormal:     (R,) bool, true where the patch lies on a defect.

@@ -57,11 +57,11 @@ class NetCourse:
     def __init__(self, profile: Profile, draws: Draws, team: Team) -> None:
         if profile.net is None:
             raise ValueError(f"profile {profile.name!r} has no residual network")
+        self.settings: NetSettings = profile.net
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(draws.seed)
             net = net_for(profile)
         self.team = team
-        self.settings: NetSettings = profile.net
         self.epochs = self.settings.epochs
         self._detector = FusedDetector(profile, nn.Identity(), net).to(team.device)
         self.head = self._detector.net
@@ -74,8 +74,19 @@ class NetCourse:
         self._all_steps = 1
         self._shown: tuple[Images, Shown] | None = None  # of the last batch's references
 
-    def check(self, seen: Sequence[ClassFeatures]) -> None:
-        """Refuse products without an outlined defect or with fewer than three good parts, and too many processes."""
+    def check(self, seen: Sequence[ClassFeatures], held_out: Sequence[ClassFeatures] = ()) -> None:
+        """Refuse products with too few good parts or no outlined defect, single references, too many processes."""
+        if min(self._draws.shots) < 2:
+            raise TrainingError(
+                "with one reference nothing says how far good parts lie from each other, and this head needs that. "
+                "Give --shots of 2 or more."
+            )
+        for one in held_out:
+            if len(images_of(one, 1)) < 2:
+                raise TrainingError(
+                    f"{one.name} is held out to choose the model, but has fewer than 2 good parts to show. Hold out a "
+                    "product that has more."
+                )
         for one in seen:
             if not (one.is_defective & one.outlined).any() or len(images_of(one, 1)) < 3:
                 raise TrainingError(
@@ -123,7 +134,7 @@ class NetCourse:
         return {"cells": cells.item(), "part": part.item()}
 
     def judge(self, held_out: Sequence[ClassFeatures]) -> HeldOutScore:
-        """By the fused score, as the bundle computes it."""
+        """By the fused score, as the bundle computes it, but with all patches of the references in the bank."""
         self._detector.eval()
         found = judge_with(self._judged, held_out, shots=self._draws.usual_shots, seed=self._draws.seed)
         self._detector.train()
@@ -146,14 +157,13 @@ class NetCourse:
         references: at least 2 of them.
         """
         banks, norms = [], []
-        weights = [tap.weight for tap in self._profile.taps]
         for level, (tap, rows) in enumerate(zip(self._profile.taps, self._units(one, references), strict=True)):
             far = torch.stack(
                 [1 - (own @ torch.cat([*rows[:k], *rows[k + 1 :]]).T).amax(1) for k, own in enumerate(rows)]
             )  # (K, N_l)
             typical = far.mean().clamp_min(1e-6)
             top = far.topk(top_cells(self._profile, tap), 1).values.mean().clamp_min(1e-6)
-            share = weights[level] * len(weights) / sum(weights)
+            share = self._detector.shares[level]
             norms.append(torch.stack([share / typical, share / top]))
             banks.append(rows.flatten(0, 1).T.contiguous())
         return Shown(tuple(banks), torch.stack(norms))
@@ -173,7 +183,7 @@ class NetCourse:
     def _visit(self, product: int, one: ClassFeatures, random: np.random.Generator) -> list[NetBatch]:
         good, half = images_of(one, 1), self.settings.batch // 2
         shots = min(int(random.choice(list(self._draws.shots))), len(good) - 1)
-        references = np.asarray(random.choice(good, max(shots, 2), replace=False))
+        references = np.asarray(random.choice(good, shots, replace=False))
         defective = np.flatnonzero(one.is_defective & one.outlined)
         sound = np.setdiff1d(np.flatnonzero(~one.is_defective), references)
         return [

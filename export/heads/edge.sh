@@ -6,6 +6,7 @@
 set -eu
 folder=${1:?name a folder for the material, the features and the training: about 20 GB}
 python=${PYTHON:-python3}
+export OMP_NUM_THREADS=2 # other numbers of threads round differently
 
 "$python" -m edge_resad.demo.products.factory "$folder/parts" --variants 8 --good 24 --defective 36 --jobs 2
 
@@ -17,4 +18,5 @@ done
 for family in board brush can cap flange fleece nameplate quilt solar spring tiles; do
   set -- "$@" --leave-out "$family-*"
 done
-exec "$python" -m edge_resad train "$folder/parts" --profile edge --out "$folder/run" --cache "$folder/features" "$@"
+exec "$python" -m edge_resad train "$folder/parts" --profile edge --out "$folder/run" --cache "$folder/features" \
+  --device cpu --seed 42 "$@"

@@ -49,14 +49,21 @@ def test_heads_stand_beside_each_other_and_a_checkpoint_beside_them(
 ) -> None:
     pytest.importorskip("torch", reason="makes a bundle, which takes a workstation")
     pytest.importorskip("onnx", reason="makes a bundle, which takes a workstation")
+    from edge_resad.model.backbone import weights_digest
+    from edge_resad.model.detector import load_backbone
     from edge_resad.model.head import ResADHead
     from edge_resad.model.profile import EDGE_RESAD
     from edge_resad.train import checkpoint
     from tests.learned import learned_bundle
 
     bundle, data, page = learned_bundle(tmp_path), _flanges(tmp_path / "flange"), tmp_path / "page.html"
+    weights = weights_digest(load_backbone(EDGE_RESAD))
     state = {"head": ResADHead(EDGE_RESAD, seed=1).state_dict()}
-    checkpoint.save(tmp_path / "flow.pt", state, {"settings": {"profile": checkpoint.as_json(EDGE_RESAD)}})
+    checkpoint.save(
+        tmp_path / "flow.pt",
+        state,
+        {"settings": {"profile": checkpoint.as_json(EDGE_RESAD), "backbone_sha256": weights}},
+    )
     asked = ["evaluate", str(data), "--shots", "2", "--seeds", "1", "--bundle", str(bundle.path)]
     asked += ["--head", "nn", "--head", "fused", "--checkpoint", str(tmp_path / "flow.pt")]
     monkeypatch.setattr(sys, "argv", ["edge-resad", *asked, "--json", "--report", str(page)])
@@ -66,7 +73,8 @@ def test_heads_stand_beside_each_other_and_a_checkpoint_beside_them(
     figures = json.loads(capsys.readouterr().out)
     names = ["nn", "fused", str(tmp_path / "flow.pt")]
     assert list(figures["heads"]) == names
-    assert all(one["classes"]["flange"]["image_auroc"] is not None for one in figures["heads"].values())
+    localised = [one["classes"]["flange"]["pixel_auroc"]["mean"] for one in figures["heads"].values()]
+    assert len(set(localised)) == 3, "heads that say the same compare nothing"
     assert figures["bundle"] == bundle.manifest.bundle_id
     shown = page.read_text(encoding="utf-8")
     assert all(name in shown for name in names)

@@ -14,13 +14,14 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is the workstation's alone: pip install 'edge-resad[workstation]'")
 pytest.importorskip("onnx", reason="onnx is the workstation's alone: pip install 'edge-resad[workstation]'")
 
-from edge_resad.bundle import Bundle, file_digest, open_bundle  # noqa: E402 - after the skip
+from edge_resad.bundle import Bundle, open_bundle  # noqa: E402 - after the skip
 from edge_resad.demo.products import draw  # noqa: E402
 from edge_resad.engine.enrolment import enrol  # noqa: E402
 from edge_resad.engine.fusion import uncalibrated  # noqa: E402
 from edge_resad.engine.inspector import write_bank  # noqa: E402
 from edge_resad.engine.onnx_runtime import OnnxRuntimeEngine  # noqa: E402
 from edge_resad.errors import BundleError, TrainingError  # noqa: E402
+from edge_resad.model.backbone import weights_digest  # noqa: E402
 from edge_resad.model.detector import Encoder, FusedDetector, load_backbone  # noqa: E402
 from edge_resad.model.net_settings import NetSettings  # noqa: E402
 from edge_resad.model.profile import EDGE, EDGE_L2, Profile  # noqa: E402
@@ -43,7 +44,7 @@ def test_a_learned_head_comes_beside_the_nearest_reference_and_with_it(bundle: B
     assert manifest.learned is not None
     assert PROFILE.net is not None
     assert manifest.learned.share == PROFILE.net.share
-    assert manifest.learned.sha256 == file_digest((bundle.path.parent / "best.pt").read_bytes())
+    assert manifest.learned.sha256 == weights_digest(seeded_net(PROFILE))
 
 
 def test_the_detector_takes_rows_the_levels_constants_and_the_fusion(bundle: Bundle) -> None:

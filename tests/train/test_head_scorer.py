@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="torch is the workstation's alone: pip install 'edge-resad[workstation]'")
@@ -13,7 +14,7 @@ from edge_resad.errors import TrainingError
 from edge_resad.evaluation.protocol import evaluate
 from edge_resad.model.net_settings import NetSettings
 from edge_resad.train import checkpoint
-from edge_resad.train.head_scorer import HeadScorer
+from edge_resad.train.head_scorer import HeadScorer, _in_frame
 from tests.train import tiny
 
 
@@ -24,7 +25,21 @@ def test_a_trained_head_finds_defects_of_a_product_it_never_saw(tmp_path: Path) 
     unseen = [one for one in find_classes(drawn) if one.name == "p0"]
     results = evaluate(unseen, scorer, shots=3, seeds=[0])
     assert (results.mean("image_auroc") or 0) > 0.85
-    assert scorer.about["best"]["epoch"] > 0
+
+
+def test_a_head_that_learned_from_other_features_is_refused(tmp_path: Path) -> None:
+    tiny.run(tiny.draw_set(tmp_path / "set", products=2), tmp_path / "out", settings={"epochs": 1})
+    other = tiny.Colours()
+    other.weight.data *= 2
+    with pytest.raises(TrainingError, match=r"trained on features of another tiny.*--backbone-weights FILE"):
+        HeadScorer(tmp_path / "out/best.pt", backbone=other)
+
+
+def test_the_map_of_a_pictures_middle_is_put_where_it_belongs() -> None:
+    found = np.arange(1, 5, dtype=np.float32).reshape(2, 2)
+    assert _in_frame(found, (20, 40)).tolist() == [[1, 1, 2, 1], [1, 3, 4, 1]]
+    assert _in_frame(found, (40, 20))[1:3].tolist() == found.tolist()
+    assert _in_frame(found, (30, 30)).tolist() == found.tolist()
 
 
 def test_a_checkpoint_of_another_kind_of_head_is_refused(tmp_path: Path) -> None:

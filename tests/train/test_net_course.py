@@ -19,11 +19,12 @@ import torch
 
 from edge_resad.errors import TrainingError
 from edge_resad.model.net_settings import NetSettings
+from edge_resad.model.residual_net import Comparison
 from edge_resad.train import checkpoint
 from edge_resad.train.course import Draws
 from edge_resad.train.features import ClassFeatures, FeatureCache
 from edge_resad.train.loop import train
-from edge_resad.train.net_course import NetCourse
+from edge_resad.train.net_course import NetBatch, NetCourse, _turn
 from edge_resad.train.run import Best
 from edge_resad.train.team import Team
 from tests.train import tiny
@@ -137,6 +138,28 @@ def test_a_product_to_learn_from_needs_masks_and_good_parts(features: list[Class
         course([blind])
     with pytest.raises(TrainingError, match="fewer than 3 good parts"):
         course([replace(features[0], train=slice(0, 2))])
+
+
+def test_single_references_say_too_little(drawn: Path, tmp_path: Path, features: list[ClassFeatures]) -> None:
+    with pytest.raises(TrainingError, match="--shots of 2 or more"):
+        run(drawn, tmp_path, net=replace(NET, shots=(1, 4)))
+    made = NetCourse(PROFILE, Draws(shots=(2,)), Team())
+    with pytest.raises(TrainingError, match="fewer than 2 good parts to show"):
+        made.check(features, [replace(features[0], train=slice(0, 1))])
+
+
+def test_what_the_network_sees_is_turned_as_the_masks_are(features: list[ClassFeatures]) -> None:
+    learner = course(features)
+    marked = torch.zeros(2, 8, 8, 1)
+    marked[0, 1, 2], marked[1, 6, 3] = 1.0, 2.0
+    for turns, mirrored in ((0, False), (1, False), (3, True)):
+        batch = NetBatch(0, np.arange(2), np.arange(2), turns, mirrored)
+        level = Comparison(marked.reshape(128, 1), marked.reshape(128))
+        found = learner._turned(level, batch, 2)
+        expected = torch.rot90(marked, turns, (1, 2)).flip(2) if mirrored else torch.rot90(marked, turns, (1, 2))
+        assert torch.equal(found.residual.reshape(2, 8, 8, 1), expected)
+        assert torch.equal(found.distance.reshape(2, 8, 8, 1), expected)
+        assert torch.equal(_turn(marked, batch), expected)
 
 
 def test_processes_that_cannot_share_a_batch_are_refused(features: list[ClassFeatures]) -> None:
