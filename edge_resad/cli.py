@@ -261,7 +261,9 @@ def threshold(
             )
         if left_out:
             print(f"warning: {_counted(left_out, 'picture')} left out: references of this bank", file=sys.stderr)
-        found = threshold_from(scores, region=max(peaks), rate=false_alarm_rate, how="good parts")
+        found = threshold_from(
+            scores, region=max(peaks), rate=false_alarm_rate, how="good parts", head=loaded.info.head
+        )
     if found != loaded.info.threshold:
         info = loaded.info.model_copy(update={"threshold": found})
         save_bank(replace(loaded, info=info), bank)

@@ -32,7 +32,9 @@ _GUESS = (
     "One reference says nothing of how good parts differ: this threshold is a guess. "
     "Show more good parts, or re-estimate it: edge-resad threshold BANK GOOD_PARTS."
 )
-_USUAL_SPREAD = 0.15  # of the logarithm of good parts' scores: measured on the procedural products, 0.08 to 0.20
+_USUAL_SPREAD: dict[HeadName, float] = {"nn": 0.15, "resad": 0.22, "fused": 0.3}
+"""Of the logarithm of good parts' scores: from drawn products, see docs/notes/threshold.md."""
+
 _ROOM = 2  # times its share of the bank, so many rows one reference brings: 8 found no more, in twice the time
 _USUAL_WEIGHT = 8  # so many degrees of freedom does that experience weigh against the references' own spread
 _LEAST_DISTANCE = 1e-6  # of good parts, on average: what is divided by it stays a number
@@ -116,7 +118,7 @@ def enrol(
         if 3 <= len(images) <= MOST:
             closer = _closer_with_one_more(bundle, features, seen, tops[mode], level_norm, seed) ** fusion[0]
             scores = [score * closer for score in scores]
-        threshold = threshold_from(scores, region=max(peaks), rate=false_alarm_rate, how="references")
+        threshold = threshold_from(scores, region=max(peaks), rate=false_alarm_rate, how="references", head=named)
         if alone:
             threshold = threshold.model_copy(update={"promise": _GUESS})
         levels = reduced(bundle, features, seed)
@@ -142,9 +144,14 @@ def enrol(
 
 
 def threshold_from(
-    scores: Sequence[float], *, region: float, rate: float, how: Literal["references", "good parts"]
+    scores: Sequence[float],
+    *,
+    region: float,
+    rate: float,
+    how: Literal["references", "good parts"],
+    head: HeadName,
 ) -> Threshold:
-    """Estimate the threshold from scores of good parts.
+    """Estimate the threshold from scores of good parts that a head gave.
 
     With enough of them it is the conformal quantile: of n scores the ceil((n + 1)(1 - rate))-th, which a further good
     part exceeds with probability at most `rate` (Vovk et al., split conformal prediction). With fewer, no method can
@@ -166,7 +173,7 @@ def threshold_from(
         )  # fmt: skip
     logs = np.log(np.maximum(ordered, 1e-6))
     freedom = count - 1 + _USUAL_WEIGHT
-    squares = float(np.square(logs - logs.mean()).sum()) + _USUAL_WEIGHT * _USUAL_SPREAD**2
+    squares = float(np.square(logs - logs.mean()).sum()) + _USUAL_WEIGHT * _USUAL_SPREAD[head] ** 2
     spread = math.sqrt(squares / freedom)
     bound = float(logs.mean()) + _student_t(1 - rate, freedom) * spread * math.sqrt(1 + 1 / count)
     return Threshold(

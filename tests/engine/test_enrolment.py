@@ -105,11 +105,11 @@ def test_parts_of_different_size_are_said_with_their_sizes() -> None:
 
 def test_enough_good_parts_fix_the_threshold_by_rank() -> None:
     scores = [float(score) for score in range(1, 200)]  # 199 of them: ceil(200 x 0.99) = 198
-    assert threshold_from(scores, region=1.0, rate=0.01, how="good parts").score == 198.0
+    assert threshold_from(scores, region=1.0, rate=0.01, how="good parts", head="nn").score == 198.0
 
 
 def test_few_good_parts_put_the_threshold_above_all_of_them() -> None:
-    found = threshold_from([0.9, 1.0, 1.1, 1.05], region=2.0, rate=0.01, how="references")
+    found = threshold_from([0.9, 1.0, 1.1, 1.05], region=2.0, rate=0.01, how="references", head="nn")
     assert found.score > 1.1
     assert (found.region, found.false_alarm_rate) == (2.0, 0.01)
     assert "1 in 5" in found.promise
@@ -117,13 +117,16 @@ def test_few_good_parts_put_the_threshold_above_all_of_them() -> None:
 
 def test_a_rarer_false_alarm_takes_a_higher_threshold() -> None:
     scores = [0.9, 1.0, 1.1, 1.05]
-    found = [threshold_from(scores, region=1.0, rate=rate, how="references").score for rate in (0.1, 0.05, 0.01, 0.001)]
+    found = [
+        threshold_from(scores, region=1.0, rate=rate, how="references", head="nn").score
+        for rate in (0.1, 0.05, 0.01, 0.001)
+    ]
     assert all(low < high for low, high in pairwise(found))
 
 
 def test_the_threshold_grows_with_the_scores_scale_and_with_their_spread() -> None:
     def score(scores: list[float]) -> float:
-        return threshold_from(scores, region=1.0, rate=0.01, how="references").score
+        return threshold_from(scores, region=1.0, rate=0.01, how="references", head="nn").score
 
     narrow, wide = [0.95, 1.0, 1.05], [0.5, 1.0, 2.0]
     assert score([3 * value for value in narrow]) == pytest.approx(3 * score(narrow))
@@ -135,13 +138,13 @@ def test_the_threshold_keeps_its_promise_on_scores_that_spread_as_usual() -> Non
     alarms = []
     for _ in range(200):
         shown = np.exp(0.15 * random.standard_normal(4))
-        limit = threshold_from(shown.tolist(), region=1.0, rate=0.05, how="references").score
+        limit = threshold_from(shown.tolist(), region=1.0, rate=0.05, how="references", head="nn").score
         alarms.append((np.exp(0.15 * random.standard_normal(200)) >= limit).mean())
     assert 0.02 < np.mean(alarms) < 0.08
 
 
 def test_equal_scores_of_zero_still_make_a_threshold_above_zero() -> None:
-    assert threshold_from([0.0, 0.0, 0.0], region=1.0, rate=0.01, how="references").score > 0
+    assert threshold_from([0.0, 0.0, 0.0], region=1.0, rate=0.01, how="references", head="nn").score > 0
 
 
 def test_references_of_which_even_grey_passes_are_said() -> None:
