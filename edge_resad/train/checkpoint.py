@@ -138,7 +138,7 @@ def profile_of(told: Mapping[str, Any]) -> Profile:
             "mean": tuple(told["mean"]),
             "std": tuple(told["std"]),
             "head": head and HeadSettings(**{**head, "lr_milestones": tuple(head["lr_milestones"])}),
-            "net": net and NetSettings(**{**net, "shots": tuple(net["shots"])}),
+            "net": net and NetSettings(**{**net, "shots": tuple(net["shots"]), "copies": tuple(net["copies"])}),
         }
     )
 

@@ -34,6 +34,7 @@ class NetBatch:
 
     product: int
     references: Images
+    copies: int  # among whose patches the bank's room is shared
     image: Images  # (B,), defective ones in front
     quarter_turns: int  # of everything that the network sees: it must not matter which way is up
     mirrored: bool
@@ -45,7 +46,7 @@ class NetBatch:
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """Good parts of a product as the detector takes them, all patches of them."""
+    """Good parts of a product as the detector takes them, as many patches of them as it has room for."""
 
     banks: tuple[Tensor, ...]  # per level (C_l, M_l), unit-norm rows, transposed
     level_norm: Tensor  # (L, 2)
@@ -116,7 +117,7 @@ class NetCourse:
         """One step: the loss of every cell and that of every part."""
         settings, one, images = self.settings, seen[batch.product], batch.share(self.team.rank, self.team.size)
         if self._shown is None or self._shown[0] is not batch.references:
-            self._shown = batch.references, self.show(one, batch.references)
+            self._shown = batch.references, self.show(one, batch.references, batch.copies)
         with torch.no_grad():
             levels = [self._turned(level, batch, len(images)) for level in self._compared(one, images, self._shown[1])]
         masks = torch.from_numpy(one.masks[images]).to(self.team.device)
@@ -134,7 +135,7 @@ class NetCourse:
         return {"cells": cells.item(), "part": part.item()}
 
     def judge(self, held_out: Sequence[ClassFeatures]) -> HeldOutScore:
-        """By the fused score, as the bundle computes it, but with all patches of the references in the bank."""
+        """By the fused score, as the bundle computes it, but with a bank whose patches are drawn, not a coreset."""
         self._detector.eval()
         found = judge_with(self._judged, held_out, shots=self._draws.usual_shots, seed=self._draws.seed)
         self._detector.train()
@@ -151,21 +152,28 @@ class NetCourse:
         self._steps = state["steps"]
 
     @torch.no_grad()
-    def show(self, one: ClassFeatures, references: Images) -> Shown:
+    def show(self, one: ClassFeatures, references: Images, copies: int = 1) -> Shown:
         """Good parts as a bank, with what they say of each other: each is compared with all others.
 
+        A device's bank has room for so many patches, and where turned copies of the references are in it, fewer of them
+        are in the pose of the part that is judged. Here as many are drawn as would be left.
+
         references: at least 2 of them.
+        copies:     of each reference that share the room, itself included.
         """
         banks, norms = [], []
+        random = np.random.default_rng(references)
         for level, (tap, rows) in enumerate(zip(self._profile.taps, self._units(one, references), strict=True)):
-            far = torch.stack(
-                [1 - (own @ torch.cat([*rows[:k], *rows[k + 1 :]]).T).amax(1) for k, own in enumerate(rows)]
-            )  # (K, N_l)
+            cells, flat = rows.shape[1], rows.flatten(0, 1)
+            drawn = np.sort(random.permutation(len(flat))[: tap.capacity // copies])
+            bank = flat[torch.from_numpy(drawn).to(flat.device)]
+            owners = torch.from_numpy(drawn // cells).to(flat.device)
+            far = torch.stack([1 - (own @ bank[owners != part].T).amax(1) for part, own in enumerate(rows)])  # (K, N_l)
             typical = far.mean().clamp_min(1e-6)
             top = far.topk(top_cells(self._profile, tap), 1).values.mean().clamp_min(1e-6)
             share = self._detector.shares[level]
             norms.append(torch.stack([share / typical, share / top]))
-            banks.append(rows.flatten(0, 1).T.contiguous())
+            banks.append(bank.T.contiguous())
         return Shown(tuple(banks), torch.stack(norms))
 
     def _judged(self, one: ClassFeatures, references: Images, tested: Images) -> tuple[Tensor, Tensor]:
@@ -184,12 +192,14 @@ class NetCourse:
         good, half = images_of(one, 1), self.settings.batch // 2
         shots = min(int(random.choice(list(self._draws.shots))), len(good) - 1)
         references = np.asarray(random.choice(good, shots, replace=False))
+        copies = int(random.choice(list(self.settings.copies)))
         defective = np.flatnonzero(one.is_defective & one.outlined)
         sound = np.setdiff1d(np.flatnonzero(~one.is_defective), references)
         return [
             NetBatch(
                 product=product,
                 references=references,
+                copies=copies,
                 image=np.concatenate([random.choice(defective, half), random.choice(sound, half)]),
                 quarter_turns=int(random.integers(4)),
                 mirrored=bool(random.integers(2)),

@@ -14,8 +14,9 @@ from edge_resad.bundle import open_bundle  # noqa: E402 - after the skip
 from edge_resad.demo.products import draw  # noqa: E402
 from edge_resad.engine.onnx_runtime import OnnxRuntimeEngine  # noqa: E402
 from edge_resad.errors import BundleError  # noqa: E402
-from edge_resad.model.detector import Encoder, NearestReference, load_backbone  # noqa: E402
+from edge_resad.model.detector import Encoder, FusedDetector, NearestReference, load_backbone  # noqa: E402
 from edge_resad.model.profile import EDGE  # noqa: E402
+from export.head import load_head, own_head  # noqa: E402
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,18 +49,28 @@ def banks(detector: NearestReference) -> list[Tensor]:
 NORM = torch.tensor([[20.0, 4.0], [15.0, 3.0], [10.0, 2.0]])[: len(EDGE.taps)]
 
 
-def test_torch_and_onnx_runtime_agree(detector: NearestReference, banks: list[Tensor]) -> None:
+@pytest.mark.parametrize("fusion", [(1.0, 0.0, 0.0, 0.0), (0.0, 0.2, 1.0, -3.0), (1.0, 0.2, 1.0, -3.0)], ids=str)
+def test_torch_and_onnx_runtime_agree(
+    detector: NearestReference, banks: list[Tensor], fusion: tuple[float, ...]
+) -> None:
+    """The shipped bundle, with every head; the distance alone is what the graph without a learned head gives."""
     bundle = open_bundle()
     graph = bundle.graphs("fp32").detector
+    own = own_head(EDGE)
+    assert own is not None
+    fused = FusedDetector(EDGE, detector.encoder, load_head(own, EDGE).net).eval()
     full = [torch.cat([bank, bank], 1) for bank in banks]
     with OnnxRuntimeEngine(bundle.file(graph), graph) as engine, torch.no_grad():
         for level, bank in enumerate(full):
             np.copyto(engine.inputs[f"bank_unit_{level}"], bank.numpy())
         np.copyto(engine.inputs["level_norm"], NORM.numpy())
+        np.copyto(engine.inputs["fusion"], np.array(fusion, np.float32))
         for image in (_image(1), _image(2), _image(3, "scratch")):
             np.copyto(engine.inputs["image"], image.numpy())
             engine.run()
-            expected_map, expected_score = detector(image, *full, NORM)
+            expected_map, expected_score = fused(image, *full, NORM, torch.tensor(fusion))
+            if fusion[1] == 0:
+                torch.testing.assert_close((expected_map, expected_score), detector(image, *full, NORM))
             assert expected_map.std() > 1e-3, "a flat map compares nothing"
             np.testing.assert_allclose(engine.outputs["map"], expected_map.numpy(), atol=1e-4, rtol=1e-4)
             np.testing.assert_allclose(engine.outputs["score"], expected_score.numpy(), atol=1e-4, rtol=1e-4)

@@ -127,6 +127,8 @@ def test_good_parts_lie_at_1_from_each_other_on_average(features: list[ClassFeat
         for level, (bank, norm) in enumerate(zip(others.banks, shown.level_norm, strict=True))
     ]
     assert [bank.shape[1] for bank in shown.banks] == [3 * 64, 3 * 16]
+    shared = learner.show(features[0], np.array([0, 1, 2]), copies=4)
+    assert [bank.shape[1] for bank in shared.banks] == [tap.capacity // 4 for tap in PROFILE.taps]
     assert all(0.5 < float(one) < 2 for one in far)
     for bank in shown.banks:
         torch.testing.assert_close(bank.norm(dim=0), torch.ones(bank.shape[1]))
@@ -153,7 +155,7 @@ def test_what_the_network_sees_is_turned_as_the_masks_are(features: list[ClassFe
     marked = torch.zeros(2, 8, 8, 1)
     marked[0, 1, 2], marked[1, 6, 3] = 1.0, 2.0
     for turns, mirrored in ((0, False), (1, False), (3, True)):
-        batch = NetBatch(0, np.arange(2), np.arange(2), turns, mirrored)
+        batch = NetBatch(0, np.arange(2), 1, np.arange(2), turns, mirrored)
         level = Comparison(marked.reshape(128, 1), marked.reshape(128))
         found = learner._turned(level, batch, 2)
         expected = torch.rot90(marked, turns, (1, 2)).flip(2) if mirrored else torch.rot90(marked, turns, (1, 2))
