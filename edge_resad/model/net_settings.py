@@ -12,7 +12,7 @@ class NetSettings:
     width: int = 12  # channels that a level's residuals are projected to
     hidden: int = 24  # channels of the two convolutions
     top_cells: int = 6  # cells of the map whose mean is a part's logit
-    share: float = 0.2  # of the logit in the fused logarithm
+    share: float = 0.1  # of the logit in the fused logarithm
     epochs: int = 5
     batch: int = 8  # images of one product, half of them defective
     visits: int = 4  # batches of a product in an epoch, with the same references
