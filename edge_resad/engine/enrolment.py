@@ -32,7 +32,7 @@ _GUESS = (
     "One reference says nothing of how good parts differ: this threshold is a guess. "
     "Show more good parts, or re-estimate it: edge-resad threshold BANK GOOD_PARTS."
 )
-_USUAL_SPREAD: dict[HeadName, float] = {"nn": 0.15, "resad": 0.22, "fused": 0.3}
+_USUAL_SPREAD: dict[HeadName, float] = {"nn": 0.15, "resad": 0.15, "fused": 0.2}
 """Of the logarithm of good parts' scores: from drawn products, see docs/notes/threshold.md."""
 
 _ROOM = 2  # times its share of the bank, so many rows one reference brings: 8 found no more, in twice the time
