@@ -99,10 +99,7 @@ def example_inputs(profile: Profile, seed: int = 0, *, learned: bool = False) ->
     inputs = {"image": image}
     for index, tap in enumerate(profile.taps):
         rows = nn.functional.normalize(torch.randn(tap.capacity, tap.channels, generator=random), dim=1)
-        if profile.match == "cosine":
-            inputs[f"bank_unit_{index}"] = rows.T.contiguous()
-        else:
-            inputs[f"bank_{index}"] = rows
+        inputs[f"bank_unit_{index}" if profile.match == "cosine" else f"bank_{index}"] = rows
     norm = {"level_norm": torch.full((len(profile.taps), 2), 2.0)}
     if not learned:
         return {**inputs, **norm}

@@ -135,7 +135,7 @@ def write_bank(
             np.copyto(engine.inputs[f"bank_{index}"], full)
         if f"bank_unit_{index}" in engine.inputs:
             unit = full / np.maximum(np.linalg.norm(full, axis=1, keepdims=True), 1e-12)
-            np.copyto(engine.inputs[f"bank_unit_{index}"], unit.T)
+            np.copyto(engine.inputs[f"bank_unit_{index}"], unit)
     np.copyto(engine.inputs["level_norm"], level_norm)
     if "fusion" in engine.inputs:
         np.copyto(engine.inputs["fusion"], np.array(fusion, np.float32))

@@ -78,7 +78,7 @@ class NearestReference(nn.Module):
     enrolment and come with the bank.
 
     image:      (S, S, 3) uint8, BGR.
-    bank_*:     per level (C_l, M_l) unit-norm rows, transposed, for cosine; (M_l, C_l) raw rows for L2.
+    bank_*:     per level (M_l, C_l) rows, of unit length for cosine, raw for L2.
     level_norm: (L, 2) float32, the level's share (its weight, 1 on average) over the good parts' mean distance, and
                 over their mean top distance.
     returns:    map (h, w) float32 at the finest level's stride, score () float32.
@@ -115,7 +115,7 @@ class NearestReference(nn.Module):
     def distance(self, rows: Tensor, bank: Tensor) -> Tensor:
         """Distance of every row (N, C) to its nearest reference: (N,)."""
         if self.profile.match == "cosine":
-            return 1 - (unit_rows(rows) @ bank).amax(1)
+            return 1 - (unit_rows(rows) @ bank.transpose(0, 1)).amax(1)
         half_square = bank.square().sum(1) / 2  # min |f - p|^2 = |f|^2 - 2 max(<f, p> - |p|^2 / 2)
         nearest = (rows @ bank.transpose(0, 1) - half_square).amax(1)
         return (rows.square().sum(1) - 2 * nearest).clamp_min(0).sqrt()

@@ -30,11 +30,11 @@ class Comparison(NamedTuple):
 def compare(unit: Tensor, bank: Tensor, typical: Tensor) -> tuple[Comparison, Tensor]:
     """Compare unit rows with a bank by their cosine.
 
-    unit: (N, C). bank: (C, M) unit-norm rows, transposed. typical: () mean distance of good parts.
+    unit: (N, C). bank: (M, C) unit-norm rows. typical: () mean distance of good parts.
     returns: what the network sees, and the raw distances (N,), 0 to 2.
     """
-    cosine, reference = _largest(unit @ bank)
-    residual = (unit - bank.transpose(0, 1)[reference]) * math.sqrt(unit.shape[-1])
+    cosine, reference = _largest(unit @ bank.transpose(0, 1))
+    residual = (unit - bank[reference]) * math.sqrt(unit.shape[-1])
     distance = 1 - cosine
     return Comparison(residual, distance / typical), distance
 

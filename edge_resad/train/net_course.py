@@ -48,7 +48,7 @@ class NetBatch:
 class Shown:
     """Good parts of a product as the detector takes them, as many patches of them as it has room for."""
 
-    banks: tuple[Tensor, ...]  # per level (C_l, M_l), unit-norm rows, transposed
+    banks: tuple[Tensor, ...]  # per level (M_l, C_l), unit-norm rows
     level_norm: Tensor  # (L, 2)
 
 
@@ -173,7 +173,7 @@ class NetCourse:
             top = far.topk(top_cells(self._profile, tap), 1).values.mean().clamp_min(1e-6)
             share = self._detector.shares[level]
             norms.append(torch.stack([share / typical, share / top]))
-            banks.append(bank.T.contiguous())
+            banks.append(bank.T.contiguous().T)  # a product with its transpose is faster where that lies in order
         return Shown(tuple(banks), torch.stack(norms))
 
     def _judged(self, one: ClassFeatures, references: Images, tested: Images) -> tuple[Tensor, Tensor]:

@@ -33,7 +33,7 @@ def detector() -> NearestReference:
 
 
 def _unit(rows: Tensor) -> Tensor:
-    unit: Tensor = torch.nn.functional.normalize(rows, dim=1).T.contiguous()
+    unit: Tensor = torch.nn.functional.normalize(rows, dim=1)
     return unit
 
 
@@ -59,7 +59,7 @@ def test_torch_and_onnx_runtime_agree(
     own = own_head(EDGE)
     assert own is not None
     fused = FusedDetector(EDGE, detector.encoder, load_head(own, EDGE).net).eval()
-    full = [torch.cat([bank, bank], 1) for bank in banks]
+    full = [torch.cat([bank, bank]) for bank in banks]
     with OnnxRuntimeEngine(bundle.file(graph), graph) as engine, torch.no_grad():
         for level, bank in enumerate(full):
             np.copyto(engine.inputs[f"bank_unit_{level}"], bank.numpy())
@@ -77,7 +77,7 @@ def test_torch_and_onnx_runtime_agree(
 
 
 def test_rows_that_are_repeated_change_nothing(detector: NearestReference, banks: list[Tensor]) -> None:
-    repeated = [torch.cat([bank, bank.flip(1)], 1) for bank in banks]
+    repeated = [torch.cat([bank, bank.flip(0)]) for bank in banks]
     with torch.no_grad():
         once, twice = detector(_image(3), *banks, NORM), detector(_image(3), *repeated, NORM)
     torch.testing.assert_close(once, twice, atol=1e-5, rtol=1e-5)
@@ -95,9 +95,7 @@ def test_an_image_that_is_its_own_reference_is_at_no_distance(detector: NearestR
 
 def test_more_references_never_make_a_part_look_worse(detector: NearestReference, banks: list[Tensor]) -> None:
     with torch.no_grad():
-        richer = [
-            torch.cat([bank, _unit(rows)], 1) for bank, rows in zip(banks, detector.encoder(_image(7)), strict=True)
-        ]
+        richer = [torch.cat([bank, _unit(rows)]) for bank, rows in zip(banks, detector.encoder(_image(7)), strict=True)]
         few, many = detector(_image(8), *banks, NORM), detector(_image(8), *richer, NORM)
     assert (many[0] <= few[0] + 1e-5).all()
     assert many[1] <= few[1] + 1e-5

@@ -23,7 +23,7 @@ def _unit(count: int, channels: int, seed: int) -> Tensor:
 @pytest.mark.parametrize("references", [1, 50, 64, 256, 300])
 def test_the_nearest_reference_is_the_nearest_of_all(references: int) -> None:
     rows, bank = _unit(40, 6, seed=0), _unit(references, 6, seed=1)
-    seen, distance = compare(rows, bank.T.contiguous(), torch.tensor(0.5))
+    seen, distance = compare(rows, bank, torch.tensor(0.5))
     nearest = (rows @ bank.T).max(1)
     torch.testing.assert_close(distance, 1 - nearest.values)
     torch.testing.assert_close(seen.distance, distance / 0.5)
@@ -38,6 +38,6 @@ def test_of_equal_references_the_first_counts() -> None:
 
 def test_a_row_that_is_its_own_reference_leaves_no_residual() -> None:
     rows = _unit(64, 6, seed=0)
-    seen, distance = compare(rows, rows.T.contiguous(), torch.tensor(1.0))
+    seen, distance = compare(rows, rows, torch.tensor(1.0))
     assert seen.residual.abs().max() == 0
     assert distance.abs().max() < 1e-6

@@ -123,15 +123,15 @@ def test_good_parts_lie_at_1_from_each_other_on_average(features: list[ClassFeat
     shown = learner.show(features[0], np.array([0, 1, 2]))
     others = learner.show(features[0], np.array([1, 2]))
     far = [
-        (1 - learner._units(features[0], np.array([0]))[level][0] @ bank).amin(1).mean() * norm[0]
+        (1 - learner._units(features[0], np.array([0]))[level][0] @ bank.T).amin(1).mean() * norm[0]
         for level, (bank, norm) in enumerate(zip(others.banks, shown.level_norm, strict=True))
     ]
-    assert [bank.shape[1] for bank in shown.banks] == [3 * 64, 3 * 16]
+    assert [bank.shape[0] for bank in shown.banks] == [3 * 64, 3 * 16]
     shared = learner.show(features[0], np.array([0, 1, 2]), copies=4)
-    assert [bank.shape[1] for bank in shared.banks] == [tap.capacity // 4 for tap in PROFILE.taps]
+    assert [bank.shape[0] for bank in shared.banks] == [tap.capacity // 4 for tap in PROFILE.taps]
     assert all(0.5 < float(one) < 2 for one in far)
     for bank in shown.banks:
-        torch.testing.assert_close(bank.norm(dim=0), torch.ones(bank.shape[1]))
+        torch.testing.assert_close(bank.norm(dim=1), torch.ones(len(bank)))
 
 
 def test_a_product_to_learn_from_needs_masks_and_good_parts(features: list[ClassFeatures]) -> None:
