@@ -49,16 +49,16 @@ def uncalibrated(manifest: Manifest, head: HeadName) -> Fusion:
     return (0.0 if head == "resad" else 1.0, share, 0.0, 0.0)
 
 
-def calibrated(fusion: Fusion, judged: Sequence[Judged]) -> tuple[Fusion, list[float], list[float]]:
+def calibrated(fusion: Fusion, parts: Sequence[Judged]) -> tuple[Fusion, list[float], list[float]]:
     """Fix h0 and H0 by good parts that are not in the bank: the fusion, and their scores and peaks with it.
 
-    judged: with the fusion as it is, h0 = H0 = 0.
+    parts: judged with the fusion as it is, h0 = H0 = 0.
     """
     b, a, _, _ = fusion
-    h0 = float(np.mean([one.part_logit for one in judged]))
-    H0 = float(np.mean([one.mean_logit for one in judged]))
-    scores = [one.score * math.exp(-a * h0) for one in judged]
-    peaks = [one.peak * math.exp(-a * H0) for one in judged]
+    h0 = float(np.mean([one.part_logit for one in parts]))
+    H0 = float(np.mean([one.mean_logit for one in parts]))
+    scores = [one.score * math.exp(-a * h0) for one in parts]
+    peaks = [one.peak * math.exp(-a * H0) for one in parts]
     return (b, a, h0, H0), scores, peaks
 
 

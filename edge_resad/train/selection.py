@@ -56,12 +56,12 @@ def judge_with(judge: Judge, features: Sequence[ClassFeatures], *, shots: int, s
     Raises:
         TrainingError: a score is no number.
     """
-    images, pixels = zip(*(_measured(judge, one, references_of(one, shots, seed)) for one in features), strict=True)
+    images, pixels = zip(*(_measured(judge, one, _references_of(one, shots, seed)) for one in features), strict=True)
     outlined = [value for value in pixels if value is not None]
     return HeldOutScore(float(np.mean(images)), float(np.mean(outlined)) if outlined else None)
 
 
-def references_of(one: ClassFeatures, shots: int, seed: int) -> Images:
+def _references_of(one: ClassFeatures, shots: int, seed: int) -> Images:
     """Good parts of a product that a seed and its name draw."""
     random = np.random.default_rng([seed, zlib.crc32(one.name.encode())])
     good = images_of(one, 1)
