@@ -157,7 +157,6 @@ def _trained(
     with (out / LOG).open(newline="", encoding="utf-8") as log:
         seconds = sum(float(epoch["seconds"]) for epoch in csv.DictReader(log))
     course = course_of(profile, draws, Team())
-    course.check([cache.of(one) for one in split.seen])
     course.load_state_dict(load(out / LAST)[0])
     held_out = course.judge([cache.of(one) for one in split.held_out])
     on = course.judge([cache.of(one) for one in others]) if others else None

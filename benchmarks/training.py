@@ -130,7 +130,7 @@ def _turn(side: str, folder: Path, name: str, batch: int, epochs: int) -> dict[s
         features = [Recomputed(**one, encoder=encoder) for one in kept]
     course = course_of(profile, Draws(shots=(SHOTS,)), Team())
     course.check(features)
-    course.start(course.epochs - 1)  # the last stage, which sees all parts
+    course.start(course.epochs - 1, features)  # the last stage, which sees all parts
     random, shuffle = np.random.default_rng(0), torch.Generator().manual_seed(0)
     warm_up, *_ = course.batches(features, random)
     learn(course, features, warm_up, shuffle)

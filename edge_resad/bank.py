@@ -115,8 +115,7 @@ def load_bank(path: Path) -> Bank:
             raise zipfile.BadZipFile("not a zip archive")  # NumPy would take a bare array, or look for a pickle
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             raw = json.loads(archive["info"].tobytes())
-            version = raw.get("schema_version") if isinstance(raw, dict) else None
-            count = sum(key.startswith("level_") for key in archive)
+            count = len(archive.files) - 1
             levels = tuple(np.ascontiguousarray(archive[f"level_{index}"], np.float32) for index in range(count))
     except FileNotFoundError:
         raise BankError(f"no bank at {path}. Make one from good parts: edge-resad enrol GOOD_PARTS -o {path}") from None
@@ -124,6 +123,7 @@ def load_bank(path: Path) -> Bank:
         raise BankError(
             f"{path} is not a bank or is damaged ({error}). Make it again: edge-resad enrol GOOD_PARTS -o {path}"
         ) from error
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
     if version != SCHEMA_VERSION:
         raise BankError(
             f"{path} is a bank of schema {version}, this release reads schema {SCHEMA_VERSION}. "

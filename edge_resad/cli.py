@@ -10,7 +10,7 @@ import math
 import os
 import re
 import sys
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -440,22 +440,14 @@ def train(
     Where it was interrupted it goes on. Several GPUs or machines: torchrun --nproc-per-node N -m edge_resad train ...
     """
     from edge_resad.datasets.find import find_classes
-    from edge_resad.errors import TrainingError
 
-    try:
+    with _needing_torch("training"):
         from edge_resad.train.log import has_tensorboard
         from edge_resad.train.loop import EpochSaid, losses_of
         from edge_resad.train.loop import train as train_head
         from edge_resad.train.request import cache_for, draws_for, profile_named
         from edge_resad.train.split import split_classes
         from edge_resad.train.team import team_of_this_run
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise TrainingError(
-            "training needs torch, which is not installed here. It is the workstation's: "
-            "pip install 'edge-resad[workstation]'"
-        ) from error
 
     def say(done: EpochSaid) -> None:
         best = ", the best so far" if done.is_best and done.held_out else ""
@@ -672,6 +664,26 @@ def _of(head: str, step: _progress, name: str, done: int, total: int) -> None:
     step(f"{head}: {name}", done, total)
 
 
+@contextmanager
+def _needing_torch(what: str) -> Iterator[None]:
+    """Imports that need torch.
+
+    Raises:
+        TrainingError: it is not installed.
+    """
+    from edge_resad.errors import TrainingError
+
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise TrainingError(
+            f"{what} needs torch, which is not installed here. It is the workstation's: "
+            "pip install 'edge-resad[workstation]'"
+        ) from error
+
+
 def _checkpoint_scorer(path: Path, threads: int, backbone_weights: Path | None) -> Scorer:
     """A trained head of ResAD's, in torch.
 
@@ -679,17 +691,8 @@ def _checkpoint_scorer(path: Path, threads: int, backbone_weights: Path | None) 
         TrainingError: torch is not installed, or the file holds no such head.
         BundleError: its backbone lacks its weights.
     """
-    from edge_resad.errors import TrainingError
-
-    try:
+    with _needing_torch("judging a checkpoint"):
         from edge_resad.train.head_scorer import HeadScorer
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise TrainingError(
-            "a checkpoint is judged with torch, which is not installed here. It is the workstation's: "
-            "pip install 'edge-resad[workstation]'"
-        ) from error
     return HeadScorer(path, threads=threads, backbone_weights=backbone_weights)
 
 

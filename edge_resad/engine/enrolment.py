@@ -37,7 +37,6 @@ _USUAL_SPREAD: dict[HeadName, float] = {"nn": 0.15, "resad": 0.15, "fused": 0.2}
 
 _ROOM = 2  # times its share of the bank, so many rows one reference brings: 8 found no more, in twice the time
 _USUAL_WEIGHT = 8  # so many degrees of freedom does that experience weigh against the references' own spread
-_LEAST_DISTANCE = 1e-6  # of good parts, on average: what is divided by it stays a number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,10 +122,7 @@ def enrol(
             threshold = threshold.model_copy(update={"promise": _GUESS})
         levels = reduced(bundle, features, seed)
         write_bank(detector, bundle, levels, level_norm, fusion)
-        passed = [
-            judged(detector, image, bundle.manifest.image_size, fusion).score < threshold.score
-            for image in nonsense(images[0].shape[:2])
-        ]
+        passed = [_score(detector, bundle, image) < threshold.score for image in nonsense(images[0].shape[:2])]
     info = BankInfo(
         product=product,
         bundle_id=bundle.manifest.bundle_id,
@@ -219,6 +215,13 @@ def _encoded_copies(
     return seen[0, False], copies
 
 
+def _score(detector: Engine, bundle: Bundle, image: Image) -> float:
+    """Of a picture, with the bank and the fusion that are in the detector."""
+    fit(image, bundle.manifest.image_size, detector.inputs["image"])
+    detector.run()
+    return float(detector.outputs["score"])
+
+
 def _closer_with_one_more(
     bundle: Bundle,
     shown: Sequence[Features],
@@ -264,7 +267,7 @@ def _level_norm(bundle: Bundle, far: Rows) -> NDArray[np.float32]:
     """
     weights = np.array([level.weight for level in bundle.manifest.levels])
     shares = weights / weights.mean()
-    return np.asarray(shares[:, None] / np.maximum(far.mean(0), _LEAST_DISTANCE), np.float32)
+    return np.asarray(shares[:, None] / np.maximum(far.mean(0), 1e-6), np.float32)
 
 
 def _variations(image: Image) -> list[Image]:

@@ -13,6 +13,7 @@ from edge_resad.bank import Bank, Fusion, Rows, check_fits, filled
 from edge_resad.bundle import Bundle
 from edge_resad.decision import Verdict, judge
 from edge_resad.engine.engine import Engine
+from edge_resad.engine.fusion import write_fusion
 from edge_resad.engine.onnx_runtime import OnnxRuntimeEngine
 from edge_resad.errors import BankError
 from edge_resad.image import fit
@@ -137,5 +138,4 @@ def write_bank(
             unit = full / np.maximum(np.linalg.norm(full, axis=1, keepdims=True), 1e-12)
             np.copyto(engine.inputs[f"bank_unit_{index}"], unit)
     np.copyto(engine.inputs["level_norm"], level_norm)
-    if "fusion" in engine.inputs:
-        np.copyto(engine.inputs["fusion"], np.array(fusion, np.float32))
+    write_fusion(engine, fusion)

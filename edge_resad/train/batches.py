@@ -100,7 +100,12 @@ def residuals_of(
 
 def bank_of(one: ClassFeatures, references: Images, device: torch.device) -> list[Tensor]:
     """All patches of some good parts, raw: per level (M_l, C_l) float32."""
-    return [torch.from_numpy(rows).to(device).float().flatten(0, 1) for rows in one.take(references)]
+    return [rows.flatten(0, 1) for rows in rows_of(one, references, device)]
+
+
+def rows_of(one: ClassFeatures, images: Images, device: torch.device) -> list[Tensor]:
+    """Some images' features: per level (n, N_l, C_l) float32."""
+    return [torch.from_numpy(rows).to(device).float() for rows in one.take(images)]
 
 
 def _draw_references(one: ClassFeatures, own: Images, shots: int, random: np.random.Generator) -> Images:

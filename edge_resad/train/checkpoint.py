@@ -83,8 +83,7 @@ def load_head(path: Path) -> tuple[ResADHead, dict[str, Any]]:
     Raises:
         TrainingError: no such file, damaged, of another release, or the head is not of this kind.
     """
-    state, about = load(path)
-    profile = profile_of(about["settings"]["profile"])
+    state, about, profile = _load_with_profile(path)
     if profile.head is None:
         raise TrainingError(f"{path} holds the residual network of profile {profile.name}. Expected a head of ResAD's.")
     head = ResADHead(profile)
@@ -98,8 +97,7 @@ def load_net(path: Path) -> tuple[ResidualNet, Profile, dict[str, Any]]:
     Raises:
         TrainingError: no such file, damaged, of another release, or the head is not of this kind.
     """
-    state, about = load(path)
-    profile = profile_of(about["settings"]["profile"])
+    state, about, profile = _load_with_profile(path)
     if profile.net is None:
         raise TrainingError(f"{path} holds ResAD's head of profile {profile.name}. Expected a residual network.")
     net = net_for(profile)
@@ -141,6 +139,11 @@ def profile_of(told: Mapping[str, Any]) -> Profile:
             "net": net and NetSettings(**{**net, "shots": tuple(net["shots"]), "copies": tuple(net["copies"])}),
         }
     )
+
+
+def _load_with_profile(path: Path) -> tuple[dict[str, Any], dict[str, Any], Profile]:
+    state, about = load(path)
+    return state, about, profile_of(about["settings"]["profile"])
 
 
 def _flat(told: Mapping[str, Any], above: str = "") -> dict[str, Any]:

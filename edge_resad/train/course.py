@@ -43,7 +43,7 @@ class Course(Protocol[B]):
             TrainingError: what is missing.
         """
 
-    def start(self, epoch: int) -> dict[str, float]:
+    def start(self, epoch: int, seen: Sequence[ClassFeatures]) -> dict[str, float]:
         """Begin an epoch, counted from 0; returns its `stage`, 1 without defects and 2 with them, and its `lr`."""
 
     def batches(self, seen: Sequence[ClassFeatures], random: np.random.Generator) -> Sequence[B]:

@@ -49,7 +49,7 @@ class FlowCourse:
                     "them. Give products whose defects are outlined."
                 )
 
-    def start(self, epoch: int) -> dict[str, float]:
+    def start(self, epoch: int, seen: Sequence[ClassFeatures]) -> dict[str, float]:
         """Set stage and learning rate."""
         self._stage, lr = stage_at(self.settings, epoch), lr_at(self.settings, epoch)
         self.trainer.set_lr(lr)

@@ -17,6 +17,7 @@ from edge_resad.model.detector import Encoder, load_backbone
 from edge_resad.model.preprocess import paper_crop
 from edge_resad.model.scoring import level_maxima
 from edge_resad.train.checkpoint import load_head
+from edge_resad.train.selection import left_out
 
 
 class HeadScorer:
@@ -56,10 +57,8 @@ class HeadScorer:
     def enrol(self, references: Sequence[NDArray[np.uint8]], seed: int) -> None:
         """Keep all patches of the references; each is judged against the others, a single one against itself."""
         shown = [self._encode(image) for image in references]
-        found = []
-        for index, part in enumerate(shown):
-            others = [one for place, one in enumerate(shown) if place != index] or shown
-            found.append(level_maxima(self._folded.judge(part, _bank(others)).log_likelihood))
+        judged = [self._folded.judge(part, _bank(others)) for part, others in left_out(shown)]
+        found = [level_maxima(one.log_likelihood) for one in judged]
         self._level_max = torch.stack(found).amax(0)
         self._bank = _bank(shown)
 

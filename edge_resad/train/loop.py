@@ -70,7 +70,7 @@ def train(
     run.resume()
     with TrainingLog(out if team.rank == 0 else None, run.epoch, run.step) as log:
         for epoch in range(run.epoch, course.epochs):
-            start, begun = time.perf_counter(), course.start(epoch)
+            start, begun = time.perf_counter(), course.start(epoch, seen)
             batches = course.batches(seen, run.random)
             said = []
             for batch in batches:

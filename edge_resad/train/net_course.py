@@ -17,7 +17,7 @@ from edge_resad.model.detector import FusedDetector, net_for, top_cells, unit_ro
 from edge_resad.model.net_settings import NetSettings
 from edge_resad.model.profile import Profile
 from edge_resad.model.residual_net import Comparison, compare
-from edge_resad.train.batches import Images, images_of
+from edge_resad.train.batches import Images, images_of, rows_of
 from edge_resad.train.course import Draws
 from edge_resad.train.features import ClassFeatures
 from edge_resad.train.losses import cell_loss, part_loss
@@ -56,13 +56,11 @@ class NetCourse:
     """A `ResidualNet` and how it is trained; see `Course`."""
 
     def __init__(self, profile: Profile, draws: Draws, team: Team) -> None:
-        if profile.net is None:
-            raise ValueError(f"profile {profile.name!r} has no residual network")
-        self.settings: NetSettings = profile.net
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(draws.seed)
             net = net_for(profile)
         self.team = team
+        self.settings: NetSettings = net.settings
         self.epochs = self.settings.epochs
         self._detector = FusedDetector(profile, nn.Identity(), net).to(team.device)
         self.head = self._detector.net
@@ -72,7 +70,6 @@ class NetCourse:
             self.head.parameters(), lr=self.settings.lr, weight_decay=self.settings.weight_decay
         )
         self._steps = 0  # taken
-        self._all_steps = 1
         self._shown: tuple[Images, Shown] | None = None  # of the last batch's references
 
     def check(self, seen: Sequence[ClassFeatures], held_out: Sequence[ClassFeatures] = ()) -> None:
@@ -99,11 +96,10 @@ class NetCourse:
                 f"a batch of {self.settings.batch} images, half of them defective, cannot be shared by "
                 f"{self.team.size} processes. Give a --batch that is a multiple of {2 * self.team.size}."
             )
-        self._all_steps = self.epochs * self.settings.visits * len(seen)
 
-    def start(self, epoch: int) -> dict[str, float]:
+    def start(self, epoch: int, seen: Sequence[ClassFeatures]) -> dict[str, float]:
         """The learning rate changes with every step: here the one that the epoch begins with."""
-        return {"stage": 2, "lr": self._lr()}
+        return {"stage": 2, "lr": self._lr(len(seen))}
 
     def batches(self, seen: Sequence[ClassFeatures], random: np.random.Generator) -> list[NetBatch]:
         """Some batches of every product, products in random order, references drawn anew for each."""
@@ -126,7 +122,7 @@ class NetCourse:
         cells = cell_loss(logits, shares, settings.least_share, settings.defect_weight)
         part = part_loss(self.head.part_logit(logits), masks.flatten(1).any(1))
         for group in self._optimizer.param_groups:
-            group["lr"] = self._lr()
+            group["lr"] = self._lr(len(seen))
         self._optimizer.zero_grad()
         torch.autograd.backward(cells + settings.part_weight * part)
         self.team.average_([one.grad for one in self.head.parameters() if one.grad is not None])
@@ -136,10 +132,7 @@ class NetCourse:
 
     def judge(self, held_out: Sequence[ClassFeatures]) -> HeldOutScore:
         """By the fused score, as the bundle computes it, but with a bank whose patches are drawn, not a coreset."""
-        self._detector.eval()
-        found = judge_with(self._judged, held_out, shots=self._draws.usual_shots, seed=self._draws.seed)
-        self._detector.train()
-        return found
+        return judge_with(self._judged, held_out, shots=self._draws.usual_shots, seed=self._draws.seed)
 
     def state_dict(self) -> dict[str, Any]:
         """Network, optimiser and steps taken."""
@@ -218,7 +211,7 @@ class NetCourse:
         return [unit_rows(rows) for rows in self._rows(one, images)]
 
     def _rows(self, one: ClassFeatures, images: Images) -> list[Tensor]:
-        return [torch.from_numpy(rows).to(self.team.device).float() for rows in one.take(images)]
+        return rows_of(one, images, torch.device(self.team.device))
 
     def _turned(self, level: Comparison, batch: NetBatch, images: int) -> Comparison:
         grid = math.isqrt(len(level.distance) // images)
@@ -226,8 +219,9 @@ class NetCourse:
             *(_turn(of.reshape(images, grid, grid, -1), batch).reshape(of.shape).contiguous() for of in level)
         )
 
-    def _lr(self) -> float:
-        done, rising = self._steps / max(1, self._all_steps - 1), _WARM_UP
+    def _lr(self, products: int) -> float:
+        all_steps = self.epochs * self.settings.visits * products
+        done, rising = self._steps / max(1, all_steps - 1), _WARM_UP
         if done < rising:
             low, along = _FIRST, (1 - math.cos(math.pi * done / rising)) / 2
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -15,10 +15,12 @@ from edge_resad.errors import TrainingError
 from edge_resad.evaluation.metrics import auroc
 from edge_resad.model.head import ResADHead
 from edge_resad.model.scoring import image_scores, level_maxima
-from edge_resad.train.batches import Images, bank_of, images_of
+from edge_resad.train.batches import Images, bank_of, images_of, rows_of
 from edge_resad.train.features import ClassFeatures
 
 _IMAGES_AT_A_TIME = 8
+
+T = TypeVar("T")
 
 
 class HeldOutScore(NamedTuple):
@@ -86,7 +88,7 @@ def _judged(head: ResADHead, one: ClassFeatures, references: Images, tested: Ima
     bank, level_max = bank_of(one, references, device), _level_max(head, one, references)
     maps = []
     for start in range(0, len(tested), _IMAGES_AT_A_TIME):
-        levels = _rows(one, tested[start : start + _IMAGES_AT_A_TIME], device)
+        levels = rows_of(one, tested[start : start + _IMAGES_AT_A_TIME], device)
         scores = head.scorer(*head(levels, [bank]), level_max)
         maps.append(scores.likelihood if head.settings.score == "v1" else scores.merged)
     found = torch.cat(maps)
@@ -105,12 +107,12 @@ def _level_max(head: ResADHead, one: ClassFeatures, references: Images) -> Tenso
     """(L,) what is typical of the product: each reference against the others, a single one against itself."""
     device = next(head.parameters()).device
     found = []
-    for index in range(len(references)):
-        others = np.delete(references, index) if len(references) > 1 else references
-        judged = head(_rows(one, references[index : index + 1], device), [bank_of(one, others, device)])
+    for own, others in left_out(references.tolist()):
+        judged = head(rows_of(one, np.array([own]), device), [bank_of(one, np.array(others), device)])
         found.append(level_maxima(judged.log_likelihood))
     return torch.stack(found).amax(0)
 
 
-def _rows(one: ClassFeatures, images: Images, device: torch.device) -> list[Tensor]:
-    return [torch.from_numpy(rows).to(device).float() for rows in one.take(images)]
+def left_out(parts: Sequence[T]) -> list[tuple[T, list[T]]]:
+    """Each part with all others; a single one with itself."""
+    return [(own, [*parts[:at], *parts[at + 1 :]] or [own]) for at, own in enumerate(parts)]

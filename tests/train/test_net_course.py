@@ -173,13 +173,13 @@ def test_the_learning_rate_rises_and_falls(features: list[ClassFeatures]) -> Non
     learner = course(features, replace(NET, epochs=10))
     rates = []
     for epoch in range(10):
-        rates.append(learner.start(epoch)["lr"])
+        rates.append(learner.start(epoch, features)["lr"])
         for batch in learner.batches(features, np.random.default_rng(epoch)):
             learner.learn(features, batch, torch.Generator())
     assert rates[1] == pytest.approx(NET.lr, rel=0.02)
     assert rates[0] == pytest.approx(NET.lr / 25)
     assert rates[1:] == sorted(rates[1:], reverse=True)
-    assert learner.start(10)["lr"] < NET.lr / 1000
+    assert learner.start(10, features)["lr"] < NET.lr / 1000
 
 
 MEMBER = """
