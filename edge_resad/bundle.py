@@ -15,12 +15,25 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from edge_resad.errors import BundleError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 MANIFEST = "manifest.json"
 _SHIPPED = Path(__file__).parent / "bundles" / "edge"
 
 HeadName = Literal["nn", "resad", "fused"]
 """What judges a part: its distance to the nearest reference, the learned head, or both."""
+
+Precision = Literal["fp32", "fp16", "int8"]
+"""In what the network computes; a bank belongs to one."""
+
+Rung = Literal["int8+fp16", "int8+fp32", "fp16", "fp32"]
+"""What TensorRT is given, best first: the convolutions' precision, and that of the rest."""
+
+LADDERS: dict[Precision, tuple[Rung, ...]] = {
+    "int8": ("int8+fp16", "int8+fp32", "fp16", "fp32"),
+    "fp16": ("fp16", "fp32"),
+    "fp32": ("fp32",),
+}
+"""Where a builder refuses a rung, it is given the next."""
 
 
 class _Part(BaseModel):
@@ -71,6 +84,14 @@ class LearnedHead(_Part):
     share: float = Field(gt=0)  # of its logit in the logarithm of the score
 
 
+class Calibration(_Part):
+    """Where INT8's ranges come from."""
+
+    method: str
+    images: int
+    sha256: str  # of the ranges
+
+
 class Manifest(_Part):
     """What is in a bundle, and for what it was made."""
 
@@ -84,7 +105,9 @@ class Manifest(_Part):
     backbone_sha256: str
     image_size: int  # pixels, both sides; the graphs take uint8 BGR and normalise it themselves
     levels: tuple[Level, ...]  # finest first
-    precisions: dict[str, GraphPair]
+    precisions: dict[Precision, GraphPair]  # for ONNX Runtime
+    rungs: dict[Rung, GraphPair]  # for TensorRT, strongly typed; a file may serve both
+    calibration: Calibration | None  # None: no INT8
     producer: dict[str, str]  # versions of what made it
 
     @model_validator(mode="after")
@@ -93,7 +116,7 @@ class Manifest(_Part):
             raise ValueError(f"default_head {self.default_head} is none of heads {', '.join(self.heads)}")
         if (self.learned is None) != (self.heads == ("nn",)):
             raise ValueError(f"heads {', '.join(self.heads)} ask for {'no' if self.learned else 'a'} learned head")
-        for precision, pair in self.precisions.items():
+        for precision, pair in (*self.precisions.items(), *self.rungs.items()):
             takes_fusion = any(tensor.name == "fusion" for tensor in pair.detector.inputs)
             if takes_fusion != (self.learned is not None):
                 says = f"the {precision} detector {'takes' if takes_fusion else 'lacks'} an input fusion"
@@ -120,13 +143,13 @@ class Bundle:
         Raises:
             BundleError: the bundle does not hold this precision.
         """
-        try:
-            return self.manifest.precisions[precision]
-        except KeyError:
-            held = ", ".join(sorted(self.manifest.precisions))
-            raise BundleError(
-                f"the bundle {self.path} holds no {precision} graphs, only {held}. Choose one, or export again."
-            ) from None
+        for held, pair in self.manifest.precisions.items():
+            if held == precision:
+                return pair
+        raise BundleError(
+            f"the bundle {self.path} holds no {precision} graphs, only {', '.join(self.manifest.precisions)}. "
+            "Choose one, or export again."
+        )
 
     def file(self, graph: GraphSpec) -> Path:
         """Where a graph's ONNX file lies."""
@@ -141,9 +164,13 @@ def open_bundle(path: Path | None = None) -> Bundle:
     """
     folder = path or _SHIPPED
     manifest = _read_manifest(folder)
-    for pair in manifest.precisions.values():
-        for graph in (pair.encoder, pair.detector):
-            _check_file(folder, graph)
+    graphs = {
+        graph
+        for pair in (*manifest.precisions.values(), *manifest.rungs.values())
+        for graph in (pair.encoder, pair.detector)
+    }
+    for graph in graphs:
+        _check_file(folder, graph)
     return Bundle(path=folder, manifest=manifest)
 
 

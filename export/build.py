@@ -84,6 +84,8 @@ def build_bundle(
                 encoder=_spec("encoder.fp32.onnx", encoder_bytes), detector=_spec("detector.fp32.onnx", detector_bytes)
             )
         },
+        rungs={},
+        calibration=None,
         producer={"edge-resad": __version__, "torch": torch.__version__.split("+")[0], "onnx": onnx.__version__},
     )  # fmt: skip
     return write_bundle(path, manifest, {**files, "NOTICE.txt": _LICENCE.read_bytes()})

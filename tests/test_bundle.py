@@ -49,6 +49,8 @@ def _manifest(profile: str = "edge", torch: str = "2.13") -> Manifest:
         image_size=64,
         levels=(Level(layer="block4", stride=8, channels=40, cells=64, capacity=128, weight=1.0, top_cells=1),),
         precisions={"fp32": GraphPair(encoder=_graph("encoder.fp32.onnx"), detector=_graph("detector.fp32.onnx"))},
+        rungs={},
+        calibration=None,
         producer={"torch": torch},
     )
 
@@ -93,7 +95,7 @@ def test_a_manifest_that_is_cut_off_is_refused(bundle: Bundle, text: str) -> Non
 
 def test_another_schema_is_refused_with_both_versions(bundle: Bundle) -> None:
     _edit(bundle, schema_version=99)
-    with pytest.raises(BundleError, match=r"schema 99, this release reads schema 2"):
+    with pytest.raises(BundleError, match=r"schema 99, this release reads schema 3"):
         open_bundle(bundle.path)
 
 
