@@ -33,7 +33,7 @@ check: $(DEV)/.ready ## ruff and mypy over the whole tree
 	@$(DEV)/bin/mypy
 
 bundle: $(DEV)/.ready ## export the bundle that the package carries
-	@$(DEV)/bin/python -m export --out edge_resad/bundles/edge
+	@$(DEV)/bin/python -m export bundle --out edge_resad/bundles/edge
 
 bench: $(DEV)/.ready ## measure latency, cold start and memory on this machine
 	@$(DEV)/bin/python -m benchmarks $(BENCH_ARGS)

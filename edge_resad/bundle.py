@@ -211,7 +211,7 @@ def _read_manifest(folder: Path) -> Manifest:
         raw = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BundleError(
-            f"no bundle at {folder}: it has no {MANIFEST}. A bundle is a folder written by `python -m export`."
+            f"no bundle at {folder}: it has no {MANIFEST}. A bundle is a folder written by `python -m export bundle`."
         ) from None
     except (OSError, ValueError) as error:
         raise BundleError(f"{file} cannot be read ({error}). Copy the bundle again, as a whole folder.") from error

@@ -1,4 +1,4 @@
-"""`python -m export`: write a bundle of a profile."""
+"""`python -m export`: write a bundle of a profile, and say what a bundle costs and whether its precisions agree."""
 
 from __future__ import annotations
 
@@ -14,8 +14,16 @@ from edge_resad.model.profile import PROFILES
 from export.build import build_bundle
 from export.head import own_head
 
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
-def main(
+
+@app.callback()
+def _export() -> None:
+    """From torch to a bundle that a device can trust."""
+
+
+@app.command()
+def bundle(
     out: Annotated[Path, typer.Option(help="Folder of the bundle; replaced as a whole.")],
     profile: Annotated[str, typer.Option(help=f"One of: {', '.join(PROFILES)}.")] = "edge",
     head: Annotated[
@@ -33,16 +41,21 @@ def main(
         raise typer.Exit(2)
     asked = PROFILES[profile]
     file = own_head(asked) if head is None else None if head == "none" else Path(head)
-    try:
-        bundle = build_bundle(asked, out, file, lambda line: console.print(line, highlight=False))
-    except EdgeResadError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(1) from None
-    size = sum(file.stat().st_size for file in bundle.path.iterdir()) / 1e6
-    heads = ", ".join(bundle.manifest.heads)
-    said = f"wrote {bundle.path}, {size:.1f} MB, heads {heads}, id {bundle.manifest.bundle_id[:12]}"
+    written = build_bundle(asked, out, file, lambda line: console.print(line, highlight=False))
+    size = sum(file.stat().st_size for file in written.path.iterdir()) / 1e6
+    heads = ", ".join(written.manifest.heads)
+    said = f"wrote {written.path}, {size:.1f} MB, heads {heads}, id {written.manifest.bundle_id[:12]}"
     console.print(said, highlight=False)
 
 
+def main() -> None:
+    """Run the command line; what an engineer can fix is one line on stderr and exit code 1."""
+    try:
+        app()
+    except EdgeResadError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(1) from None
+
+
 if __name__ == "__main__":
-    typer.run(main)
+    main()

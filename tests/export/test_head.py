@@ -124,7 +124,7 @@ def test_a_profile_that_nobody_trained_has_no_head_of_its_own() -> None:
 
 def test_a_missing_head_is_one_sentence(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "export", "--out", tmp_path / "bundle", "--head", tmp_path / "best.pt"],
+        [sys.executable, "-m", "export", "bundle", "--out", tmp_path / "bundle", "--head", tmp_path / "best.pt"],
         cwd=CHECKOUT, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 1
