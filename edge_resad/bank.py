@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from edge_resad.bundle import HeadName
+from edge_resad.bundle import HeadName, Precision
 from edge_resad.errors import BankError
 
 SCHEMA_VERSION = 2
@@ -59,7 +59,7 @@ class BankInfo(BaseModel):
     schema_version: int = SCHEMA_VERSION
     product: str
     bundle_id: str
-    precision: str
+    precision: Precision
     references: tuple[str, ...]  # sha256 of every reference image, in order
     augmentation: Augmentation
     level_norm: tuple[tuple[float, float], ...]  # per level: its share over mean, over mean top distance of good parts
@@ -164,7 +164,7 @@ def _unusable(bank: Bank) -> str | None:
     return None
 
 
-def check_fits(bank: Bank, bundle_id: str, precision: str, channels: Sequence[int]) -> None:
+def check_fits(bank: Bank, bundle_id: str, precision: Precision, channels: Sequence[int]) -> None:
     """Refuse a bank that was made with another bundle or another precision.
 
     Raises:
@@ -180,7 +180,8 @@ def check_fits(bank: Bank, bundle_id: str, precision: str, channels: Sequence[in
     if info.precision != precision:
         raise BankError(
             f"the bank of {info.product!r} was made in {info.precision}, the engine runs {precision}. "
-            f"Make the bank again in {precision}, so that rounding cancels: edge-resad enrol GOOD_PARTS -o BANK"
+            f"Make the bank again in {precision}, so that rounding cancels: edge-resad enrol GOOD_PARTS -o BANK "
+            f"--precision {precision}"
         )
 
 

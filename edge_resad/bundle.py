@@ -137,19 +137,19 @@ class Bundle:
     path: Path
     manifest: Manifest
 
-    def graphs(self, precision: str) -> GraphPair:
+    def graphs(self, precision: Precision) -> GraphPair:
         """The graphs of one precision.
 
         Raises:
             BundleError: the bundle does not hold this precision.
         """
-        for held, pair in self.manifest.precisions.items():
-            if held == precision:
-                return pair
-        raise BundleError(
-            f"the bundle {self.path} holds no {precision} graphs, only {', '.join(self.manifest.precisions)}. "
-            "Choose one, or export again."
-        )
+        try:
+            return self.manifest.precisions[precision]
+        except KeyError:
+            raise BundleError(
+                f"the bundle {self.path} holds no {precision} graphs, only {', '.join(self.manifest.precisions)}. "
+                "Choose one, or export again."
+            ) from None
 
     def file(self, graph: GraphSpec) -> Path:
         """Where a graph's ONNX file lies."""

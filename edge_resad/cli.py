@@ -52,6 +52,14 @@ AugmentOption = Annotated[
 HeadChoice = Literal["nn", "resad", "fused"]
 HEAD_HELP = "nn: nearest reference, resad: the learned head, fused: both; without it the bundle's own choice."
 HeadOption = Annotated[Optional[HeadChoice], typer.Option("--head", help=HEAD_HELP)]  # noqa: UP045
+PrecisionChoice = Literal["fp32", "fp16", "int8"]
+PrecisionOption = Annotated[
+    PrecisionChoice, typer.Option("--precision", help="What the network computes in; int8 is the fastest on a CPU.")
+]
+OwnPrecisionOption = Annotated[
+    Optional[PrecisionChoice],  # noqa: UP045
+    typer.Option("--precision", help="What the network computes in; without it, what the bank was made in."),
+]
 HELD_FRAMES = 4  # pictures that a camera's driver may have kept from before it was asked
 OUTPUT_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # what a write to stdout may end with
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
@@ -114,6 +122,7 @@ def enrol(
     threads: ThreadsOption = 1,
     augment: AugmentOption = "auto",
     head: HeadOption = None,
+    precision: PrecisionOption = "fp32",
     pick: Annotated[Optional[int], typer.Option(min=1, help="Enrol only so many, those that cover the rest.")] = None,  # noqa: UP045
 ) -> None:
     """Make a reference bank from a handful of good parts."""
@@ -140,10 +149,13 @@ def enrol(
             digests.append(file_digest(content))
     with _progress("enrol", show=sys.stderr.isatty()) as step:
         if pick is not None:
-            shown, picked = images, pick_references(opened, images, pick, threads=threads, progress=step).parts
+            shown, picked = (
+                images,
+                pick_references(opened, images, pick, precision=precision, threads=threads, progress=step).parts,
+            )
             images, digests = [shown[part] for part in picked], [digests[part] for part in picked if digests]
         made = enrol_images(
-            opened, images, product=named, digests=digests, threads=threads,
+            opened, images, product=named, digests=digests, precision=precision, threads=threads,
             false_alarm_rate=false_alarm_rate, augment=augment, head=head, progress=step,
         )  # fmt: skip
     warnings = list(made.warnings)
@@ -170,6 +182,7 @@ def advise(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     augment: AugmentOption = "auto",
     head: HeadOption = None,
+    precision: PrecisionOption = "fp32",
     false_alarm_rate: FalseAlarmRateOption = 0.05,
     bundle: BundleOption = None,
     threads: ThreadsOption = 1,
@@ -185,10 +198,10 @@ def advise(
     files = image_files(paths)
     images = [read_image(file) for file in files]
     with _progress("advise", show=sys.stderr.isatty()) as step:
-        advice = pick_references(opened, images, count, threads=threads, progress=step)
+        advice = pick_references(opened, images, count, precision=precision, threads=threads, progress=step)
         made = enrol_images(
-            opened, [images[part] for part in advice.parts], product="advice", threads=threads, augment=augment,
-            head=head, false_alarm_rate=false_alarm_rate, progress=step,
+            opened, [images[part] for part in advice.parts], product="advice", precision=precision, threads=threads,
+            augment=augment, head=head, false_alarm_rate=false_alarm_rate, progress=step,
         )  # fmt: skip
         others = [part for part in range(len(images)) if part not in advice.parts]
         found = coverage(opened, made.bank, images, others, threads=threads, progress=step) if others else None
@@ -278,6 +291,7 @@ def inspect(
     out: Annotated[Optional[Path], typer.Option("--out", help="Folder for heatmap pictures.")] = None,  # noqa: UP045
     threshold: Annotated[Optional[float], typer.Option(callback=_above_zero, help="Instead of the bank's own.")] = None,  # noqa: UP045
     min_area_px: Annotated[int, typer.Option(min=0, help="Smallest defect that counts, pixels.")] = 0,
+    precision: OwnPrecisionOption = None,
     bundle: BundleOption = None,
     threads: ThreadsOption = 1,
 ) -> None:
@@ -291,7 +305,12 @@ def inspect(
     parts = failed = unreadable = 0
     written: set[Path] = set()
     with Inspector(
-        open_bundle(bundle), load_bank(bank), threads=threads, threshold=threshold, min_area_px=min_area_px
+        open_bundle(bundle),
+        load_bank(bank),
+        threads=threads,
+        precision=precision,
+        threshold=threshold,
+        min_area_px=min_area_px,
     ) as inspector:
         for name, image in _parts(paths):
             if isinstance(image, EdgeResadError):
@@ -319,6 +338,7 @@ def inspect(
 @app.command()
 def run(
     station: Annotated[Path, typer.Argument(help="The station file.")],
+    precision: OwnPrecisionOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
 ) -> None:
     """Run a station: camera, inspection, alerts. SIGTERM or Ctrl-C ends it with nothing lost."""
@@ -329,7 +349,7 @@ def run(
         from edge_resad.device.handover import left_behind
         from edge_resad.device.station import run as run_station
 
-        run_station(station, quiet=quiet, stop=stop, products=products)
+        run_station(station, precision=precision, quiet=quiet, stop=stop, products=products)
     if left_behind():  # in a driver's code: Python's own end would abort it, and us with it
         logging.shutdown()
         sys.stdout.flush()
@@ -358,6 +378,7 @@ def evaluate(
         typer.Option(help="File of WideResNet50's weights, for checkpoints of the paper's profiles."),
     ] = None,
     augment: AugmentOption = "auto",
+    precision: PrecisionOption = "fp32",
     bundle: BundleOption = None,
     threads: ThreadsOption = 1,
 ) -> None:
@@ -381,7 +402,9 @@ def evaluate(
     with ExitStack() as closing:
         step = closing.enter_context(_progress("evaluate", show=sys.stderr.isatty()))
         scorers: dict[str, Scorer] = {
-            name: closing.enter_context(BundleScorer(opened, head=name, threads=threads, augment=augment))
+            name: closing.enter_context(
+                BundleScorer(opened, head=name, precision=precision, threads=threads, augment=augment)
+            )
             for name in [head_named(opened.manifest, one) for one in head or (None,)]
         }
         for path in checkpoint or ():
@@ -393,10 +416,10 @@ def evaluate(
             )  # fmt: skip
     shown = results if len(results) > 1 else next(iter(results.values()))
     if report is not None:
-        about = f"Bundle {opened.manifest.bundle_id}, {', '.join(results)}, fp32, {date.today():%d %B %Y}."
+        about = f"Bundle {opened.manifest.bundle_id}, {', '.join(results)}, {precision}, {date.today():%d %B %Y}."
         write_report(shown, report, about=about)
     if as_json:
-        print(json.dumps(results_json(shown, opened.manifest.bundle_id, "fp32")))
+        print(json.dumps(results_json(shown, opened.manifest.bundle_id, precision)))
     else:
         Console().print(as_table(shown))
 

@@ -25,6 +25,10 @@ class BankError(EdgeResadError):
     """A reference bank does not fit the bundle, or cannot be made from these references."""
 
 
+class CalibrationError(EdgeResadError):
+    """INT8's ranges cannot be found with these images, or do not fit what is exported."""
+
+
 class ImageError(EdgeResadError):
     """An image or a folder of images cannot be used."""
 

@@ -13,6 +13,7 @@ from edge_resad.errors import EdgeResadError
 from edge_resad.model.profile import PROFILES
 from export.build import build_bundle
 from export.head import own_head
+from export.ranges import load_ranges, own_ranges
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -33,15 +34,24 @@ def bundle(
             "the profile's head in export/heads where there is one."
         ),
     ] = None,
+    ranges: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            help="File of ranges for INT8, from python -m calibration ranges; none: no INT8. Without it, the profile's "
+            "in export/calibrated where there are some."
+        ),
+    ] = None,
 ) -> None:
-    """Export encoder and detector to ONNX and write them as a bundle."""
+    """Export encoder and detector to ONNX in every precision and write them as a bundle."""
     console = Console(stderr=True)
     if profile not in PROFILES:
         console.print(f"no profile {profile!r}. Known: {', '.join(PROFILES)}.", highlight=False)
         raise typer.Exit(2)
     asked = PROFILES[profile]
     file = own_head(asked) if head is None else None if head == "none" else Path(head)
-    written = build_bundle(asked, out, file, lambda line: console.print(line, highlight=False))
+    found = own_ranges(asked) if ranges is None else None if ranges == "none" else Path(ranges)
+    limits = load_ranges(found) if found is not None else None
+    written = build_bundle(asked, out, file, limits, lambda line: console.print(line, highlight=False))
     size = sum(file.stat().st_size for file in written.path.iterdir()) / 1e6
     heads = ", ".join(written.manifest.heads)
     said = f"wrote {written.path}, {size:.1f} MB, heads {heads}, id {written.manifest.bundle_id[:12]}"

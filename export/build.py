@@ -1,9 +1,13 @@
-"""From a profile to a bundle on disk: trace both graphs, check them, compare them with torch, write them as one."""
+"""From a profile to a bundle on disk.
+
+Both graphs are traced, folded, named, compared with torch, put into every precision, checked, and written as one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import onnx
@@ -16,36 +20,48 @@ from edge_resad import __version__
 from edge_resad.bundle import (
     SCHEMA_VERSION,
     Bundle,
+    Calibration,
     GraphPair,
     GraphSpec,
     LearnedHead,
     Level,
     Manifest,
+    Rung,
     TensorSpec,
     file_digest,
     write_bundle,
 )
-from edge_resad.errors import BundleError
+from edge_resad.errors import BundleError, CalibrationError
 from edge_resad.model.backbone import LITE0_SHA256
 from edge_resad.model.detector import Encoder, FusedDetector, NearestReference, load_backbone, top_cells
 from edge_resad.model.profile import Profile
-from export.graph import check, fold_batch_norms, fold_constants, fold_padding, trace
+from export.graph import check, fold_batch_norms, fold_constants, fold_input, fold_padding, fold_shapes, trace
 from export.head import TrainedHead, load_head
+from export.names import name
+from export.precisions import precisions, rungs
+from export.ranges import Ranges
 
+K = TypeVar("K")
 TOLERANCE = 1e-4  # of the map, between torch and ONNX Runtime
 _LICENCE = Path(__file__).resolve().parent / "BACKBONE_NOTICE.txt"
 
 
 def build_bundle(
-    profile: Profile, path: Path, head: Path | None = None, say: Callable[[str], None] = lambda line: None
+    profile: Profile,
+    path: Path,
+    head: Path | None = None,
+    ranges: Ranges | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Bundle:
-    """Export a profile's encoder and detector in FP32 and write the bundle.
+    """Export a profile's encoder and detector in every precision and write the bundle.
 
-    head: what `edge-resad train` has written; None exports the nearest reference alone.
+    head:   what `edge-resad train` has written; None exports the nearest reference alone.
+    ranges: what `python -m calibration` has written; None exports no INT8.
 
     Raises:
         BundleError: the head was trained on another profile, ONNX Runtime and torch disagree, or the folder cannot be
             written.
+        CalibrationError: the ranges are another network's.
         TrainingError: the head cannot be read.
     """
     trained = load_head(head, profile) if head is not None else None
@@ -56,12 +72,19 @@ def build_bundle(
     example = example_inputs(profile, learned=trained is not None)
     levels = range(len(profile.taps))
     say("trace the encoder")
-    encoder_bytes = _export(encoder, {"image": example["image"]}, [f"feature_{i}" for i in levels])
+    encoder_graph = _exported(encoder, {"image": example["image"]}, [f"feature_{i}" for i in levels])
     say("trace the detector")
-    detector_bytes = _export(detector, example, ["map", "score"])
-    for name, inputs in _of_every_head(example, trained).items():
-        say(f"{name} agrees with torch within {_difference(detector, detector_bytes, inputs):.1e}")
-    files = {"encoder.fp32.onnx": encoder_bytes, "detector.fp32.onnx": detector_bytes}
+    detector_graph = _exported(detector, example, ["map", "score"])
+    for named, inputs in _of_every_head(example, trained).items():
+        say(f"{named} agrees with torch within {_difference(detector, _bytes(detector_graph), inputs):.1e}")
+    if ranges is not None:
+        _check_ranges(ranges, profile, _backbone_digest(profile, encoder))
+    files = GraphFiles()
+    both = {"encoder": encoder_graph, "detector": detector_graph}
+    held = {part: precisions(graph, ranges) for part, graph in both.items()}
+    own_rungs = {part: rungs(graph, ranges) for part, graph in both.items()}
+    pairs = {precision: files.pair(precision, held, precision) for precision in held["encoder"]}
+    ladder: dict[Rung, GraphPair] = {rung: files.pair(rung, own_rungs, rung) for rung in own_rungs["encoder"]}
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
         profile=profile.name,
@@ -79,16 +102,12 @@ def build_bundle(
             )
             for tap in profile.taps
         ),
-        precisions={
-            "fp32": GraphPair(
-                encoder=_spec("encoder.fp32.onnx", encoder_bytes), detector=_spec("detector.fp32.onnx", detector_bytes)
-            )
-        },
-        rungs={},
-        calibration=None,
+        precisions=pairs,
+        rungs={**ladder, "fp16": pairs["fp16"], "fp32": pairs["fp32"]},
+        calibration=_calibration(ranges),
         producer={"edge-resad": __version__, "torch": torch.__version__.split("+")[0], "onnx": onnx.__version__},
     )  # fmt: skip
-    return write_bundle(path, manifest, {**files, "NOTICE.txt": _LICENCE.read_bytes()})
+    return write_bundle(path, manifest, {**files.content, "NOTICE.txt": _LICENCE.read_bytes()})
 
 
 def example_inputs(profile: Profile, seed: int = 0, *, learned: bool = False) -> dict[str, Tensor]:
@@ -122,9 +141,31 @@ def _of_every_head(example: Mapping[str, Tensor], trained: TrainedHead | None) -
     return {name: {**example, "fusion": torch.tensor([b, a, h0, H0])} for name, (b, a) in weights.items()}
 
 
-def _export(module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str]) -> bytes:
-    traced = trace(module, list(inputs.values()), list(inputs), outputs)
-    model = check(fold_padding(fold_batch_norms(fold_constants(traced))))
+def _calibration(ranges: Ranges | None) -> Calibration | None:
+    if ranges is None:
+        return None
+    return Calibration(method=ranges.method, images=len(ranges.images), sha256=ranges.sha256)
+
+
+def _check_ranges(ranges: Ranges, profile: Profile, backbone_sha256: str) -> None:
+    found, expected = (ranges.backbone_sha256, ranges.image_size), (backbone_sha256, profile.size)
+    if found != expected:
+        raise CalibrationError(
+            f"the ranges were found on another network ({ranges.profile}: {found[0][:12]}... at {found[1]} pixels) "
+            f"than that of {profile.name} ({expected[0][:12]}... at {expected[1]} pixels). Export with --ranges none, "
+            "then find them on that bundle: python -m calibration ranges GOOD_PARTS --bundle FOLDER."
+        )
+
+
+def _exported(module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str]) -> onnx.ModelProto:
+    """trace -> fold -> name -> check."""
+    model = trace(module, list(inputs.values()), list(inputs), outputs)
+    for step in (fold_constants, fold_shapes, fold_batch_norms, fold_padding, fold_input, name, check):
+        model = step(model)
+    return model
+
+
+def _bytes(model: onnx.ModelProto) -> bytes:
     return bytes(model.SerializeToString(deterministic=True))
 
 
@@ -147,19 +188,35 @@ def _relative(found: NDArray[np.float32], expected: NDArray[np.float32]) -> floa
     return float((np.abs(found - expected) / np.maximum(np.abs(expected), 1)).max())
 
 
-def _spec(name: str, graph: bytes) -> GraphSpec:
-    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    return GraphSpec(
-        file=name,
-        sha256=file_digest(graph),
-        inputs=tuple(_tensor(node) for node in session.get_inputs()),
-        outputs=tuple(_tensor(node) for node in session.get_outputs()),
-    )
+class GraphFiles:
+    """The ONNX files of a bundle by their names."""
+
+    def __init__(self) -> None:
+        self.content: dict[str, bytes] = {}
+
+    def pair(self, named: str, graphs: Mapping[str, Mapping[K, onnx.ModelProto]], key: K) -> GraphPair:
+        """Keep encoder and detector of one precision: what the manifest says of them."""
+        return GraphPair(
+            encoder=self._keep(f"encoder.{named}", graphs["encoder"][key]),
+            detector=self._keep(f"detector.{named}", graphs["detector"][key]),
+        )
+
+    def _keep(self, named: str, model: onnx.ModelProto) -> GraphSpec:
+        file = f"{named.replace('+', '-')}.onnx"
+        self.content[file] = _bytes(model)
+        return GraphSpec(
+            file=file,
+            sha256=file_digest(self.content[file]),
+            inputs=tuple(_tensor(value) for value in model.graph.input),
+            outputs=tuple(_tensor(value) for value in model.graph.output),
+        )
 
 
-def _tensor(node: onnxruntime.NodeArg) -> TensorSpec:
-    dtypes = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
-    return TensorSpec.model_validate({"name": node.name, "shape": tuple(node.shape), "dtype": dtypes[node.type]})
+def _tensor(value: onnx.ValueInfoProto) -> TensorSpec:
+    found = value.type.tensor_type
+    dtypes: dict[int, str] = {onnx.TensorProto.UINT8: "uint8", onnx.TensorProto.FLOAT: "float32"}
+    shape = tuple(dim.dim_value for dim in found.shape.dim)
+    return TensorSpec.model_validate({"name": value.name, "shape": shape, "dtype": dtypes[found.elem_type]})
 
 
 def _backbone_digest(profile: Profile, encoder: Encoder) -> str:

@@ -15,7 +15,7 @@ from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 from torch import Tensor, nn
 
-OPSET = 17  # understood by TensorRT 10.3 and by every ONNX Runtime since 1.12
+OPSET = 19  # the first with FP16 in QuantizeLinear; understood by TensorRT 10.3 and by ONNX Runtime since 1.15
 
 
 def trace(module: nn.Module, inputs: Sequence[Tensor], names: Sequence[str], outputs: Sequence[str]) -> onnx.ModelProto:
@@ -50,6 +50,22 @@ def fold_constants(model: onnx.ModelProto) -> onnx.ModelProto:
             graph.initializer.append(numpy_helper.from_array(known[name], name))
         graph.node.remove(node)
     return _without_orphans(model)
+
+
+def fold_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Replace questions for a shape by its numbers: all shapes are static."""
+    graph = model.graph
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    known = {
+        value.name: np.array([dim.dim_value for dim in value.type.tensor_type.shape.dim], np.int64)
+        for value in (*inferred.input, *inferred.value_info)
+        if all(dim.HasField("dim_value") for dim in value.type.tensor_type.shape.dim)
+    }
+    for node in [node for node in graph.node if node.op_type == "Shape"]:
+        if node.input[0] in known:
+            graph.initializer.append(numpy_helper.from_array(known[node.input[0]], node.output[0]))
+            graph.node.remove(node)
+    return fold_constants(model)
 
 
 def fold_batch_norms(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -102,6 +118,33 @@ def fold_padding(model: onnx.ModelProto) -> onnx.ModelProto:
     return _without_orphans(model)
 
 
+def fold_input(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Move the image's scaling and its order of colours into the first convolution.
+
+    Conv(Gather(Mul(x, scale), order)) is Conv'(x) with w'[:, order] = w scale[order], in double precision. What is
+    subtracted before stays, because the convolution pads with zeros.
+    """
+    graph = model.graph
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    makers = {name: node for node in graph.node for name in node.output}
+    conv = next(node for node in graph.node if node.op_type == "Conv")
+    weight = numpy_helper.to_array(tensors[conv.input[1]]).astype(np.float64)
+    before = makers.get(conv.input[0])
+    if before is not None and before.op_type == "Gather" and before.input[1] in tensors and _axis(before) == 1:
+        order = numpy_helper.to_array(tensors[before.input[1]])
+        unordered = np.empty_like(weight)
+        unordered[:, order] = weight
+        weight, conv.input[0] = unordered, before.input[0]
+        before = makers.get(conv.input[0])
+    if before is not None and before.op_type == "Mul" and before.input[1] in tensors:
+        scale = numpy_helper.to_array(tensors[before.input[1]]).astype(np.float64)
+        weight, conv.input[0] = weight * scale.reshape(1, -1, 1, 1), before.input[0]
+    folded = f"{conv.input[1]}.scaled"
+    graph.initializer.append(numpy_helper.from_array(weight.astype(np.float32), folded))
+    conv.input[1] = folded
+    return _without_orphans(model)
+
+
 def check(model: onnx.ModelProto) -> onnx.ModelProto:
     """Run onnx's checker with shape inference; refuse a shape that is not a number."""
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
@@ -110,6 +153,10 @@ def check(model: onnx.ModelProto) -> onnx.ModelProto:
         if any(not dim.HasField("dim_value") for dim in value.type.tensor_type.shape.dim):
             raise ValueError(f"{value.name} has a dimension that is not fixed")
     return model
+
+
+def _axis(gather: onnx.NodeProto) -> int:
+    return next((int(item.i) for item in gather.attribute if item.name == "axis"), 0)
 
 
 def _mode(pad: onnx.NodeProto) -> str:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from edge_resad.bundle import Precision
 from edge_resad.errors import SettingsError
 from edge_resad.messages import Id
 
@@ -88,7 +89,9 @@ class EngineSection(_Section):
 
     provider: Literal["cpu", "cuda", "tensorrt"] = Field(default="cpu", description="what runs the network")
     threads: int = Field(default=1, ge=1, le=256, description="CPU threads of the network")
-    precision: Literal["fp32"] = Field(default="fp32", description="which detector of the bundle")
+    precision: Precision | None = Field(
+        default=None, description="what the network computes in; without it: as the bank was made"
+    )
 
 
 class BrokerSection(_Section):

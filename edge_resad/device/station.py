@@ -12,7 +12,7 @@ from pathlib import Path
 
 from edge_resad import __version__
 from edge_resad.bank import load_bank
-from edge_resad.bundle import open_bundle
+from edge_resad.bundle import Precision, open_bundle
 from edge_resad.device.camera import FrameSource, Products, open_camera
 from edge_resad.device.handover import Capture, NewestFrame
 from edge_resad.device.pipeline import Alarm, Inspection, Judge, Line, Reason, Tally
@@ -78,6 +78,7 @@ def _counted(count: int, noun: str) -> str:
 def run(
     path: Path,
     *,
+    precision: Precision | None = None,
     quiet: bool = False,
     stop: threading.Event | None = None,
     products: Products | None = None,
@@ -85,6 +86,7 @@ def run(
 ) -> StationSummary:
     """Run the station of a file until its camera ends, or until it is stopped; say what changes on the way.
 
+    precision: what the network computes in, instead of what the file says.
     quiet:    say warnings only.
     stop:     ends the station; without it SIGTERM and SIGINT do.
     products: who draws the parts of a synthetic camera.
@@ -93,6 +95,8 @@ def run(
         SpoolError: messages are lost, for the disk of the spool did not take them before the end.
     """
     settings = load_station(path)
+    if precision is not None:
+        settings = settings.model_copy(update={"engine": settings.engine.model_copy(update={"precision": precision})})
     level = logging.WARNING if quiet else settings.log.level.upper()
     logging.basicConfig(level=level, format=f"%(asctime)s {settings.station.device} %(levelname)s %(message)s")
     with nullcontext(stop) if stop is not None else stopped_by_signals() as stopping:

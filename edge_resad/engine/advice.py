@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_resad.bank import Bank, Rows
-from edge_resad.bundle import Bundle
+from edge_resad.bundle import Bundle, Precision
 from edge_resad.engine.enrolment import encode
 from edge_resad.engine.inspector import Inspector
 from edge_resad.engine.matching import Features, distance
@@ -73,7 +73,7 @@ def advise(
     images: Sequence[Image],
     count: int,
     *,
-    precision: str = "fp32",
+    precision: Precision = "fp32",
     threads: int = 1,
     provider: str = "cpu",
     progress: Progress = lambda stage, done, total: None,
@@ -189,7 +189,7 @@ def coverage(
     """
     threshold = bank.info.threshold
     ratios = []
-    with Inspector(bundle, bank, threads=threads, provider=provider, precision=bank.info.precision) as inspector:
+    with Inspector(bundle, bank, threads=threads, provider=provider) as inspector:
         for part in others:
             ratios.append(inspector.inspect(images[part]).score / threshold.score)
             progress("judge", len(ratios), len(others))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edge_resad import __version__
 from edge_resad.bank import AugmentationMode, Bank, BankInfo, Rows, Threshold, coreset
-from edge_resad.bundle import Bundle, HeadName
+from edge_resad.bundle import Bundle, HeadName, Precision
 from edge_resad.engine.augmentation import TURNS, Wish, decide, modes_of, shrunk, turned
 from edge_resad.engine.engine import Engine
 from edge_resad.engine.folds import MOST, Fold, folds_of, reduced
@@ -53,7 +53,7 @@ def enrol(
     *,
     product: str,
     digests: Sequence[str] | None = None,
-    precision: str = "fp32",
+    precision: Precision = "fp32",
     threads: int = 1,
     provider: str = "cpu",
     false_alarm_rate: float = 0.05,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_resad.bank import Bank, Fusion, Rows, check_fits, filled
-from edge_resad.bundle import Bundle
+from edge_resad.bundle import Bundle, Precision
 from edge_resad.decision import Verdict, judge
 from edge_resad.engine.engine import Engine
 from edge_resad.engine.fusion import write_fusion
@@ -29,7 +29,7 @@ class Inspector:
         *,
         threads: int = 1,
         provider: str = "cpu",
-        precision: str = "fp32",
+        precision: Precision | None = None,  # the bank's own
         threshold: float | None = None,
         min_area_px: int = 0,
     ) -> None:
@@ -37,7 +37,7 @@ class Inspector:
         self._bank = bank
         self._threads = threads
         self._provider = provider
-        self._precision = precision
+        self._precision = precision or bank.info.precision
         self._threshold = threshold
         self._min_area_px = min_area_px
         self.timings: dict[str, float] = {"resize_ms": 0.0, "engine_ms": 0.0, "decide_ms": 0.0}

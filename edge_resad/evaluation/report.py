@@ -9,6 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from edge_resad.bundle import Precision
 from edge_resad.evaluation.protocol import METRICS, SEVERITY_METRICS, ClassResult, Results, SeedResult
 from edge_resad.page import plural
 
@@ -27,7 +28,7 @@ HEADINGS = {
 }
 
 
-def as_json(results: Results | Mapping[str, Results], bundle: str, precision: str) -> dict[str, Any]:
+def as_json(results: Results | Mapping[str, Results], bundle: str, precision: Precision) -> dict[str, Any]:
     """Fractions between 0 and 1, null where a metric is not defined; ready for `json.dumps`.
 
     Of several named results: their figures by name, under `heads`.

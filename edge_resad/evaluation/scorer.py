@@ -9,7 +9,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_resad.bundle import Bundle, HeadName
+from edge_resad.bundle import Bundle, HeadName, Precision
 from edge_resad.engine.augmentation import Wish
 from edge_resad.engine.enrolment import enrol
 from edge_resad.engine.inspector import Inspector
@@ -24,7 +24,7 @@ class BundleScorer:
         *,
         head: HeadName | None = None,
         threads: int = 1,
-        precision: str = "fp32",
+        precision: Precision = "fp32",
         augment: Wish = "auto",
     ) -> None:
         self._augment = augment

@@ -13,7 +13,7 @@ from torch.nn import functional
 from edge_resad.errors import BundleError
 from edge_resad.model.backbone import load_lite0, load_timm
 from edge_resad.model.profile import Profile, Tap
-from edge_resad.model.residual_net import ResidualNet, compare
+from edge_resad.model.residual_net import Comparison, ResidualNet, compare
 from edge_resad.model.wide_resnet import load_wide_resnet50
 
 _LEAST = 1e-6  # a distance of 0 has no logarithm
@@ -156,9 +156,11 @@ class FusedDetector(NearestReference):
         distances, seen = [], []
         for level, rows in enumerate(features):
             typical = self.shares[level] / level_norm[level, 0]
-            comparison, distance = compare(unit_rows(rows), references[level], typical)
+            comparison, _ = compare(unit_rows(rows), references[level], typical)
+            # 1 - cosine = |u - p|^2 / 2: measured on the residual, so that FP16 and INT8 only have to find the row.
+            distance = comparison.residual.square().mean(-1) / 2
             distances.append(distance)
-            seen.append(comparison)
+            seen.append(Comparison(comparison.residual, distance / typical))
         nn_map, nn_score = self.fuse(distances, level_norm)
         logits = self.net(seen)
         b, a, h0, H0 = fusion.unbind()

@@ -1,0 +1,1 @@
+"""Workstation only: what INT8 has to know of real frames (`python -m calibration`)."""
