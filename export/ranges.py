@@ -21,10 +21,11 @@ class _Part(BaseModel):
 
 
 class Range(_Part):
-    """What a tensor's values lie in, but for what the method cuts off."""
+    """What a tensor's values lie in, but for what the method cuts off, and what its channels are on average."""
 
     low: float
     high: float
+    means: tuple[float, ...]  # of every channel, over all frames
 
     @model_validator(mode="after")
     def _in_order(self) -> Range:
