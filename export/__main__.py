@@ -9,9 +9,11 @@ from typing import Annotated, Optional
 import typer
 from rich.console import Console
 
+from edge_resad.bundle import open_bundle
 from edge_resad.errors import EdgeResadError
 from edge_resad.model.profile import PROFILES
 from export.build import build_bundle
+from export.cost_report import as_json, as_text, report
 from export.head import own_head
 from export.ranges import load_ranges, own_ranges
 
@@ -56,6 +58,34 @@ def bundle(
     heads = ", ".join(written.manifest.heads)
     said = f"wrote {written.path}, {size:.1f} MB, heads {heads}, id {written.manifest.bundle_id[:12]}"
     console.print(said, highlight=False)
+
+
+@app.command()
+def cost(
+    bundle: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Folder of the bundle. Without it, the one that comes with the package."),
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(help="Which of the bundle's graphs: a precision, or one of TensorRT's rungs.")
+    ] = "fp32",
+    size: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Plan: pixels of another image, both sides. The FP32 graph is traced anew; nothing is kept."),
+    ] = None,
+    capacity: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Plan: rows of another bank, for every level, finest first: 4096,2048,512."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Count a detector's multiplications, bytes and memory, and estimate its time on NVIDIA's modules."""
+    try:
+        rows = None if capacity is None else [int(count) for count in capacity.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"{capacity!r} is not a list of numbers such as 4096,2048,512") from None
+    found = report(open_bundle(bundle), precision, size=size, capacities=rows)
+    print(as_json(found) if json else as_text(found))
 
 
 def main() -> None:
