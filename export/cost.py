@@ -25,7 +25,7 @@ class NodeCost:
     name: str
     stage: str
     arithmetic: Arithmetic
-    macs: int  # multiply-accumulates of Conv, Gemm and MatMul; all else is counted by its bytes alone
+    macs: int  # multiply-accumulates of Conv, Gemm, MatMul and MatMulInteger; all else is counted by its bytes alone
     read_bytes: int  # activations, bank and weights
     written_bytes: int
     weight_bytes: int  # of the constants that no node before it reads
@@ -95,7 +95,7 @@ def graph_cost(model: onnx.ModelProto) -> GraphCost:
 
 
 def _macs(node: onnx.NodeProto, layout: Layout) -> int:
-    if node.op_type not in {"Conv", "Gemm", "MatMul"}:
+    if node.op_type not in {"Conv", "Gemm", "MatMul", "MatMulInteger"}:
         return 0
     shape = layout.shapes
     results = math.prod(shape[node.output[0]])
@@ -109,6 +109,8 @@ def _arithmetic(node: onnx.NodeProto, layout: Layout) -> Arithmetic:
     """INT8 where the first two inputs are stored as integers and read as numbers: DequantizeLinear made them."""
     names = [name for name in node.input[:2] if name]
     stored = {layout.homes[name].dtype for name in names}
+    if node.op_type == "MatMulInteger":
+        return "int8"
     if len(names) == 2 and stored <= INTEGERS and not INTEGERS & {layout.dtypes[name] for name in names}:
         return "int8"
     return "fp16" if names and layout.dtypes[names[0]] in HALVES else "fp32"

@@ -123,10 +123,14 @@ def as_json(found: Report) -> str:
 
 
 def _pair(bundle: Bundle, precision: str) -> GraphPair:
-    for rung, pair in bundle.manifest.rungs.items():
-        if rung == precision and precision not in bundle.manifest.precisions:
-            return pair
-    return bundle.graphs(precision)
+    manifest = bundle.manifest
+    held = {str(name): pair for name, pair in (*manifest.rungs.items(), *manifest.precisions.items())}
+    if precision not in held:
+        raise BundleError(
+            f"the bundle {bundle.path} holds no {precision} graphs, only {', '.join(held)}. Choose one, or export "
+            "again."
+        )
+    return held[precision]
 
 
 def _module(item: Estimate) -> list[str]:

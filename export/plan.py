@@ -11,8 +11,7 @@ from edge_resad.bundle import Bundle
 from edge_resad.errors import BundleError
 from edge_resad.model.detector import Encoder, FusedDetector, NearestReference, load_backbone, net_for
 from edge_resad.model.profile import PROFILES, Profile
-from export.build import example_inputs
-from export.graph import check, fold_batch_norms, fold_constants, fold_padding, trace
+from export.build import example_inputs, exported
 
 
 def planned_graph(bundle: Bundle, size: int | None = None, capacities: Sequence[int] | None = None) -> onnx.ModelProto:
@@ -45,8 +44,7 @@ def planned_graph(bundle: Bundle, size: int | None = None, capacities: Sequence[
     learned = manifest.learned is not None
     detector = FusedDetector(planned, encoder, net_for(planned)) if learned else NearestReference(planned, encoder)
     inputs = example_inputs(planned, learned=learned)
-    traced = trace(detector.eval(), list(inputs.values()), list(inputs), ["map", "score"])
-    return check(fold_padding(fold_batch_norms(fold_constants(traced))))
+    return exported(detector.eval(), inputs, ["map", "score"])
 
 
 def _profile(bundle: Bundle) -> Profile:

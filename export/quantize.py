@@ -73,8 +73,7 @@ def quantize(
     names = {node.name for node in chosen}
     for node in chosen:
         means = inserter.found(node.input[0]).means
-        exact = inserter.exact(node, makers) if dialect == "onnxruntime" else None
-        inserter.weights(node, exact or inserter.activation(node, 0), np.array(means))
+        inserter.weights(node, inserter.activation(node, 0), np.array(means))
     if dialect == "tensorrt":
         for add in adds:
             _quantize_skip(add, makers, names, inserter)
@@ -108,25 +107,6 @@ class _Inserter:
         scale = self._pair(name)
         reader.input[index] = f"{name}.dq"
         return scale
-
-    def exact(self, reader: onnx.NodeProto, makers: Mapping[str, onnx.NodeProto]) -> Scale | None:
-        """Let the first convolution read the image's own bytes: less their common mean they are what it would see.
-
-        None where the node reads something else, or the mean is no byte.
-        """
-        less = makers.get(reader.input[0])
-        cast = makers.get(less.input[0]) if less is not None and less.op_type == "Sub" else None
-        if less is None or cast is None or cast.op_type != "Cast" or less.input[1] not in self.tensors:
-            return None
-        mean = numpy_helper.to_array(self.tensors[less.input[1]])
-        if np.ptp(mean) > 0 or mean.flat[0] not in range(256):
-            return None
-        name, image = reader.input[0], cast.input[0]
-        self._initializer(f"{name}.scale", np.float32(1))
-        self._initializer(f"{name}.zero", np.uint8(mean.flat[0]))
-        self.pairs[image] = [_node("DequantizeLinear", [image, f"{name}.scale", f"{name}.zero"], f"{name}.dq")]
-        reader.input[0] = f"{name}.dq"
-        return Scale(1.0, int(mean.flat[0]))
 
     def everywhere(self, name: str) -> None:
         """Let all readers of a tensor see it quantised."""
@@ -171,9 +151,7 @@ class _Inserter:
                 ordered += self.pairs.get(name, [])
         del self.graph.node[:]
         self.graph.node.extend(ordered)
-        read = {name for node in ordered for name in node.input} | {value.name for value in self.graph.output}
-        for node in [node for node in self.graph.node if not read.intersection(node.output)]:
-            self.graph.node.remove(node)
+        read = {name for node in ordered for name in node.input}
         for tensor in [tensor for tensor in self.graph.initializer if tensor.name not in read]:
             self.graph.initializer.remove(tensor)
 

@@ -1,4 +1,4 @@
-"""Which part of the detector a node belongs to, from the module's name where there is one and from what it reads."""
+"""Which part of the detector a node belongs to, from its layer's name where it has one and from what it reads."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ import onnx
 
 IMAGE, ROWS, MAP, NET, FUSION = "image", "unit rows", "nearest-reference map", "residual network", "fusion"
 _INSERTED = {"QuantizeLinear", "DequantizeLinear"}
-_CUT = {"expand_conv", "depthwise_conv", "project_conv"}  # of a block that runs only up to what is tapped
 _BACKBONE, _NET, _TOP = "(backbone)", "(net)", "(top)"  # marks of what depends on these; top: the largest distances
 
 
 def stages(model: onnx.ModelProto) -> list[str]:
     """The stage of every node, in the graph's order.
 
-    image, stem, block N and last block (of another backbone: its own names), unit rows, matching N, nearest-reference
+    image, stem and block N (of another backbone: its own names), unit rows, matching N, nearest-reference
     map, residual network, fusion. A node that an export put between two others belongs to the one that reads it.
     """
     nodes = model.graph.node
@@ -47,10 +46,8 @@ def in_order(names: Iterable[str]) -> list[str]:
 
 def _stage(node: onnx.NodeProto, origin: frozenset[str], banks: list[str], feeds_net: bool, before: str) -> str:
     path = _path(node)
-    if path[:2] == ["encoder", "backbone"]:
-        return _of_backbone(path[2]) if len(path) > 3 else before or "backbone"
-    if path[:1] == ["encoder"]:
-        return ROWS if _BACKBONE in origin else IMAGE
+    if path[:1] == ["backbone"]:
+        return _of_backbone(path[1:])
     if path[:1] == ["net"]:
         return NET
     levels = [level for level, bank in enumerate(banks) if bank in origin]
@@ -62,29 +59,30 @@ def _stage(node: onnx.NodeProto, origin: frozenset[str], banks: list[str], feeds
         return NET if feeds_net else MAP
     if levels or "level_norm" in origin:
         return NET if feeds_net else MAP
-    return ROWS if banks and "image" in origin else before or "graph"
+    if "image" in origin:
+        return ROWS if _BACKBONE in origin else IMAGE
+    return before or "graph"
 
 
 def _marks(node: onnx.NodeProto) -> set[str]:
     path = _path(node)
     found = {
-        _BACKBONE: path[:2] == ["encoder", "backbone"],
+        _BACKBONE: path[:1] == ["backbone"],
         _NET: path[:1] == ["net"],
         _TOP: node.op_type == "TopK",
     }
     return {mark for mark, holds in found.items() if holds}
 
 
-def _of_backbone(module: str) -> str:
-    name = module.strip("_")
-    if name in _CUT:
-        return "last block"
-    return re.sub(r"^blocks?\.(\d+)$", r"block \1", name.replace("conv_stem", "stem"))
+def _of_backbone(path: list[str]) -> str:
+    if path[:1] == ["blocks"] and len(path) > 1:
+        return f"block {path[1]}"
+    return path[0].replace("conv_stem", "stem") if path else "backbone"
 
 
 def _was_inserted(node: onnx.NodeProto) -> bool:
-    """Whether a change of precision put the node there: the tracer's own casts end in Cast or Cast_N."""
-    return node.op_type in _INSERTED or (node.op_type == "Cast" and not re.search(r"/Cast(_\d+)?$", node.name))
+    """Whether a change of precision put the node there: the tracer's own casts are called Cast or Cast_N."""
+    return node.op_type in _INSERTED or (node.op_type == "Cast" and not re.search(r"(^|\.)Cast(_\d+)*$", node.name))
 
 
 def _of_their_readers(nodes: Iterable[onnx.NodeProto], found: list[str]) -> list[str]:
@@ -99,4 +97,4 @@ def _of_their_readers(nodes: Iterable[onnx.NodeProto], found: list[str]) -> list
 
 
 def _path(node: onnx.NodeProto) -> list[str]:
-    return node.name.split("/")[1:] if node.name.startswith("/") else []
+    return node.name.split(".") if "." in node.name else []
