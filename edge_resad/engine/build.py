@@ -35,7 +35,7 @@ from edge_resad.errors import EngineError
 Progress = Callable[[str, int, int], None]
 
 GRAPHS: tuple[GraphName, ...] = ("encoder", "detector")
-_SCRATCH = ".building"  # a folder inside the engines' one: what a killed build leaves is there, and the next removes it
+_SCRATCH = ".building"
 _LOCK = ".lock"
 _TIMING_CACHE = "timing.cache"
 
@@ -236,9 +236,12 @@ def _locked(place: Path) -> Iterator[int]:
 
 @contextmanager
 def _scratch(place: Path) -> Iterator[Path]:
+    """A folder for what is being built; what a killed build left is removed first."""
     scratch = place / _SCRATCH
     shutil.rmtree(scratch, ignore_errors=True)
     try:
+        for stale in place.glob(".*.part"):
+            stale.unlink()
         scratch.mkdir()
     except OSError as error:
         raise cannot_write(scratch, error) from error

@@ -88,6 +88,7 @@ def first_reason(errors: list[str]) -> str:
 
 
 _LOCATION = re.compile(r"\(?\s*\b[Ii]n (?:function )?[\w:~]+ at \S+?:\d+\s*\)?")
+_SOURCE = re.compile(r"\[\w+\.cpp:\d+: \w+\] ?")
 _PREAMBLE = re.compile(
     r"While parsing node|--- (?:Begin|End) node|Node name:|(?:ERROR: )?\S+:\d+ In function|\[\d+\] Invalid Node"
 )
@@ -103,7 +104,7 @@ def _bare(line: str) -> str:
         return ""
     found = _CODE.match(line)
     said = line if found is None else found["said"] or found["held"] or line
-    return _LOCATION.sub("", said).strip().rstrip(".")
+    return _SOURCE.sub("", _LOCATION.sub("", said)).strip().rstrip(".")
 
 
 def _not_loading(name: str, error: Exception) -> EngineError:
