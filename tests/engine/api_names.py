@@ -263,7 +263,8 @@ class _Walk(ast.NodeVisitor):
 
     def _call(self, node: ast.Call) -> Kind | None:
         if isinstance(node.func, ast.Name) and node.func.id == "hasattr":
-            return self._guard(node)
+            self._guard(node)
+            return None
         called = self.kind(node.func)
         for argument in (*node.args, *(keyword.value for keyword in node.keywords)):
             self.kind(argument)
