@@ -21,7 +21,7 @@ class Refused(Exception):
 
 
 def ask(module: str, question: BaseModel, *, keep_open: Sequence[int] = ()) -> str:
-    """Run a module of ours, give it the question, and return its answer as JSON.
+    """Run a module of ours, give it the question, and return its answer as JSON. Paths in it are absolute.
 
     keep_open: file descriptors that the child holds as long as it lives.
 
@@ -30,15 +30,13 @@ def ask(module: str, question: BaseModel, *, keep_open: Sequence[int] = ()) -> s
         EngineError: the child says so.
         RuntimeError: it ended without an answer: a bug, with the child's traceback.
     """
-    root = str(Path(edge_resad.__file__).resolve().parent.parent)
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]  # the child runs the code that asks
     done = subprocess.run(
         [sys.executable, "-m", module],
         input=question.model_dump_json(),
         capture_output=True,
         text=True,
         errors="replace",
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        cwd=Path(edge_resad.__file__).resolve().parent.parent,  # first on its path: the child runs the code that asks
         pass_fds=tuple(keep_open),
     )
     if done.returncode < 0:

@@ -52,13 +52,18 @@ def time_engine(request: TimingRequest) -> Timing:
         import pycuda.driver as driver
     except (ImportError, OSError) as error:
         raise EngineError(
-            f"engines cannot be timed without pycuda ({error}): pip install 'edge-resad[jetson]', or give --precision "
-            "fp16."
+            f"engines cannot be timed without pycuda ({error}): pip install 'edge-resad[jetson]', or name the "
+            "precision: --precision fp16."
         ) from error
-    driver.init()
-    device: Device = driver.Device(0)
-    context: Context = device.retain_primary_context()
-    context.push()
+    try:
+        driver.init()
+        device: Device = driver.Device(0)
+        context: Context = device.retain_primary_context()
+        context.push()
+    except driver.Error as error:
+        raise EngineError(
+            f"engines cannot be timed: the GPU does not start ({error}). Name the precision: --precision fp16."
+        ) from error
     try:
         return _timed(trt, driver, request)
     finally:

@@ -219,31 +219,18 @@ assert {str(CHECKOUT)!r} in sys.path
 """
 
 
-@pytest.fixture
-def fake_tensorrt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder on the path of this process and its children, for a module that calls itself tensorrt."""
-    folder = tmp_path / "fake"
-    folder.mkdir()
-    monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.setenv("PYTHONPATH", str(folder))
-    monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
-    monkeypatch.setattr("sys.dont_write_bytecode", True)
-    yield_to = folder / "tensorrt.py"
-    return yield_to
-
-
 def test_a_builder_that_is_killed_is_a_refusal_and_leaves_nothing(
-    tmp_path: Path, out: Path, fake_tensorrt: Path
+    tmp_path: Path, out: Path, tensorrt_file: Path
 ) -> None:
-    fake_tensorrt.write_text(FAKE.format(then="os.kill(os.getpid(), signal.SIGKILL)"))
+    tensorrt_file.write_text(FAKE.format(then="os.kill(os.getpid(), signal.SIGKILL)"))
     bundle = bundle_with(tmp_path / "bundle", {"int8+fp16": INT8, "fp32": FLOAT})
     with pytest.raises(EngineError, match=r"int8\+fp16: encoder: .*killed by SIGKILL, most often for want of memory"):
         build_engines(bundle, "int8", out, host=NOWHERE)
     assert left_in(out) == set()
 
 
-def test_a_builder_without_a_driver_is_one_sentence(tmp_path: Path, out: Path, fake_tensorrt: Path) -> None:
-    fake_tensorrt.write_text(FAKE.format(then="raise TypeError('factory function returned nullptr')"))
+def test_a_builder_without_a_driver_is_one_sentence(tmp_path: Path, out: Path, tensorrt_file: Path) -> None:
+    tensorrt_file.write_text(FAKE.format(then="raise TypeError('factory function returned nullptr')"))
     bundle = bundle_with(tmp_path / "bundle", {"fp32": FLOAT})
     with pytest.raises(
         EngineError, match=r"TensorRT does not start here: factory function returned nullptr\. It needs"
@@ -251,19 +238,19 @@ def test_a_builder_without_a_driver_is_one_sentence(tmp_path: Path, out: Path, f
         build_engines(bundle, "fp32", out, host=NOWHERE)
 
 
-def test_a_bug_in_the_builder_keeps_its_traceback(tmp_path: Path, out: Path, fake_tensorrt: Path) -> None:
-    fake_tensorrt.write_text(FAKE.format(then="raise KeyError('a bug')"))
+def test_a_bug_in_the_builder_keeps_its_traceback(tmp_path: Path, out: Path, tensorrt_file: Path) -> None:
+    tensorrt_file.write_text(FAKE.format(then="raise KeyError('a bug')"))
     bundle = bundle_with(tmp_path / "bundle", {"fp32": FLOAT})
     with pytest.raises(RuntimeError, match=r"(?s)Traceback.*KeyError: 'a bug'"):
         build_engines(bundle, "fp32", out, host=NOWHERE)
 
 
 def test_a_build_that_is_killed_from_outside_leaves_nothing_half_written(
-    tmp_path: Path, out: Path, fake_tensorrt: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, out: Path, tensorrt_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     marker = tmp_path / "at work"
     os.mkfifo(marker)
-    fake_tensorrt.write_text(FAKE.format(then=f"open({str(marker)!r}, 'w').write(str(os.getpid())); signal.pause()"))
+    tensorrt_file.write_text(FAKE.format(then=f"open({str(marker)!r}, 'w').write(str(os.getpid())); signal.pause()"))
     bundle = bundle_with(tmp_path / "bundle", {"fp32": FLOAT})
     words = ["-m", "edge_resad", "build", "--bundle", bundle.path, "--out", out, "--precision", "fp32"]
     paths = os.pathsep.join((str(CHECKOUT), os.environ["PYTHONPATH"]))
@@ -275,7 +262,7 @@ def test_a_build_that_is_killed_from_outside_leaves_nothing_half_written(
     building.wait(timeout=30)
     sys.modules.pop("tensorrt", None)
     monkeypatch.delenv("PYTHONPATH")
-    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry != str(fake_tensorrt.parent)])
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry != str(tensorrt_file.parent)])
     with pytest.raises(EngineError, match="another build is at work"):  # its builder lives on
         build_engines(bundle, "fp32", out, settings=SM86, host=NOWHERE)
     os.kill(child, signal.SIGKILL)

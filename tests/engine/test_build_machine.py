@@ -59,10 +59,8 @@ def test_no_tensorrt_says_what_to_install(installed: Any) -> None:
 @pytest.mark.parametrize(
     "body", ["raise ImportError('libnvinfer.so.10: cannot open')", "import libnvdla_nowhere", "raise OSError('libnv')"]
 )
-def test_a_tensorrt_that_does_not_load_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
-    (tmp_path / "tensorrt.py").write_text(body)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
+def test_a_tensorrt_that_does_not_load_says_why(tensorrt_file: Path, body: str) -> None:
+    tensorrt_file.write_text(body)
     with pytest.raises(EngineError, match=r"tensorrt is installed but does not load: .*libnv"):
         find_tensorrt()
 
