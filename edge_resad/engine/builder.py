@@ -59,10 +59,14 @@ def build_plan(request: BuildRequest, tensorrt: TensorRT) -> BuildResult:
     trt, log = tensorrt.module, Log()
     logger = recording_logger(trt, log)
     builder = _builder(trt, logger, log)
-    network = _parsed(trt, builder, logger, request.onnx, log)
+    network = _network(trt, builder, log)
+    parser = trt.OnnxParser(network, logger)  # owns the weights: it must live until the plan is built
+    if not parser.parse_from_file(str(request.onnx)):
+        raise Refused(log.reason)
     _check_tensors(trt, network, request)
     config = _config(tensorrt, builder, request.settings, log)
     had_cache = _take_timing_cache(config, request.timing_cache)
+    log.errors.clear()  # of what came before, such as a timing cache that does not fit
     started = time.perf_counter()
     plan = builder.build_serialized_network(network, config)
     seconds = time.perf_counter() - started
@@ -91,15 +95,12 @@ def _builder(trt: Any, logger: Any, log: Log) -> Builder:
         ) from error
 
 
-def _parsed(trt: Any, builder: Builder, logger: Any, file: Path, log: Log) -> INetworkDefinition:
+def _network(trt: Any, builder: Builder, log: Log) -> INetworkDefinition:
     network: INetworkDefinition | None = builder.create_network(
         1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     )
     if network is None:
         raise EngineError(f"TensorRT makes no network: {log.reason}. Install TensorRT again.")
-    parser = trt.OnnxParser(network, logger)
-    if not parser.parse_from_file(str(file)):
-        raise Refused(log.reason)
     return network
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge_resad.bundle import Bundle, Precision, Rung, TensorSpec
-from edge_resad.engine.host import Host
+from edge_resad.engine.host import Host, this_host
 from edge_resad.engine.tensorrt_api import TensorRT, find_tensorrt
 from edge_resad.errors import EngineError
 
@@ -105,13 +105,13 @@ def open_engines(
     precision: Precision,
     folder: Path | None = None,
     *,
-    host: Host,
+    host: Host | None = None,
     tensorrt: TensorRT | None = None,
 ) -> Engines:
     """Check that engines are whole, of this bundle, and for this TensorRT and this GPU.
 
     folder: engine_folder(bundle) where it is None.
-    tensorrt: the module that would run them; looked for where it is None.
+    host, tensorrt: what would run them; this machine and its module where they are None.
 
     Raises:
         EngineError: there are none, or they do not fit; the message has the command that builds them.
@@ -119,7 +119,7 @@ def open_engines(
     place = engine_folder(bundle) if folder is None else folder
     rebuild = rebuild_command(bundle, precision, folder)
     about = _read(sidecar_of(place, precision), rebuild)
-    wrong = _misfit(about, bundle, tensorrt or find_tensorrt(), host) or _damage(about, place)
+    wrong = _misfit(about, bundle, tensorrt or find_tensorrt(), host or this_host()) or _damage(about, place)
     if wrong:
         raise EngineError(f"the {precision} engines in {place} do not fit: {wrong}. Build them again: {rebuild}")
     return Engines(folder=place, about=about)

@@ -135,6 +135,13 @@ def test_what_is_built_and_fits_is_not_built_again_unless_forced(tmp_path: Path,
     assert forced.engines.about.detector.sha256 == first.engines.about.detector.sha256  # from another process
 
 
+def test_progress_names_rung_and_graph(tmp_path: Path, out: Path) -> None:
+    bundle = bundle_with(tmp_path / "bundle", {"fp16": (ZERO_POINT, float_conv()), "fp32": FLOAT})
+    said: list[tuple[str, int, int]] = []
+    build_engines(bundle, "fp16", out, settings=SM86, host=NOWHERE, progress=lambda *step: said.append(step))
+    assert said == [("fp16 encoder", 0, 4), ("fp32 encoder", 1, 4), ("fp32 detector", 2, 4)]
+
+
 def test_other_settings_build_again(tmp_path: Path, out: Path) -> None:
     bundle = bundle_with(tmp_path / "bundle", {"fp32": FLOAT})
     build_engines(bundle, "fp32", out, settings=SM86, host=NOWHERE)
