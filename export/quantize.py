@@ -21,7 +21,7 @@ from export.ranges import Dialect, Range
 
 FEWEST_CHANNELS = 16  # of a convolution that TensorRT computes in INT8 with a gain
 MULTIPLE = 8  # of channels, for the same reason
-_LEAST_SCALE = 1e-8  # a tensor that is always 0 still needs a scale
+_LEAST_SCALE = 2.0**-14  # below it FP16 has fewer digits, or 0, which TensorRT refuses
 
 
 @dataclass(frozen=True)
