@@ -12,6 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from calibration.methods import BINS, Histogram, Limits
+from edge_resad.errors import CalibrationError
 
 Image = NDArray[np.uint8]
 
@@ -30,7 +31,7 @@ def histograms(
     images:  each (S, S, 3) uint8 BGR, as the encoder takes it.
 
     Raises:
-        ValueError: a value that is not finite.
+        CalibrationError: a value that is not finite.
     """
     session = _watching(encoder, tensors, threads)
     extents: dict[str, Limits] = {}
@@ -39,7 +40,10 @@ def histograms(
         for name, value in _seen(session, tensors, image).items():
             low, high = float(value.min()), float(value.max())
             if not np.isfinite([low, high]).all():
-                raise ValueError(f"{name} is not finite for image {index}")
+                raise CalibrationError(
+                    f"{name} is not finite for frame {index}. Expected numbers: the bundle's network is damaged, or "
+                    "the frame is no picture of a part. Export the bundle again, or remove the frame."
+                )
             before = extents.get(name, Limits(low, high))
             extents[name] = Limits(min(low, before.low), max(high, before.high))
             sums[name] = sums.get(name, np.zeros(value.shape[1])) + value.mean((0, 2, 3), dtype=np.float64)

@@ -68,13 +68,12 @@ def _percentile(histogram: Histogram) -> Limits:
 def _mse(histogram: Histogram) -> Limits:
     values, counts = histogram.centres, histogram.counts
     errors = []
-    factors = np.linspace(1 / _TRIES, 1, _TRIES)
-    for factor in factors:
-        low, high = min(histogram.low, 0.0) * factor, max(histogram.high, 0.0) * factor
+    tried = [_cut(histogram, float(share)) for share in np.linspace(1 / _TRIES, 1, _TRIES)]
+    for low, high in tried:
         step = max((high - low) / 255, 1e-12)
         seen = np.clip(np.rint((values - low) / step), 0, 255) * step + low
         errors.append(float((counts * np.square(values - seen)).sum()))
-    return _scaled(histogram, float(factors[int(np.argmin(errors))]))
+    return tried[int(np.argmin(errors))]
 
 
 def _entropy(histogram: Histogram) -> Limits:
@@ -84,7 +83,7 @@ def _entropy(histogram: Histogram) -> Limits:
     counts[0] = counts[1]  # zeros are exact in any range, and would outweigh everything
     starts = np.unique(np.linspace(_LEVELS, BINS, _TRIES).astype(int))
     divergences = [_divergence(counts, int(kept)) for kept in starts]
-    return _scaled(histogram, float(starts[int(np.argmin(divergences))]) / BINS)
+    return _cut(histogram, float(starts[int(np.argmin(divergences))]) / BINS)
 
 
 def _divergence(counts: NDArray[np.float64], kept: int) -> float:
@@ -101,8 +100,10 @@ def _divergence(counts: NDArray[np.float64], kept: int) -> float:
     return float((p[there] * np.log(p[there] / np.maximum(q[there], 1e-12))).sum())
 
 
-def _scaled(histogram: Histogram, factor: float) -> Limits:
-    return Limits(min(histogram.low, 0.0) * factor, max(histogram.high, 0.0) * factor)
+def _cut(histogram: Histogram, share: float) -> Limits:
+    """What lies within a share of the largest magnitude, and 0."""
+    most = share * max(-histogram.low, histogram.high)
+    return Limits(max(min(histogram.low, 0.0), -most), min(max(histogram.high, 0.0), most))
 
 
 _METHODS: dict[Method, Callable[[Histogram], Limits]] = {"percentile": _percentile, "mse": _mse, "entropy": _entropy}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -89,5 +90,6 @@ def save_ranges(ranges: Ranges, path: Path) -> None:
         scratch.write_text(ranges.model_dump_json(indent=1) + "\n", encoding="utf-8")
         scratch.replace(path)
     except OSError as error:
-        scratch.unlink(missing_ok=True)
+        with suppress(OSError):  # where the folder is a file there is nothing to take away
+            scratch.unlink()
         raise CalibrationError(f"cannot write {path}: {error.strerror or error}. Check space and rights.") from error
