@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_resad.bank import Bank
-from edge_resad.bundle import open_bundle
+from edge_resad.bundle import Precision, open_bundle
 from edge_resad.demo.products import Part, draw
 from edge_resad.engine.enrolment import enrol
 from edge_resad.engine.inspector import Inspector
@@ -100,8 +100,21 @@ def test_a_foreign_bank_is_refused_and_the_old_one_stays(flange: Bank) -> None:
 
 def test_a_bank_is_checked_before_the_first_frame(flange: Bank) -> None:
     foreign = replace(flange, info=flange.info.model_copy(update={"precision": "int8"}))
-    with pytest.raises(BankError, match="made in int8"):
-        Inspector(BUNDLE, foreign).__enter__()
+    with pytest.raises(
+        BankError, match=r"made in int8, the engine runs fp32\. Make the bank again in fp32.*--precision fp32"
+    ):
+        Inspector(BUNDLE, foreign, precision="fp32").__enter__()
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_a_bank_runs_in_the_precision_that_it_was_made_in(precision: Precision) -> None:
+    references = [draw("flange", seed, size=256).image for seed in range(4)]
+    made = enrol(BUNDLE, references, product="flange", precision=precision).bank
+    assert made.info.precision == precision
+    with Inspector(BUNDLE, made) as inspector:
+        good = inspector.inspect(draw("flange", 9, size=256).image)
+        bad = inspector.inspect(draw("flange", 9, size=256, defect="scratch", severity=3).image)
+    assert good.score < made.info.threshold.score < bad.score
 
 
 def test_a_bank_with_fewer_rows_is_the_same_bank_with_rows_repeated(flange: Bank) -> None:
