@@ -146,7 +146,7 @@ def fold_input(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def check(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Run onnx's checker with shape inference; refuse a shape that is not a number, and say in the file what they are."""
+    """Run onnx's checker with shape inference; refuse a shape that is not a number, and write them down."""
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
     onnx.checker.check_model(inferred, full_check=True)
     for value in (*inferred.graph.input, *inferred.graph.output):
