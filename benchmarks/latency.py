@@ -1,7 +1,8 @@
 """How long from a frame in memory to its verdict, on one thread; beside a peer's model where one is given.
 
-Ours and the peer run in processes of their own on the same CPU, one at a time, in short blocks A B B A, so that a drift
-of the machine meets both. Frames are good parts of the demo line, the product in regular running.
+Ours, in every precision that is asked for, and the peer run in processes of their own on the same CPU, one at a time,
+in short blocks A B B A, so that a drift of the machine meets all. Frames are good parts of the demo line, the product
+in regular running.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edge_resad.bank import save_bank
-from edge_resad.bundle import open_bundle
+from edge_resad.bundle import Precision, open_bundle
 from edge_resad.demo.products import draw
 from edge_resad.engine.enrolment import enrol
 
@@ -69,6 +70,10 @@ class Side:
 
 
 def main(
+    precision: Annotated[
+        Optional[list[str]],  # noqa: UP045 - typer takes no list of a Literal
+        typer.Option(help="fp32, fp16 or int8; several times: beside each other. fp32 without it."),
+    ] = None,
     peer: Annotated[Optional[Path], typer.Option(help="anomalib's model.onnx.")] = None,  # noqa: UP045
     peer_openvino: Annotated[Optional[Path], typer.Option(help="anomalib's OpenVINO model.xml.")] = None,  # noqa: UP045
     peer_python: Annotated[str, typer.Option(help="Interpreter with the peer's runtime.")] = sys.executable,
@@ -81,26 +86,39 @@ def main(
     if peer is None and peer_openvino is None:
         print("no peer to compare with: see docs/benchmarks.md, then give --peer MODEL.onnx", file=sys.stderr)
     with tempfile.TemporaryDirectory() as folder:
-        bank, frames_file, picture = _prepare(Path(folder))
+        banks, frames_file, picture = _prepare(Path(folder), _precisions(precision))
         with ExitStack() as running:
-            sides = {"ours": running.enter_context(_side("ours", sys.executable, bank, frames_file))}
+            sides = {
+                name: running.enter_context(_side("ours", sys.executable, bank, frames_file))
+                for name, bank in banks.items()
+            }
             for kind, model in models.items():
                 if model is not None:
                     sides[kind] = running.enter_context(_side(kind, peer_python, model, frames_file))
             _take_turns(list(sides.values()), rounds=-(-frames // block), block=block)
-        cold, memory = _cold_start(bank, picture)
-    results = _results(sides, cold, memory)
+        cold, memory = _cold_start(next(iter(banks.values())), picture)
+    results = _results(sides, list(banks), cold, memory)
     if as_json:
         print(json.dumps(results))
     else:
-        _print_table(sides, results)
+        _print_table(sides, next(iter(banks)), results)
 
 
-def _prepare(folder: Path) -> tuple[Path, Path, Path]:
-    """A bank of four good parts, frames of others in every size, and one picture for the cold start."""
+def _precisions(asked: Sequence[str] | None) -> list[Precision]:
+    held = {str(name): name for name in open_bundle().manifest.precisions}
+    unknown = [name for name in asked or () if name not in held]
+    if unknown:
+        raise typer.BadParameter(f"the bundle has no {unknown[0]}: choose of {', '.join(held)}")
+    return [held[name] for name in dict.fromkeys(asked or ["fp32"])]
+
+
+def _prepare(folder: Path, precisions: Sequence[Precision]) -> tuple[dict[str, Path], Path, Path]:
+    """A bank of four good parts in every precision, frames of others in every size, a picture for the cold start."""
     references = [draw("flange", seed, size=256).image for seed in range(4)]
-    bank = folder / "flange.bank"
-    save_bank(enrol(open_bundle(), references, product="flange").bank, bank)
+    banks = {str(precision): folder / f"flange.{precision}.bank" for precision in precisions}
+    for precision in precisions:
+        bank = enrol(open_bundle(), references, product="flange", precision=precision).bank
+        save_bank(bank, banks[precision])
     parts = [draw("flange", seed, size=256).image for seed in range(100, 108)]
     frames_file = folder / "frames.npz"
     stacks: dict[str, Any] = {
@@ -109,7 +127,7 @@ def _prepare(folder: Path) -> tuple[Path, Path, Path]:
     np.savez(frames_file, **stacks)
     picture = folder / "part.png"
     cv2.imwrite(str(picture), parts[0])
-    return bank, frames_file, picture
+    return banks, frames_file, picture
 
 
 @contextmanager
@@ -175,10 +193,10 @@ def _cold_start(bank: Path, picture: Path) -> tuple[float, float]:
     return statistics.median(seconds), statistics.median(megabytes)
 
 
-def _results(sides: dict[str, Side], cold: float, memory: float) -> dict[str, Any]:
-    def at(size: str) -> dict[str, Any]:
-        mine = sides["ours"].summary(size)
-        found: dict[str, Any] = {"end_to_end_ms": mine, "engine_ms": sides["ours"].summary(size, "engine_ms")}
+def _results(sides: dict[str, Side], precisions: Sequence[str], cold: float, memory: float) -> dict[str, Any]:
+    def at(size: str, precision: str) -> dict[str, Any]:
+        mine = sides[precision].summary(size)
+        found: dict[str, Any] = {"end_to_end_ms": mine, "engine_ms": sides[precision].summary(size, "engine_ms")}
         for kind, suffix in (("onnxruntime", ""), ("openvino", "_openvino")):
             theirs = sides[kind].summary(size) if kind in sides else None
             found[f"peer{suffix}_ms"] = theirs
@@ -188,8 +206,10 @@ def _results(sides: dict[str, Side], cold: float, memory: float) -> dict[str, An
 
     first, *others = SIZES
     return {
-        **at(first),
-        **{name: at(name) for name in others},
+        **at(first, precisions[0]),
+        **{name: at(name, precisions[0]) for name in others},
+        "precision": precisions[0],
+        "precisions": {name: {size: at(size, name) for size in SIZES} for name in precisions},
         "cold_start_s": round(cold, 3),
         "peak_rss_mb": round(memory, 1),
         "machine": _machine(),
@@ -209,20 +229,20 @@ def _lines(path: str) -> list[str]:
         return []
 
 
-def _print_table(sides: dict[str, Side], results: dict[str, Any]) -> None:
-    titles = {"ours": "edge-resad", "onnxruntime": "peer, ONNX Runtime", "openvino": "peer, OpenVINO"}
+def _print_table(sides: dict[str, Side], first: str, results: dict[str, Any]) -> None:
+    titles = {"onnxruntime": "peer, ONNX Runtime", "openvino": "peer, OpenVINO"}
     table = Table(title="frame in memory to verdict, one thread, ms")
-    for column in ("frame", "", "min", "p50", "p99", "times ours (p50)"):
+    for column in ("frame", "", "min", "p50", "p99", f"times {first} (p50)"):
         table.add_column(column, justify="left" if column in ("frame", "") else "right")
     for size in SIZES:
-        mine = sides["ours"].summary(size)["p50"]
+        mine = sides[first].summary(size)["p50"]
         for kind, side in sides.items():
             found = side.summary(size)
             row = [f"{found[name]:.2f}" for name in ("min", "p50", "p99")]
-            table.add_row(size, titles[kind], *row, f"{found['p50'] / mine:.2f}")
+            table.add_row(size, titles.get(kind, f"edge-resad {kind}"), *row, f"{found['p50'] / mine:.2f}")
     console = Console()
     console.print(table)
-    console.print(f"engine alone {results['engine_ms']['p50']:.2f} ms (p50)")
+    console.print(f"engine alone, {first}: {results['engine_ms']['p50']:.2f} ms (p50)")
     console.print(f"cold start {results['cold_start_s']:.2f} s, peak memory {results['peak_rss_mb']:.0f} MiB")
     console.print(results["machine"], highlight=False)
 

@@ -11,7 +11,8 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from calibration.methods import BINS, Extent, Histogram
+from calibration.methods import BINS, Histogram, Limits
+from edge_resad.errors import CalibrationError
 
 Image = NDArray[np.uint8]
 
@@ -24,30 +25,35 @@ def histograms(
     threads: int = 1,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> dict[str, Histogram]:
-    """Run the FP32 encoder twice over the images: once for every tensor's extent, once for its histogram.
+    """Run the FP32 encoder twice over the images: for every tensor's extent and means, and for its histogram.
 
     encoder: the ONNX file.
     images:  each (S, S, 3) uint8 BGR, as the encoder takes it.
 
     Raises:
-        ValueError: a value that is not finite.
+        CalibrationError: a value that is not finite.
     """
     session = _watching(encoder, tensors, threads)
-    extents: dict[str, Extent] = {}
+    extents: dict[str, Limits] = {}
+    sums: dict[str, NDArray[np.float64]] = {}
     for index, image in enumerate(images):
         for name, value in _seen(session, tensors, image).items():
             low, high = float(value.min()), float(value.max())
             if not np.isfinite([low, high]).all():
-                raise ValueError(f"{name} is not finite for image {index}")
-            before = extents.get(name, Extent(low, high))
-            extents[name] = Extent(min(low, before.low), max(high, before.high))
+                raise CalibrationError(
+                    f"{name} is not finite for frame {index}. Expected numbers: the bundle's network is damaged, or "
+                    "the frame is no picture of a part. Export the bundle again, or remove the frame."
+                )
+            before = extents.get(name, Limits(low, high))
+            extents[name] = Limits(min(low, before.low), max(high, before.high))
+            sums[name] = sums.get(name, np.zeros(value.shape[1])) + value.mean((0, 2, 3), dtype=np.float64)
         progress("extent", index + 1, len(images))
     counts = {name: np.zeros(BINS, np.int64) for name in tensors}
     for index, image in enumerate(images):
         for name, value in _seen(session, tensors, image).items():
             counts[name] += _counted(value, extents[name])
         progress("histogram", index + 1, len(images))
-    return {name: Histogram(extents[name].low, extents[name].high, counts[name]) for name in tensors}
+    return {name: Histogram(*extents[name], counts[name], sums[name] / len(images)) for name in tensors}
 
 
 def _watching(encoder: Path, tensors: Sequence[str], threads: int) -> onnxruntime.InferenceSession:
@@ -65,7 +71,7 @@ def _seen(session: onnxruntime.InferenceSession, tensors: Sequence[str], image: 
     return dict(zip(tensors, session.run(list(tensors), {"image": image}), strict=True))
 
 
-def _counted(value: NDArray[np.float32], extent: Extent) -> NDArray[np.int64]:
+def _counted(value: NDArray[np.float32], extent: Limits) -> NDArray[np.int64]:
     width = max(extent.high - extent.low, 1e-12)
     bins = ((value.reshape(-1) - np.float32(extent.low)) * np.float32(BINS / width)).astype(np.int32)
     return np.bincount(np.clip(bins, 0, BINS - 1), minlength=BINS).astype(np.int64)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_resad.demo import products
 from edge_resad.device.camera import open_camera
 from edge_resad.device.settings import CameraSection
 from edge_resad.errors import CalibrationError
@@ -19,7 +20,7 @@ FEWEST = 16
 """Frames below which a range would be an accident."""
 
 _VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
-_CAMERAS = ("/dev/", "video:", "gstreamer:", "rtsp:")
+_CAMERAS = ("/dev/video", "/dev/v4l/", "synthetic")
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,9 @@ def _frame(name: str, image: NDArray[np.uint8], size: int) -> CalibrationFrame:
 
 def _stream(source: str, size: int, most: int) -> list[CalibrationFrame]:
     """The first frames of a camera or a video that differ from the one before."""
-    named = source if ":" in source or source.startswith("/dev/") else f"video:{os.path.abspath(source)}"
+    named = source if source.startswith(_CAMERAS) else f"video:{os.path.abspath(source)}"
     frames: list[CalibrationFrame] = []
-    with open_camera(CameraSection(source=named)) as camera:
+    with open_camera(CameraSection(source=named), products=products) as camera:
         while len(frames) < most and (seen := camera.read()) is not None:
             frame = _frame(f"{source}#{seen.frame_id}", seen.image, size)
             if all(frame.sha256 != other.sha256 for other in frames):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,8 +17,8 @@ _LEVELS = 128  # of INT8 on one side, for the entropy
 _TRIES = 100  # ranges that mse and entropy compare
 
 
-class Extent(NamedTuple):
-    """What values were seen."""
+class Limits(NamedTuple):
+    """Where values are cut off."""
 
     low: float
     high: float
@@ -30,6 +31,7 @@ class Histogram:
     low: float
     high: float
     counts: NDArray[np.int64]  # (BINS,)
+    means: NDArray[np.float64]  # (C,) of every channel
 
     @property
     def centres(self) -> NDArray[np.float64]:
@@ -47,43 +49,41 @@ def find_range(histogram: Histogram, method: Method) -> Range:
     entropy:    where the cut and rounded distribution of magnitudes differs least from the seen one, by the
                 Kullback-Leibler divergence (Migacz, 8-bit Inference with TensorRT, 2017).
     """
-    if method == "max" or not histogram.counts.any() or histogram.high <= histogram.low:
-        return Range(low=histogram.low, high=histogram.high)
-    if method == "percentile":
-        return _percentile(histogram)
-    return _mse(histogram) if method == "mse" else _entropy(histogram)
+    limits = Limits(histogram.low, histogram.high)
+    if method != "max" and histogram.high > histogram.low:
+        limits = _METHODS[method](histogram)
+    return Range(low=limits.low, high=limits.high, means=tuple(float(f"{mean:.6g}") for mean in histogram.means))
 
 
-def _percentile(histogram: Histogram) -> Range:
+def _percentile(histogram: Histogram) -> Limits:
     share = np.cumsum(histogram.counts) / histogram.counts.sum()
     both = histogram.low < 0 < histogram.high
     outside = (1 - PERCENTILE / 100) / (2 if both else 1)
     edges = np.linspace(histogram.low, histogram.high, len(histogram.counts) + 1)
     low = edges[int(np.searchsorted(share, outside, side="right"))] if histogram.low < 0 else histogram.low
     high = edges[int(np.searchsorted(share, 1 - outside)) + 1] if histogram.high > 0 else histogram.high
-    return Range(low=float(low), high=float(max(high, low)))
+    return Limits(float(low), float(max(high, low)))
 
 
-def _mse(histogram: Histogram) -> Range:
+def _mse(histogram: Histogram) -> Limits:
     values, counts = histogram.centres, histogram.counts
     errors = []
-    factors = np.linspace(1 / _TRIES, 1, _TRIES)
-    for factor in factors:
-        low, high = min(histogram.low, 0.0) * factor, max(histogram.high, 0.0) * factor
+    tried = [_cut(histogram, float(share)) for share in np.linspace(1 / _TRIES, 1, _TRIES)]
+    for low, high in tried:
         step = max((high - low) / 255, 1e-12)
         seen = np.clip(np.rint((values - low) / step), 0, 255) * step + low
         errors.append(float((counts * np.square(values - seen)).sum()))
-    return _scaled(histogram, float(factors[int(np.argmin(errors))]))
+    return tried[int(np.argmin(errors))]
 
 
-def _entropy(histogram: Histogram) -> Range:
+def _entropy(histogram: Histogram) -> Limits:
     magnitude = max(-histogram.low, histogram.high)
     bins = np.minimum((np.abs(histogram.centres) / magnitude * BINS).astype(int), BINS - 1)
     counts = np.bincount(bins, histogram.counts, BINS).astype(np.float64)
     counts[0] = counts[1]  # zeros are exact in any range, and would outweigh everything
     starts = np.unique(np.linspace(_LEVELS, BINS, _TRIES).astype(int))
     divergences = [_divergence(counts, int(kept)) for kept in starts]
-    return _scaled(histogram, float(starts[int(np.argmin(divergences))]) / BINS)
+    return _cut(histogram, float(starts[int(np.argmin(divergences))]) / BINS)
 
 
 def _divergence(counts: NDArray[np.float64], kept: int) -> float:
@@ -100,5 +100,10 @@ def _divergence(counts: NDArray[np.float64], kept: int) -> float:
     return float((p[there] * np.log(p[there] / np.maximum(q[there], 1e-12))).sum())
 
 
-def _scaled(histogram: Histogram, factor: float) -> Range:
-    return Range(low=min(histogram.low, 0.0) * factor, high=max(histogram.high, 0.0) * factor)
+def _cut(histogram: Histogram, share: float) -> Limits:
+    """What lies within a share of the largest magnitude, and 0."""
+    most = share * max(-histogram.low, histogram.high)
+    return Limits(max(min(histogram.low, 0.0), -most), min(max(histogram.high, 0.0), most))
+
+
+_METHODS: dict[Method, Callable[[Histogram], Limits]] = {"percentile": _percentile, "mse": _mse, "entropy": _entropy}

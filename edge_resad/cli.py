@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from edge_resad.decision import Verdict
     from edge_resad.engine.advice import Advice, Coverage, Pick
+    from edge_resad.engine.build import Built
     from edge_resad.evaluation.protocol import Results, Scorer
 
 app = typer.Typer(
@@ -499,6 +500,53 @@ def train(
 
 
 @app.command()
+def build(
+    bundle: BundleOption = None,
+    precision: Annotated[
+        Literal["fp32", "fp16", "int8", "auto"],
+        typer.Option("--precision", help="auto: fp16 or int8, whichever is quicker on this GPU."),
+    ] = "auto",
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--out", help="Folder for the engines; without it ~/.cache/edge-resad/engines/BUNDLE_ID."),
+    ] = None,
+    sm: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--sm", help="GPU to build for, such as SM86; TensorRT-RTX alone builds for others than its own."),
+    ] = None,
+    workspace_mb: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--workspace-mb", min=1, help="Most memory for a layer's scratch; TensorRT's own without it."),
+    ] = None,
+    optimization_level: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--optimization-level", min=0, max=5, help="0 builds fastest, 5 runs fastest."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Build again what is already built.")] = False,
+) -> None:
+    """Build TensorRT engines of a bundle on this device: the best precision that TensorRT takes."""
+    from edge_resad.bundle import open_bundle
+    from edge_resad.engine.auto import build_quickest
+    from edge_resad.engine.build import build_engines
+    from edge_resad.engine.engine_file import Settings
+
+    opened = open_bundle(bundle)
+    settings = Settings(sm=sm, workspace_mb=workspace_mb, optimization_level=optimization_level)
+    with _progress("build", show=sys.stderr.isatty()) as step:
+        if precision == "auto":
+            done = build_quickest(opened, out, settings=settings, force=force, progress=step)
+            made = list(done.built.values())
+        else:
+            done = None
+            made = [build_engines(opened, precision, out, settings=settings, force=force, progress=step)]
+    for one in made:
+        for line in _engine_lines(one):
+            print(line)
+    if done is not None:
+        print(f"run {done.choice.precision}: {done.choice.why}")
+
+
+@app.command()
 def demo(
     broker: Annotated[Optional[str], typer.Option(help="HOST[:PORT] of a broker; without it, one is embedded.")] = None,  # noqa: UP045
     out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("demo-out"),
@@ -680,6 +728,20 @@ def _write_picture(folder: Path, name: str, picture: NDArray[np.uint8], written:
         with suppress(OSError):  # where the folder is a file there is nothing to take away
             scratch.unlink()
         raise ImageError(f"cannot write the picture {file}: {error.strerror}. Check space and rights.") from error
+
+
+def _engine_lines(built: Built) -> Iterator[str]:
+    """What was built, of which rung, and why of no better one."""
+    about = built.engines.about
+    version = f"{about.tensorrt} {about.tensorrt_version}"
+    was = "" if built.fresh else ", already built"
+    yield f"{about.precision}: rung {about.rung}, {version}, in {built.engines.folder}{was}"
+    for name, graph in (("encoder", about.encoder), ("detector", about.detector)):
+        weights = "" if graph.weights_bytes is None else f", weights {graph.weights_bytes / 1e6:.2f} MB"
+        yield f"  {name:8}  {graph.size / 1e6:6.2f} MB, {graph.seconds:.1f} s{weights}"
+    for refused in about.refused:
+        graph_name = f"{refused.graph}: " if refused.graph else ""
+        yield f"  not {refused.rung}: {graph_name}{refused.reason}"
 
 
 def _of(head: str, step: _progress, name: str, done: int, total: int) -> None:

@@ -2,6 +2,7 @@
 
 EdgeResadError
 ├── BundleError    a bundle is damaged, foreign or of another version
+├── EngineError    TensorRT is missing, too old or refuses, or an engine does not fit here
 ├── BankError      a reference bank does not fit the bundle, or cannot be made from these references
 ├── ImageError     an image or a folder of images cannot be used
 ├── CacheError     features cannot be kept on the disk, or there is no room for them
@@ -19,6 +20,10 @@ class EdgeResadError(Exception):
 
 class BundleError(EdgeResadError):
     """A bundle is damaged, foreign or of another version."""
+
+
+class EngineError(EdgeResadError):
+    """TensorRT is missing, too old or refuses, or an engine does not fit here."""
 
 
 class BankError(EdgeResadError):

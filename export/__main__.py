@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from json import dumps
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -18,6 +18,7 @@ from edge_resad.datasets.find import find_classes
 from edge_resad.errors import EdgeResadError
 from edge_resad.model.profile import PROFILES
 from export.accuracy import judge_labelled, judged_classes
+from export.cost_report import as_json, as_text, report
 from export.head import own_head
 from export.ranges import load_ranges, own_ranges
 from export.sample import drawn_samples, sample_of
@@ -96,7 +97,7 @@ def verify(
     mixed: Annotated[
         bool, typer.Option("--mixed", help="Show too what INT8 makes of a bank that FP32 has made.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
     threads: Annotated[int, typer.Option(min=1, help="Threads of ONNX Runtime.")] = 1,
 ) -> None:
     """Compare a bundle's precisions with FP32, on real frames and by labels, and write the report into the bundle.
@@ -113,20 +114,48 @@ def verify(
             opened, ways_of(opened, rungs=False, mixed=mixed), classes, shots=shots, seeds=seeds, max_good=max_good,
             max_defect=max_defect, threads=threads, progress=progress,
         )  # fmt: skip
-        report = compare(opened, samples, labelled=found or None, mixed=mixed, threads=threads, progress=progress)
-    written = attach(report, opened)
-    if as_json:
-        print(json.dumps(report.as_json()))
+        compared = compare(opened, samples, labelled=found or None, mixed=mixed, threads=threads, progress=progress)
+    written = attach(compared, opened)
+    if json:
+        print(dumps(compared.as_json()))
     else:
-        for table in tables(report):
+        for table in tables(compared):
             Console().print(table)
-    for line in (*report.not_run.values(), *report.misses):
+    for line in (*compared.not_run.values(), *compared.misses):
         console.print(line, highlight=False)
     assert written.manifest.verified is not None
-    verdict = "not within budget" if report.misses else "within budget"
+    verdict = "not within budget" if compared.misses else "within budget"
     console.print(f"{verdict}: {bundle / written.manifest.verified.report}", highlight=False)
-    if report.misses:
+    if compared.misses:
         raise typer.Exit(1)
+
+
+@app.command()
+def cost(
+    bundle: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Folder of the bundle. Without it, the one that comes with the package."),
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(help="Which of the bundle's graphs: a precision, or one of TensorRT's rungs.")
+    ] = "fp32",
+    size: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Plan: pixels of another image, both sides. The FP32 graph is traced anew; nothing is kept."),
+    ] = None,
+    capacity: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Plan: rows of another bank, for every level, finest first: 4096,2048,512."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Count a detector's multiplications, bytes and memory, and estimate its time on NVIDIA's modules."""
+    try:
+        rows = None if capacity is None else [int(count) for count in capacity.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"{capacity!r} is not a list of numbers such as 4096,2048,512") from None
+    found = report(open_bundle(bundle), precision, size=size, capacities=rows)
+    print(as_json(found) if json else as_text(found))
 
 
 @contextmanager

@@ -94,9 +94,9 @@ def make_draft(
     example = example_inputs(profile, learned=trained is not None)
     levels = range(len(profile.taps))
     say("trace the encoder")
-    encoder_graph = _exported(encoder, {"image": example["image"]}, [f"feature_{i}" for i in levels])
+    encoder_graph = exported(encoder, {"image": example["image"]}, [f"feature_{i}" for i in levels])
     say("trace the detector")
-    detector_graph = _exported(detector, example, ["map", "score"])
+    detector_graph = exported(detector, example, ["map", "score"])
     for named, inputs in _of_every_head(example, trained).items():
         say(f"{named} agrees with torch within {_difference(detector, _bytes(detector_graph), inputs):.1e}")
     if ranges is not None:
@@ -179,7 +179,7 @@ def _check_ranges(ranges: Ranges, profile: Profile, backbone_sha256: str) -> Non
         )
 
 
-def _exported(module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str]) -> onnx.ModelProto:
+def exported(module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str]) -> onnx.ModelProto:
     """trace -> fold -> name -> check."""
     model = trace(module, list(inputs.values()), list(inputs), outputs)
     for step in (fold_constants, fold_shapes, fold_batch_norms, fold_padding, fold_input, name, check):

@@ -146,14 +146,14 @@ def fold_input(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def check(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Run onnx's checker with shape inference; refuse a shape that is not a number, and write them down."""
-    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    """Run onnx's checker with shape inference; refuse a shape that is not a number, and write down the outputs'."""
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
     onnx.checker.check_model(inferred, full_check=True)
     for value in (*inferred.graph.input, *inferred.graph.output):
         if any(not dim.HasField("dim_value") for dim in value.type.tensor_type.shape.dim):
             raise ValueError(f"{value.name} has a dimension that is not fixed")
-    del model.graph.output[:]
-    model.graph.output.extend(inferred.graph.output)  # the exporter leaves the map's as symbols
+    for value, known in zip(model.graph.output, inferred.graph.output, strict=True):
+        value.CopyFrom(known)
     return model
 
 

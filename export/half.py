@@ -12,7 +12,6 @@ from onnx import TensorProto, helper, numpy_helper
 _COMPUTES = ("Conv", "Gemm", "MatMul")
 _FOLLOWS = (  # keep a value as it is or choose among some: in half precision where their input is
     "Add", "Clip", "Relu", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Gather", "ReduceMax", "ArgMax",
-    "QuantizeLinear", "DequantizeLinear",
 )  # fmt: skip
 _INTEGERS = ("Reshape", "Squeeze", "Unsqueeze")  # whose second input is no value
 LARGEST = 65504.0
@@ -57,11 +56,12 @@ def to_half(model: onnx.ModelProto, chosen: Callable[[onnx.NodeProto], bool] = i
         return cast[old, to]
 
     outputs = {value.name for value in graph.output}
+    pairs = _pairs(model, chosen)
     for node in list(graph.node):
         follows = node.op_type in _FOLLOWS and node.input[0] in half and not outputs.intersection(node.output)
         if follows and node.op_type == "Add":
             follows = all(name in half or name in weights for name in node.input)
-        to = TensorProto.FLOAT16 if follows or chosen(node) else TensorProto.FLOAT
+        to = TensorProto.FLOAT16 if follows or chosen(node) or node.name in pairs else TensorProto.FLOAT
         kept = node.input[1:] if node.op_type in _INTEGERS else []
         values = node.input[:1] if kept else node.input
         node.input[:] = [*(converted(name, to) if name else "" for name in values), *kept]
@@ -76,6 +76,20 @@ def to_half(model: onnx.ModelProto, chosen: Callable[[onnx.NodeProto], bool] = i
     for tensor in [tensor for tensor in graph.initializer if tensor.name not in read]:
         graph.initializer.remove(tensor)
     return model
+
+
+def _pairs(model: onnx.ModelProto, chosen: Callable[[onnx.NodeProto], bool]) -> set[str]:
+    """Names of QuantizeLinear and DequantizeLinear whose readers compute in FP16: so do both sides of a pair."""
+    makers = {name: node for node in model.graph.node for name in node.output}
+    found: set[str] = set()
+    for node in model.graph.node:
+        for name in node.input if chosen(node) or node.op_type == "Add" else ():
+            given = makers.get(name)
+            if given is not None and given.op_type == "DequantizeLinear":
+                found.add(given.name)
+                if given.input[0] in makers:
+                    found.add(makers[given.input[0]].name)
+    return found
 
 
 def _floats(model: onnx.ModelProto) -> set[str]:

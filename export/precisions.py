@@ -13,7 +13,7 @@ from export.match import match_in_int8
 from export.quantize import layers_of, quantize
 from export.ranges import Dialect, Ranges
 
-MOST_COST = 0.005
+MOST_COST = 0.001
 """A layer whose quantisation alone moves a part further than this from itself stays in float."""
 
 Step = Callable[[onnx.ModelProto], onnx.ModelProto]
@@ -36,8 +36,16 @@ def rungs(model: onnx.ModelProto, ranges: Ranges | None) -> dict[Rung, onnx.Mode
 
 
 def quantized_layers(model: onnx.ModelProto, ranges: Ranges, dialect: Dialect) -> list[str]:
-    """Names of the layers in INT8: what the dialect gains by, but for those that cost too much."""
-    return [layer for layer in layers_of(model, dialect) if ranges.layers[dialect].get(layer, 0.0) <= MOST_COST]
+    """Names of the layers in INT8: what the dialect gains by, but for those that cost too much.
+
+    For ONNX Runtime what comes before such a layer stays in float too: a convolution in float between two in INT8 has
+    its weights quantised by the runtime itself, with one scale for all channels.
+    """
+    layers = layers_of(model, dialect)
+    costly = [layer for layer in layers if ranges.layers[dialect].get(layer, 0.0) > MOST_COST]
+    if dialect == "onnxruntime" and costly:
+        return layers[layers.index(costly[-1]) + 1 :]
+    return [layer for layer in layers if layer not in costly]
 
 
 def _quantized(ranges: Ranges, dialect: Dialect) -> Step:

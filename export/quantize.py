@@ -21,7 +21,7 @@ from export.ranges import Dialect, Range
 
 FEWEST_CHANNELS = 16  # of a convolution that TensorRT computes in INT8 with a gain
 MULTIPLE = 8  # of channels, for the same reason
-_LEAST_SCALE = 1e-8  # a tensor that is always 0 still needs a scale
+_LEAST_SCALE = 2.0**-14  # below it FP16 has fewer digits, or 0, which TensorRT refuses
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ def quantize(
     sums = {add.name for add in adds}
     names = {node.name for node in chosen}
     for node in chosen:
-        exact = inserter.exact(node, makers) if dialect == "onnxruntime" else None
-        inserter.weights(node, exact or inserter.activation(node, 0))
+        means = inserter.found(node.input[0]).means
+        inserter.weights(node, inserter.activation(node, 0), np.array(means))
     if dialect == "tensorrt":
         for add in adds:
             _quantize_skip(add, makers, names, inserter)
@@ -108,45 +108,37 @@ class _Inserter:
         reader.input[index] = f"{name}.dq"
         return scale
 
-    def exact(self, reader: onnx.NodeProto, makers: Mapping[str, onnx.NodeProto]) -> Scale | None:
-        """Let the first convolution read the image's own bytes: less their common mean they are what it would see.
-
-        None where the node reads something else, or the mean is no byte.
-        """
-        less = makers.get(reader.input[0])
-        cast = makers.get(less.input[0]) if less is not None and less.op_type == "Sub" else None
-        if less is None or cast is None or cast.op_type != "Cast" or less.input[1] not in self.tensors:
-            return None
-        mean = numpy_helper.to_array(self.tensors[less.input[1]])
-        if np.ptp(mean) > 0 or mean.flat[0] not in range(256):
-            return None
-        name, image = reader.input[0], cast.input[0]
-        self._initializer(f"{name}.scale", np.float32(1))
-        self._initializer(f"{name}.zero", np.uint8(mean.flat[0]))
-        self.pairs[image] = [_node("DequantizeLinear", [image, f"{name}.scale", f"{name}.zero"], f"{name}.dq")]
-        reader.input[0] = f"{name}.dq"
-        return Scale(1.0, int(mean.flat[0]))
-
     def everywhere(self, name: str) -> None:
         """Let all readers of a tensor see it quantised."""
         self._pair(name)
         for node in self.graph.node:
             node.input[:] = [f"{name}.dq" if old == name else old for old in node.input]
 
-    def weights(self, conv: onnx.NodeProto, activation: Scale) -> None:
-        """Store a convolution's weights as INT8, one scale an output channel; its bias as the dialect asks."""
+    def weights(self, conv: onnx.NodeProto, activation: Scale, means: NDArray[np.float64]) -> None:
+        """Store a convolution's weights as INT8, one scale an output channel; its bias as the dialect asks.
+
+        What rounding the weights adds to an output on average, the sum over inputs of (w' - w) E[x], is taken off the
+        bias (Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correction, 2019).
+
+        means: (C,) of the input's channels.
+        """
         weight = numpy_helper.to_array(self.tensors[conv.input[1]])
         largest = np.abs(weight).max(axis=tuple(range(1, weight.ndim)))
         scales = np.maximum(largest / 127, _LEAST_SCALE).astype(np.float32)
         shaped = scales.reshape(-1, *[1] * (weight.ndim - 1))
-        conv.input[1] = self._constant(
-            conv.input[1], np.clip(np.rint(weight / shaped), -127, 127).astype(np.int8), scales
-        )
-        if self.dialect == "onnxruntime" and len(conv.input) > 2:
-            bias = numpy_helper.to_array(self.tensors[conv.input[2]]).astype(np.float64)
+        whole = np.clip(np.rint(weight / shaped), -127, 127).astype(np.int8)
+        added = (whole * shaped.astype(np.float64) - weight).sum((2, 3))  # (O, C / groups)
+        drift = added[:, 0] * means if _groups(conv) > 1 else added @ means
+        bias = numpy_helper.to_array(self.tensors[conv.input[2]]).astype(np.float64) - drift
+        conv.input[1] = self._constant(conv.input[1], whole, scales)
+        if self.dialect == "onnxruntime":
             product = (scales.astype(np.float64) * activation.scale).astype(np.float32)
-            whole = np.clip(np.rint(bias / product), -(2**31), 2**31 - 1).astype(np.int32)
-            conv.input[2] = self._constant(conv.input[2], whole, product)
+            limit = np.iinfo(np.int32)
+            steps = np.clip(np.rint(bias / product.astype(np.float64)), limit.min, limit.max).astype(np.int32)
+            conv.input[2] = self._constant(conv.input[2], steps, product)
+        else:
+            self._initializer(f"{conv.input[2]}.corrected", bias.astype(np.float32))
+            conv.input[2] = f"{conv.input[2]}.corrected"
 
     def finish(self) -> None:
         """Write all nodes in their order."""
@@ -159,18 +151,20 @@ class _Inserter:
                 ordered += self.pairs.get(name, [])
         del self.graph.node[:]
         self.graph.node.extend(ordered)
-        read = {name for node in ordered for name in node.input} | {value.name for value in self.graph.output}
-        for node in [node for node in self.graph.node if not read.intersection(node.output)]:
-            self.graph.node.remove(node)
+        read = {name for node in ordered for name in node.input}
         for tensor in [tensor for tensor in self.graph.initializer if tensor.name not in read]:
             self.graph.initializer.remove(tensor)
 
-    def _pair(self, name: str) -> Scale:
+    def found(self, name: str) -> Range:
+        """The range of a tensor."""
         if name not in self.ranges:
             raise CalibrationError(
                 f"the ranges have no tensor {name}, which quantisation needs. Calibrate with a bundle of this profile."
             )
-        scale = scale_of(self.ranges[name], self.dialect)
+        return self.ranges[name]
+
+    def _pair(self, name: str) -> Scale:
+        scale = scale_of(self.found(name), self.dialect)
         if name not in self.pairs:
             kind: type[np.generic] = np.int8 if self.dialect == "tensorrt" else np.uint8
             self._initializer(f"{name}.scale", np.float32(scale.scale))
@@ -225,10 +219,13 @@ def _after_activation(node: onnx.NodeProto, readers: Mapping[str, list[onnx.Node
     return str(node.output[0])
 
 
+def _groups(node: onnx.NodeProto) -> int:
+    return next((int(item.i) for item in node.attribute if item.name == "group"), 1)
+
+
 def _gains(node: onnx.NodeProto, weight: onnx.TensorProto) -> bool:
-    groups = next((item.i for item in node.attribute if item.name == "group"), 1)
     outputs, inputs = weight.dims[0], weight.dims[1]
-    return groups == 1 and all(count >= FEWEST_CHANNELS and count % MULTIPLE == 0 for count in (inputs, outputs))
+    return _groups(node) == 1 and all(count >= FEWEST_CHANNELS and count % MULTIPLE == 0 for count in (inputs, outputs))
 
 
 def _readers(model: onnx.ModelProto) -> dict[str, list[onnx.NodeProto]]:

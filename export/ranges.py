@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -21,10 +22,11 @@ class _Part(BaseModel):
 
 
 class Range(_Part):
-    """What a tensor's values lie in, but for what the method cuts off."""
+    """What a tensor's values lie in, but for what the method cuts off, and what its channels are on average."""
 
     low: float
     high: float
+    means: tuple[float, ...]  # of every channel, over all frames
 
     @model_validator(mode="after")
     def _in_order(self) -> Range:
@@ -88,5 +90,6 @@ def save_ranges(ranges: Ranges, path: Path) -> None:
         scratch.write_text(ranges.model_dump_json(indent=1) + "\n", encoding="utf-8")
         scratch.replace(path)
     except OSError as error:
-        scratch.unlink(missing_ok=True)
+        with suppress(OSError):  # where the folder is a file there is nothing to take away
+            scratch.unlink()
         raise CalibrationError(f"cannot write {path}: {error.strerror or error}. Check space and rights.") from error

@@ -38,6 +38,7 @@ class OnnxRuntimeEngine:
         options.inter_op_num_threads = 1
         options.log_severity_level = 3  # errors; warnings about a device's CPU topology help nobody at the line
         options.add_session_config_entry("session.intra_op.allow_spinning", "0" if self._threads == 1 else "1")
+        options.add_session_config_entry("session.x64quantprecision", "1")  # INT8 overflows on x86 without VNNI else
         providers = [self._provider_name()]
         try:
             self._session = onnxruntime.InferenceSession(str(self._file), options, providers=providers)

@@ -60,7 +60,7 @@ class Encoder(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Normalise, run the backbone, and turn every level's grid into rows."""
-        bgr = image.permute(2, 0, 1)[None].to(torch.float32)  # (1, 3, S, S)
+        bgr = image.to(torch.float32).permute(2, 0, 1)[None]  # (1, 3, S, S); TensorRT wants the cast first
         normalised = (bgr - cast(Tensor, self.mean)) * cast(Tensor, self.scale)
         rgb = normalised[:, [2, 1, 0]]
         return tuple(
