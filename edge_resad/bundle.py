@@ -7,6 +7,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -92,6 +93,16 @@ class Calibration(_Part):
     sha256: str  # of the ranges
 
 
+class Verification(_Part):
+    """How the precisions agree, as `python -m export verify` or the export itself has measured it."""
+
+    report: Literal["verification.json"] = "verification.json"
+    sha256: str  # of the report
+    within_budget: bool
+    images: int  # parts that were judged
+    forced: bool  # written by an export although it missed the budget
+
+
 class Manifest(_Part):
     """What is in a bundle, and for what it was made."""
 
@@ -109,6 +120,7 @@ class Manifest(_Part):
     rungs: dict[Rung, GraphPair]  # for TensorRT, strongly typed; a file may serve both
     calibration: Calibration | None  # None: no INT8
     producer: dict[str, str]  # versions of what made it
+    verified: Verification | None = None  # None: nobody has looked yet
 
     @model_validator(mode="after")
     def _heads_agree(self) -> Manifest:
@@ -125,8 +137,8 @@ class Manifest(_Part):
 
     @property
     def bundle_id(self) -> str:
-        """What banks refer to: a hash over everything but the producer's versions."""
-        content = self.model_dump(mode="json", exclude={"producer"})
+        """What banks refer to: a hash over everything but the producer's versions and what was found afterwards."""
+        content = self.model_dump(mode="json", exclude={"producer", "verified"})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -170,7 +182,9 @@ def open_bundle(path: Path | None = None) -> Bundle:
         for graph in (pair.encoder, pair.detector)
     }
     for graph in graphs:
-        _check_file(folder, graph)
+        _check_file(folder, graph.file, graph.sha256)
+    if manifest.verified is not None:
+        _check_file(folder, manifest.verified.report, manifest.verified.sha256)
     return Bundle(path=folder, manifest=manifest)
 
 
@@ -189,7 +203,7 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
             fresh.mkdir()
             for name, content in files.items():
                 (fresh / name).write_bytes(content)
-            (fresh / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+            (fresh / MANIFEST).write_text(_manifest_text(manifest), encoding="utf-8")
             if path.exists():
                 os.replace(path, Path(scratch) / "old")
             os.replace(fresh, path)
@@ -198,6 +212,32 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
             f"cannot write the bundle {path}: {error.strerror or error}. Check space and rights."
         ) from error
     return Bundle(path=path, manifest=manifest)
+
+
+def write_verification(bundle: Bundle, report: bytes, verified: Verification) -> Bundle:
+    """Put a report into a bundle that stands there, in place of an older one; whatever happens, it can be opened.
+
+    Raises:
+        BundleError: the disk refuses.
+    """
+    without, with_it = (bundle.manifest.model_copy(update={"verified": found}) for found in (None, verified))
+    first, last = _manifest_text(without).encode(), _manifest_text(with_it).encode()
+    for name, content in ((MANIFEST, first), (verified.report, report), (MANIFEST, last)):
+        scratch = bundle.path / f".{name}.{os.getpid()}"
+        try:
+            scratch.write_bytes(content)
+            os.replace(scratch, bundle.path / name)
+        except OSError as error:
+            with suppress(OSError):
+                scratch.unlink()
+            raise BundleError(
+                f"cannot write {bundle.path / name}: {error.strerror or error}. Check space and rights."
+            ) from error
+    return Bundle(path=bundle.path, manifest=with_it)
+
+
+def _manifest_text(manifest: Manifest) -> str:
+    return manifest.model_dump_json(indent=2) + "\n"
 
 
 def file_digest(content: bytes) -> str:
@@ -231,16 +271,16 @@ def _read_manifest(folder: Path) -> Manifest:
         ) from error
 
 
-def _check_file(folder: Path, graph: GraphSpec) -> None:
-    file = folder / graph.file
+def _check_file(folder: Path, name: str, sha256: str) -> None:
+    file = folder / name
     try:
         found = file_digest(file.read_bytes())
     except OSError as error:
         raise BundleError(
-            f"the bundle {folder} lacks {graph.file} ({error.strerror}). Copy the bundle again, as a whole folder."
+            f"the bundle {folder} lacks {name} ({error.strerror}). Copy the bundle again, as a whole folder."
         ) from error
-    if found != graph.sha256:
+    if found != sha256:
         raise BundleError(
-            f"{file} is damaged or was changed: sha256 {found[:12]}..., the manifest says {graph.sha256[:12]}... "
+            f"{file} is damaged or was changed: sha256 {found[:12]}..., the manifest says {sha256[:12]}... "
             "Copy the bundle again, or export it again."
         )

@@ -6,6 +6,7 @@ Both graphs are traced, folded, named, compared with torch, put into every preci
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -46,6 +47,14 @@ TOLERANCE = 1e-4  # of the map, between torch and ONNX Runtime
 _LICENCE = Path(__file__).resolve().parent / "BACKBONE_NOTICE.txt"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """A bundle that is not written yet."""
+
+    manifest: Manifest
+    files: Mapping[str, bytes]  # by their names
+
+
 def build_bundle(
     profile: Profile,
     path: Path,
@@ -53,14 +62,27 @@ def build_bundle(
     ranges: Ranges | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Bundle:
-    """Export a profile's encoder and detector in every precision and write the bundle.
+    """Export and write a bundle whose precisions nobody has compared; `export.verified` does that too.
+
+    Arguments and errors as of `make_draft`; BundleError too where the folder cannot be written.
+    """
+    draft = make_draft(profile, head, ranges, say)
+    return write_bundle(path, draft.manifest, draft.files)
+
+
+def make_draft(
+    profile: Profile,
+    head: Path | None = None,
+    ranges: Ranges | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Draft:
+    """Export a profile's encoder and detector in every precision.
 
     head:   what `edge-resad train` has written; None exports the nearest reference alone.
     ranges: what `python -m calibration` has written; None exports no INT8.
 
     Raises:
-        BundleError: the head was trained on another profile, ONNX Runtime and torch disagree, or the folder cannot be
-            written.
+        BundleError: the head was trained on another profile, or ONNX Runtime and torch disagree.
         CalibrationError: the ranges are another network's.
         TrainingError: the head cannot be read.
     """
@@ -107,7 +129,7 @@ def build_bundle(
         calibration=_calibration(ranges),
         producer={"edge-resad": __version__, "torch": torch.__version__.split("+")[0], "onnx": onnx.__version__},
     )  # fmt: skip
-    return write_bundle(path, manifest, {**files.content, "NOTICE.txt": _LICENCE.read_bytes()})
+    return Draft(manifest=manifest, files={**files.content, "NOTICE.txt": _LICENCE.read_bytes()})
 
 
 def example_inputs(profile: Profile, seed: int = 0, *, learned: bool = False) -> dict[str, Tensor]:

@@ -18,9 +18,11 @@ from edge_resad.bundle import (
     Level,
     Manifest,
     TensorSpec,
+    Verification,
     file_digest,
     open_bundle,
     write_bundle,
+    write_verification,
 )
 from edge_resad.errors import BundleError
 
@@ -233,3 +235,50 @@ def test_a_write_that_fails_leaves_the_old_bundle_and_nothing_else(
 def test_the_id_tells_contents_apart_and_not_who_made_them() -> None:
     assert _manifest().bundle_id == _manifest(torch="2.4").bundle_id
     assert _manifest().bundle_id != _manifest("other").bundle_id
+
+
+REPORT = b'{"misses": []}\n'
+
+
+def _verified(report: bytes = REPORT) -> Verification:
+    return Verification(sha256=file_digest(report), within_budget=True, images=24, forced=False)
+
+
+def test_a_report_is_part_of_a_bundle_and_not_of_its_id(bundle: Bundle) -> None:
+    written = write_verification(bundle, REPORT, _verified())
+    assert open_bundle(bundle.path) == written
+    assert (bundle.path / "verification.json").read_bytes() == REPORT
+    assert written.manifest.bundle_id == bundle.manifest.bundle_id
+
+
+def test_a_new_report_takes_the_place_of_the_old_one(bundle: Bundle) -> None:
+    write_verification(write_verification(bundle, REPORT, _verified()), b"{}\n", _verified(b"{}\n"))
+    assert open_bundle(bundle.path).manifest.verified == _verified(b"{}\n")
+    assert sorted(file.name for file in bundle.path.iterdir()) == sorted([MANIFEST, *FILES, "verification.json"])
+
+
+@pytest.mark.parametrize("survives", [0, 1, 2])
+def test_a_bundle_can_be_opened_wherever_the_writing_of_a_report_stops(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, survives: int
+) -> None:
+    before = write_verification(bundle, REPORT, _verified())
+    replace, calls = os.replace, []
+
+    def stops(source: Path, target: Path) -> None:
+        calls.append(target)
+        if len(calls) > survives:
+            raise OSError(5, "Input/output error")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", stops)
+    with pytest.raises(BundleError, match=r"cannot write .*Input/output error\. Check space and rights\."):
+        write_verification(before, b"{}\n", _verified(b"{}\n"))
+    monkeypatch.undo()
+    assert open_bundle(bundle.path).manifest.bundle_id == before.manifest.bundle_id
+    assert sorted(file.name for file in bundle.path.iterdir()) == sorted([MANIFEST, *FILES, "verification.json"])
+
+
+def test_a_manifest_names_no_report_elsewhere(bundle: Bundle) -> None:
+    _edit(bundle, verified={**_verified().model_dump(), "report": "../verification.json"})
+    with pytest.raises(BundleError, match=r"verified\.report"):
+        open_bundle(bundle.path)
