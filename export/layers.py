@@ -11,6 +11,7 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
+from edge_resad.engine.onnx_runtime import DISABLED
 from edge_resad.errors import BundleError
 from export.quantize import tensors_of
 
@@ -74,10 +75,12 @@ class _Watched:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        options.add_session_config_entry("session.x64quantprecision", "1")  # as the product's engine
+        options.add_session_config_entry(
+            "session.x64quantprecision", "1"
+        )  # and what is disabled: as the product's engine
         try:
             self._session = onnxruntime.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"], disabled_optimizers=DISABLED
             )
         except Exception as error:  # ONNX Runtime's own exceptions share no base class
             raise BundleError(
