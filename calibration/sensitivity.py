@@ -42,12 +42,12 @@ def sensitivity(
         alone.CopyFrom(model)
         session = _session(quantize(alone, ranges, dialect, [layer]), threads)
         found = [_features(session, image) for image in images]
-        costs[layer] = float(np.mean([_distance(a, b) for a, b in zip(found, expected, strict=True)]))
+        costs[layer] = float(np.mean([distance(a, b) for a, b in zip(found, expected, strict=True)]))
         progress(f"layers, {dialect}", index + 1, len(layers))
     return costs
 
 
-def _distance(found: list[Rows], expected: list[Rows]) -> float:
+def distance(found: list[Rows], expected: list[Rows]) -> float:
     """Mean over levels of the patches' mean cosine distance."""
     return float(np.mean([1 - (_unit(a) * _unit(b)).sum(1).mean() for a, b in zip(found, expected, strict=True)]))
 
