@@ -20,6 +20,9 @@ _PROVIDERS = {
     "tensorrt": "TensorrtExecutionProvider",
 }
 
+DISABLED = ["WeightBiasQuantization"]
+"""Quantises what a graph leaves in float, with one scale for all channels, and biases with an FP16 scale of 0."""
+
 
 class OnnxRuntimeEngine:
     """Runs one graph of a bundle; see `edge_resad.engine.engine.Engine`."""
@@ -41,7 +44,9 @@ class OnnxRuntimeEngine:
         options.add_session_config_entry("session.x64quantprecision", "1")  # INT8 overflows on x86 without VNNI else
         providers = [self._provider_name()]
         try:
-            self._session = onnxruntime.InferenceSession(str(self._file), options, providers=providers)
+            self._session = onnxruntime.InferenceSession(
+                str(self._file), options, providers=providers, disabled_optimizers=DISABLED
+            )
         except Exception as error:  # ONNX Runtime's own exceptions share no base class
             raise BundleError(
                 f"ONNX Runtime cannot load {self._file}: {str(error).splitlines()[0]} Export the bundle again."
