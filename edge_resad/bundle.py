@@ -85,6 +85,13 @@ class LearnedHead(_Part):
     share: float = Field(gt=0)  # of its logit in the logarithm of the score
 
 
+class Weights(_Part):
+    """The file that all graphs take their large constants from: it lies beside them, ONNX's external data."""
+
+    file: str = Field(pattern=r"^[A-Za-z0-9_.-]+\.bin$")
+    sha256: str
+
+
 class Calibration(_Part):
     """Where INT8's ranges come from."""
 
@@ -116,6 +123,7 @@ class Manifest(_Part):
     backbone_sha256: str
     image_size: int  # pixels, both sides; the graphs take uint8 BGR and normalise it themselves
     levels: tuple[Level, ...]  # finest first
+    weights: Weights
     precisions: dict[Precision, GraphPair]  # for ONNX Runtime
     rungs: dict[Rung, GraphPair]  # for TensorRT, strongly typed; a file may serve both
     calibration: Calibration | None  # None: no INT8
@@ -183,6 +191,7 @@ def open_bundle(path: Path | None = None) -> Bundle:
     }
     for graph in graphs:
         _check_file(folder, graph.file, graph.sha256)
+    _check_file(folder, manifest.weights.file, manifest.weights.sha256)
     if manifest.verified is not None:
         _check_file(folder, manifest.verified.report, manifest.verified.sha256)
     return Bundle(path=folder, manifest=manifest)

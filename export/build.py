@@ -29,6 +29,7 @@ from edge_resad.bundle import (
     Manifest,
     Rung,
     TensorSpec,
+    Weights,
     file_digest,
     write_bundle,
 )
@@ -41,6 +42,7 @@ from export.head import TrainedHead, load_head
 from export.names import name
 from export.precisions import precisions, rungs
 from export.ranges import Ranges
+from export.weights import WEIGHTS, WeightStore
 
 K = TypeVar("K")
 TOLERANCE = 1e-4  # of the map, between torch and ONNX Runtime
@@ -124,12 +126,15 @@ def make_draft(
             )
             for tap in profile.taps
         ),
+        weights=Weights(file=WEIGHTS, sha256=file_digest(files.weights.content)),
         precisions=pairs,
         rungs={**ladder, "fp16": pairs["fp16"], "fp32": pairs["fp32"]},
         calibration=_calibration(ranges),
         producer={"edge-resad": __version__, "torch": torch.__version__.split("+")[0], "onnx": onnx.__version__},
     )  # fmt: skip
-    return Draft(manifest=manifest, files={**files.content, "NOTICE.txt": _LICENCE.read_bytes()})
+    return Draft(
+        manifest=manifest, files={**files.content, WEIGHTS: files.weights.content, "NOTICE.txt": _LICENCE.read_bytes()}
+    )
 
 
 def example_inputs(profile: Profile, seed: int = 0, *, learned: bool = False) -> dict[str, Tensor]:
@@ -211,10 +216,11 @@ def _relative(found: NDArray[np.float32], expected: NDArray[np.float32]) -> floa
 
 
 class GraphFiles:
-    """The ONNX files of a bundle by their names."""
+    """The ONNX files of a bundle by their names, and the weights that they share."""
 
     def __init__(self) -> None:
         self.content: dict[str, bytes] = {}
+        self.weights = WeightStore()
 
     def pair(self, named: str, graphs: Mapping[str, Mapping[K, onnx.ModelProto]], key: K) -> GraphPair:
         """Keep encoder and detector of one precision: what the manifest says of them."""
@@ -225,7 +231,7 @@ class GraphFiles:
 
     def _keep(self, named: str, model: onnx.ModelProto) -> GraphSpec:
         file = f"{named.replace('+', '-')}.onnx"
-        self.content[file] = _bytes(model)
+        self.content[file] = _bytes(self.weights.move_out(model))
         return GraphSpec(
             file=file,
             sha256=file_digest(self.content[file]),

@@ -38,8 +38,9 @@ def rungs(model: onnx.ModelProto, ranges: Ranges | None) -> dict[Rung, onnx.Mode
 def quantized_layers(model: onnx.ModelProto, ranges: Ranges, dialect: Dialect) -> list[str]:
     """Names of the layers in INT8: what the dialect gains by, but for those that cost too much.
 
-    For ONNX Runtime what comes before such a layer stays in float too: a convolution in float between two in INT8 has
-    its weights quantised by the runtime itself, with one scale for all channels.
+    For ONNX Runtime what comes before such a layer stays in float too. One change of type is quicker than three, and
+    where nobody forbids it (`engine.onnx_runtime.DISABLED`) the runtime itself quantises a convolution in float between
+    two in INT8, with one scale for all channels.
     """
     layers = layers_of(model, dialect)
     costly = [layer for layer in layers if ranges.layers[dialect].get(layer, 0.0) > MOST_COST]

@@ -19,6 +19,7 @@ from edge_resad.bundle import (
     Manifest,
     TensorSpec,
     Verification,
+    Weights,
     file_digest,
     open_bundle,
     write_bundle,
@@ -26,7 +27,11 @@ from edge_resad.bundle import (
 )
 from edge_resad.errors import BundleError
 
-FILES = {"encoder.fp32.onnx": b"encoder" * 100, "detector.fp32.onnx": b"detector" * 100}
+FILES = {
+    "encoder.fp32.onnx": b"encoder" * 100,
+    "detector.fp32.onnx": b"detector" * 100,
+    "weights.bin": b"weights" * 100,
+}
 
 
 def _graph(name: str) -> GraphSpec:
@@ -50,6 +55,7 @@ def _manifest(profile: str = "edge", torch: str = "2.13") -> Manifest:
         backbone_sha256="0" * 64,
         image_size=64,
         levels=(Level(layer="block4", stride=8, channels=40, cells=64, capacity=128, weight=1.0, top_cells=1),),
+        weights=Weights(file="weights.bin", sha256=file_digest(FILES["weights.bin"])),
         precisions={"fp32": GraphPair(encoder=_graph("encoder.fp32.onnx"), detector=_graph("detector.fp32.onnx"))},
         rungs={},
         calibration=None,
@@ -65,6 +71,18 @@ def bundle(tmp_path: Path) -> Bundle:
 def _edit(bundle: Bundle, **changes: Any) -> None:
     file = bundle.path / MANIFEST
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def test_changed_weights_are_noticed(bundle: Bundle) -> None:
+    (bundle.path / "weights.bin").write_bytes(b"others!" * 100)
+    with pytest.raises(BundleError, match=r"weights\.bin is damaged or was changed"):
+        open_bundle(bundle.path)
+
+
+def test_missing_weights_are_noticed(bundle: Bundle) -> None:
+    (bundle.path / "weights.bin").unlink()
+    with pytest.raises(BundleError, match=r"lacks weights\.bin"):
+        open_bundle(bundle.path)
 
 
 def test_what_was_written_is_opened(bundle: Bundle) -> None:

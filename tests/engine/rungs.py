@@ -20,8 +20,8 @@ from edge_resad.bundle import (
     Manifest,
     Rung,
     TensorSpec,
+    Weights,
     file_digest,
-    open_bundle,
     write_bundle,
 )
 
@@ -74,7 +74,7 @@ def int8_conv(how: Quantized | None = None) -> bytes:
 
 def bundle_with(folder: Path, rungs: Mapping[Rung, tuple[bytes, bytes]]) -> Bundle:
     """A bundle whose rungs are pairs of such graphs, encoder and detector."""
-    files: dict[str, bytes] = {}
+    files = {"weights.bin": b""}
 
     def spec(name: str, content: bytes) -> GraphSpec:
         files[name] = content
@@ -95,6 +95,7 @@ def bundle_with(folder: Path, rungs: Mapping[Rung, tuple[bytes, bytes]]) -> Bund
         backbone_sha256="0" * 64,
         image_size=SIZE,
         levels=(),
+        weights=Weights(file="weights.bin", sha256=file_digest(b"")),
         precisions={},
         rungs={
             rung: GraphPair(encoder=spec(f"encoder.{rung}.onnx".replace("+", "-"), pair[0]),
@@ -105,43 +106,6 @@ def bundle_with(folder: Path, rungs: Mapping[Rung, tuple[bytes, bytes]]) -> Bund
         producer={},
     )  # fmt: skip
     return write_bundle(folder, manifest, files)
-
-
-def shipped_rungs() -> tuple[Rung, ...]:
-    """The rungs of the bundle that comes with the package; its fp32 graphs where it has none."""
-    return tuple(open_bundle().manifest.rungs) or ("fp32",)
-
-
-def shipped_with_rungs(folder: Path) -> Bundle:
-    """The bundle that comes with the package; where it has no rungs, a copy whose one is its fp32 graphs."""
-    shipped = open_bundle()
-    if shipped.manifest.rungs:
-        return shipped
-    pair = shipped.manifest.precisions["fp32"]
-    files = {graph.file: shipped.file(graph).read_bytes() for graph in (pair.encoder, pair.detector)}
-    specs = {}
-    for name, graph in (("encoder", pair.encoder), ("detector", pair.detector)):
-        content = cast_first(files[graph.file])
-        files[f"{name}.trt.onnx"] = content
-        specs[name] = graph.model_copy(update={"file": f"{name}.trt.onnx", "sha256": file_digest(content)})
-    rungs = {"fp32": GraphPair(**specs)}
-    return write_bundle(folder, shipped.manifest.model_copy(update={"rungs": rungs}), files)
-
-
-def cast_first(content: bytes) -> bytes:
-    """The graph with the picture made float before anything else, as TensorRT demands of uint8 inputs."""
-    model = onnx.load_from_string(content)
-    graph = model.graph
-    cast = next(node for node in graph.node if node.op_type == "Cast")
-    readers = [node for node in graph.node if "image" in node.input]
-    if readers != [cast]:
-        for node in graph.node:
-            node.input[:] = [cast.input[0] if name == cast.output[0] else name for name in node.input]
-        for node in readers:
-            node.input[:] = ["image.float" if name == "image" else name for name in node.input]
-        graph.node.remove(cast)
-        graph.node.insert(0, helper.make_node("Cast", ["image"], ["image.float"], to=onnx.TensorProto.FLOAT))
-    return bytes(model.SerializeToString())
 
 
 def _weight() -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:

@@ -15,6 +15,7 @@ from edge_resad.engine.onnx_runtime import OnnxRuntimeEngine  # noqa: E402
 from edge_resad.model.profile import EDGE  # noqa: E402
 from export.build import build_bundle  # noqa: E402
 from export.head import own_head  # noqa: E402
+from export.ranges import load_ranges, own_ranges  # noqa: E402
 
 SHIPPED = open_bundle()
 
@@ -25,7 +26,9 @@ GRAPHS = [graph for pair in SHIPPED.manifest.precisions.values() for graph in (p
 @pytest.fixture(scope="module")
 def rebuilt(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     path = tmp_path_factory.mktemp("export") / "edge"
-    build_bundle(EDGE, path, own_head(EDGE))
+    ranges = own_ranges(EDGE)
+    assert ranges is not None
+    build_bundle(EDGE, path, own_head(EDGE), load_ranges(ranges))
     return open_bundle(path)
 
 
