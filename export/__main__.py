@@ -111,7 +111,7 @@ def verify(
     classes = judged_classes(find_classes(labelled)) if labelled else None
     with _bar(console) as progress:
         found = classes and judge_labelled(
-            opened, ways_of(opened, mixed=mixed), classes, shots=shots, seeds=seeds, max_good=max_good,
+            opened, ways_of(opened, rungs=False, mixed=mixed), classes, shots=shots, seeds=seeds, max_good=max_good,
             max_defect=max_defect, threads=threads, progress=progress,
         )  # fmt: skip
         compared = compare(opened, samples, labelled=found or None, mixed=mixed, threads=threads, progress=progress)

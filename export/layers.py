@@ -18,16 +18,11 @@ from export.quantize import tensors_of
 Image = NDArray[np.uint8]
 
 
-class NotRunnableError(BundleError):
-    """A graph that this ONNX Runtime cannot load."""
-
-
 def layer_differences(
     expected: Path,
     found: Path,
     images: Sequence[Image],
     *,
-    literal: bool = False,
     threads: int = 1,
     step: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
@@ -36,15 +31,10 @@ def layer_differences(
     sqrt(sum (x - x32)^2 / sum x32^2) over all values of all frames. Of a quantised tensor x is what its readers see:
     rounded and cut off. A tensor that only one of the graphs has, as one that was merged into another, is left out.
 
-    expected, found: FP32's encoder and another's.
-    images:          each (S, S, 3) uint8 BGR.
-    literal:         whether the other's nodes are computed one by one, as its file says: for TensorRT's graphs, which
-                     ONNX Runtime would make into its own. It gives convolutions between Q and DQ biases of 32 bits,
-                     whose scales FP16 cannot hold.
+    expected, found: FP32's encoder and another's. images: each (S, S, 3) uint8 BGR.
 
     Raises:
-        NotRunnableError: ONNX Runtime cannot load a graph.
-        BundleError: it gives values that are no numbers.
+        BundleError: ONNX Runtime cannot run a graph, or it gives values that are no numbers.
     """
     theirs = onnx.load(expected)
     names = [*tensors_of(theirs), *(value.name for value in theirs.graph.output)]
@@ -53,8 +43,10 @@ def layer_differences(
     seen_as = {name: f"{name}.dq" if f"{name}.dq" in there else name for name in names}
     watched = [name for name in names if seen_as[name] in there]
     errors, sizes = np.zeros(len(watched)), np.zeros(len(watched))
-    one = _Watched(theirs, watched, expected, threads=threads)
-    other = _Watched(ours, [seen_as[name] for name in watched], found, threads=threads, literal=literal)
+    one, other = (
+        _Watched(theirs, watched, expected, threads),
+        _Watched(ours, [seen_as[n] for n in watched], found, threads),
+    )
     for image in images:
         with np.errstate(invalid="ignore"):  # what is no number is found below
             for index, (a, b) in enumerate(zip(one.seen(image), other.seen(image), strict=True)):
@@ -77,23 +69,19 @@ def layer_differences(
 class _Watched:
     """An encoder that gives these tensors."""
 
-    def __init__(
-        self, model: onnx.ModelProto, tensors: Sequence[str], file: Path, *, threads: int, literal: bool = False
-    ) -> None:
+    def __init__(self, model: onnx.ModelProto, tensors: Sequence[str], file: Path, threads: int) -> None:
         there = {value.name for value in model.graph.output}
         model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors if name not in there)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
         options.add_session_config_entry("session.x64quantprecision", "1")  # and DISABLED: as the product's engine
-        if literal:
-            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
             self._session = onnxruntime.InferenceSession(
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"], disabled_optimizers=DISABLED
             )
         except Exception as error:  # ONNX Runtime's own exceptions share no base class
-            raise NotRunnableError(
+            raise BundleError(
                 f"ONNX Runtime cannot load {file}: {str(error).splitlines()[0]} Export the bundle again."
             ) from error
         self._tensors = list(tensors)

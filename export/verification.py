@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from edge_resad.bundle import Bundle, GraphSpec, Verification, file_digest, write_verification
+from edge_resad.bundle import Bundle, Verification, file_digest, write_verification
 from edge_resad.image import fit
 from export.accuracy import Labelled
 from export.agreement import Agreement, agreement, judge_sample
 from export.budget import FP16, INT8, misses
-from export.layers import NotRunnableError, layer_differences
+from export.layers import layer_differences
 from export.sample import Sample
-from export.way import ways_of
+from export.way import MIXED, ways_of, why_not
 
 SCHEMA_VERSION = 1
 FRAMES = 8  # that layers are compared on
@@ -32,7 +32,7 @@ class Report:
     bundle_id: str
     samples: dict[str, int]  # parts that were judged without labels, by the sample's name
     agreements: tuple[Agreement, ...]
-    layers: dict[str, dict[str, float]]  # by precision or rung and tensor: see `export.layers`
+    layers: dict[str, dict[str, float]]  # by way and tensor: see `export.layers`
     not_run: dict[str, str]  # rungs that ONNX Runtime cannot run here, and why
     labelled: Labelled | None
 
@@ -73,22 +73,23 @@ def compare(
     threads: int = 1,
     progress: Progress = lambda stage, done, total: None,
 ) -> Report:
-    """Hold every precision, and every rung of TensorRT's, against FP32 on the same frames.
+    """Hold every precision, and every rung of TensorRT's that ONNX Runtime can run, against FP32 on the same frames.
 
-    Each precision makes its own bank of the references and judges the parts with it; `mixed` adds what it costs to
-    judge in INT8 with FP32's bank. Then the encoders' layers are compared on FRAMES of the parts, those of the rungs
-    too where ONNX Runtime can run them.
+    Each makes its own bank of the references and judges the parts with it; `mixed` adds what it costs to judge in INT8
+    with FP32's bank. Then the layers of the encoders are compared on FRAMES of the parts.
 
     labelled: what `export.accuracy.judge_labelled` has found, for the report.
 
     Raises:
         BundleError: a graph gives values that are no numbers, or ONNX Runtime cannot run a precision.
     """
-    ways = ways_of(bundle, mixed=mixed)
+    every = ways_of(bundle, mixed=mixed)
+    rungs = [way for way in every if way.name not in bundle.manifest.precisions and way.name != MIXED]
+    not_run = {way.name: reason for way in rungs if (reason := why_not(bundle, way)) is not None}
+    ways = [way for way in every if way.name not in not_run]
+    others = [way for way in ways if way.name not in ("fp32", MIXED)]
     frames = _frames(bundle, samples)
-    encoders = _encoders(bundle)
-    parts = sum(len(sample.parts) for sample in samples)
-    count = _Count(progress, parts * len(ways) + len(frames) * len(encoders))
+    count = _Count(progress, sum(len(sample.parts) for sample in samples) * len(ways) + len(frames) * len(others))
     agreements = []
     for sample in samples:
         expected = None
@@ -98,20 +99,13 @@ def compare(
             expected = expected or found
             if found is not expected:
                 agreements.append(agreement(sample.name, way.name, found, expected))
-    layers: dict[str, dict[str, float]] = {}
-    not_run: dict[str, str] = {}
     fp32 = bundle.file(bundle.graphs("fp32").encoder)
-    for name, encoder in encoders.items():
-        is_rung = name not in bundle.manifest.precisions
-        step = count.of(f"layers, {name}")
-        try:
-            layers[name] = layer_differences(
-                fp32, bundle.file(encoder), frames, literal=is_rung, threads=threads, step=step
-            )
-        except NotRunnableError as error:
-            if not is_rung:
-                raise
-            not_run[name] = str(error)
+    layers = {
+        way.name: layer_differences(
+            fp32, bundle.file(way.engine.encoder), frames, threads=threads, step=count.of(f"layers, {way.name}")
+        )
+        for way in others
+    }
     return Report(
         bundle_id=bundle.manifest.bundle_id,
         samples={sample.name: len(sample.parts) for sample in samples},
@@ -130,13 +124,6 @@ def attach(report: Report, bundle: Bundle) -> Bundle:
     """
     before = bundle.manifest.verified
     return write_verification(bundle, report.content, report.summary(forced=before is not None and before.forced))
-
-
-def _encoders(bundle: Bundle) -> dict[str, GraphSpec]:
-    """Of every precision but FP32, and of every rung that is not one of these."""
-    pairs = bundle.manifest.precisions
-    rungs = {name: pair for name, pair in bundle.manifest.rungs.items() if pair not in pairs.values()}
-    return {name: pair.encoder for name, pair in (*pairs.items(), *rungs.items()) if name != "fp32"}
 
 
 class _Count:

@@ -15,6 +15,8 @@ from edge_resad.bundle import Bundle, GraphPair
 from edge_resad.engine.augmentation import Wish
 from edge_resad.engine.enrolment import enrol
 from edge_resad.engine.inspector import Inspector
+from edge_resad.engine.onnx_runtime import OnnxRuntimeEngine
+from edge_resad.errors import BundleError
 
 MIXED = "mixed"
 """INT8 with a bank that FP32 has made, which an inspector refuses: what it would cost, for the study alone."""
@@ -22,18 +24,20 @@ MIXED = "mixed"
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """One precision: bank and engine are the same but for `MIXED`."""
+    """One precision, or one of TensorRT's rungs: bank and engine are the same but for `MIXED`."""
 
     name: str
     bank: GraphPair
     engine: GraphPair
 
 
-def ways_of(bundle: Bundle, *, mixed: bool = False) -> list[Way]:
-    """One for every precision, FP32 first, and MIXED where it is asked for and possible."""
-    pairs = bundle.manifest.precisions
-    names = sorted(pairs, key=lambda name: name != "fp32")
-    ways = [Way(name=name, bank=pairs[name], engine=pairs[name]) for name in names]
+def ways_of(bundle: Bundle, *, rungs: bool = True, mixed: bool = False) -> list[Way]:
+    """FP32 first, the other precisions, the rungs that are not among these, and MIXED where asked for and possible."""
+    pairs: dict[str, GraphPair] = dict(bundle.manifest.precisions.items())
+    if rungs:
+        pairs.update({rung: pair for rung, pair in bundle.manifest.rungs.items() if pair not in pairs.values()})
+    ways = [Way(name=name, bank=pair, engine=pair) for name, pair in pairs.items()]
+    ways.sort(key=lambda way: way.name != "fp32")
     if mixed and "int8" in pairs:
         ways.append(Way(name=MIXED, bank=pairs["fp32"], engine=pairs["int8"]))
     return ways
@@ -81,6 +85,15 @@ class WayScorer:
         if self._inspector is None:
             raise ValueError("enrol references first")
         return self._inspector
+
+
+def why_not(bundle: Bundle, way: Way) -> str | None:
+    """Why ONNX Runtime cannot run a way on this machine's CPU, in its own words; None where it can."""
+    try:
+        with OnnxRuntimeEngine(bundle.file(way.engine.detector), way.engine.detector):
+            return None  # the encoder is part of it
+    except BundleError as error:
+        return str(error)
 
 
 def _with(bundle: Bundle, pair: GraphPair) -> Bundle:
