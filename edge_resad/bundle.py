@@ -106,6 +106,7 @@ class Verification(_Part):
     report: Literal["verification.json"] = "verification.json"
     sha256: str  # of the report
     within_budget: bool
+    beyond_budget: tuple[str, ...]  # the precisions and rungs that are not
     images: int  # parts that were judged
     forced: bool  # written by an export although it missed the budget
 

@@ -33,7 +33,9 @@ from edge_resad.bundle import (
     file_digest,
     write_bundle,
 )
+from edge_resad.demo.products import draw
 from edge_resad.errors import BundleError, CalibrationError
+from edge_resad.image import fit
 from edge_resad.model.backbone import LITE0_SHA256
 from edge_resad.model.detector import Encoder, FusedDetector, NearestReference, load_backbone, top_cells
 from edge_resad.model.profile import Profile
@@ -99,7 +101,7 @@ def make_draft(
     encoder_graph = exported(encoder, {"image": example["image"]}, [f"feature_{i}" for i in levels])
     say("trace the detector")
     detector_graph = exported(detector, example, ["map", "score"])
-    for named, inputs in _of_every_head(example, trained).items():
+    for named, inputs in _of_every_head(_with_a_part(example), trained).items():
         say(f"{named} agrees with torch within {_difference(detector, _bytes(detector_graph), inputs):.1e}")
     if ranges is not None:
         _check_ranges(ranges, profile, _backbone_digest(profile, encoder))
@@ -152,6 +154,13 @@ def example_inputs(profile: Profile, seed: int = 0, *, learned: bool = False) ->
     if not learned:
         return {**inputs, **norm}
     return {**inputs, **norm, "fusion": torch.tensor([1.0, 0.1, 0.5, -0.5])}
+
+
+def _with_a_part(example: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same bank, and a picture of a part where noise was."""
+    size = example["image"].shape[0]
+    part = draw("flange", 0, size=256, defect="scratch").image
+    return {**example, "image": torch.from_numpy(fit(part, size, np.empty((size, size, 3), np.uint8)))}
 
 
 def _learned(trained: TrainedHead | None) -> LearnedHead | None:

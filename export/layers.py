@@ -75,9 +75,7 @@ class _Watched:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        options.add_session_config_entry(
-            "session.x64quantprecision", "1"
-        )  # and what is disabled: as the product's engine
+        options.add_session_config_entry("session.x64quantprecision", "1")  # and DISABLED: as the product's engine
         try:
             self._session = onnxruntime.InferenceSession(
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"], disabled_optimizers=DISABLED

@@ -38,15 +38,17 @@ def rungs(model: onnx.ModelProto, ranges: Ranges | None) -> dict[Rung, onnx.Mode
 def quantized_layers(model: onnx.ModelProto, ranges: Ranges, dialect: Dialect) -> list[str]:
     """Names of the layers in INT8: what the dialect gains by, but for those that cost too much.
 
-    For ONNX Runtime what comes before such a layer stays in float too. One change of type is quicker than three, and
-    where nobody forbids it (`engine.onnx_runtime.DISABLED`) the runtime itself quantises a convolution in float between
-    two in INT8, with one scale for all channels.
+    For ONNX Runtime all that comes before such a layer stays in float too, and the rest of its block. One change of
+    type is quicker than three, and where nobody forbids it (`engine.onnx_runtime.DISABLED`) the runtime itself
+    quantises a convolution in float between two in INT8, with one scale for all channels.
     """
     layers = layers_of(model, dialect)
     costly = [layer for layer in layers if ranges.layers[dialect].get(layer, 0.0) > MOST_COST]
-    if dialect == "onnxruntime" and costly:
-        return layers[layers.index(costly[-1]) + 1 :]
-    return [layer for layer in layers if layer not in costly]
+    if dialect == "tensorrt" or not costly:
+        return [layer for layer in layers if layer not in costly]
+    blocks = [layer.rpartition(".")[0] for layer in layers]
+    last = len(blocks) - blocks[::-1].index(costly[-1].rpartition(".")[0])
+    return layers[last:]
 
 
 def _quantized(ranges: Ranges, dialect: Dialect) -> Step:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 from edge_resad.page import plural
 from export.accuracy import Accuracy, Labelled
@@ -15,13 +16,14 @@ from export.way import MIXED
 _MOST_LAYERS = 10  # the worst ones
 
 
-def tables(report: Report) -> Iterator[Table]:
-    """Agreement, the layers that differ most, and accuracy where parts were labelled."""
+def tables(report: Report) -> Iterator[Table | Text]:
+    """Agreement, the layers that differ most, accuracy where parts were labelled, and what of that is no accident."""
     yield _agreements(report)
     if report.layers:
         yield _layers(report)
     if report.labelled:
         yield _accuracy(report.labelled)
+        yield Text("\n".join(line for row in report.labelled.rows for line in _changes(row)))
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -35,7 +37,7 @@ def _table(title: str, *columns: str) -> Table:
 def _agreements(report: Report) -> Table:
     parts = sum(report.samples.values())
     title = f"beside fp32, {parts} parts, each precision with a bank of its own"
-    table = _table(title, "", "ranks", "maps", "maps differ by", "scores differ by", "verdicts")
+    table = _table(title, "", "ranks", "maps", "maps off by", "scores off by", "verdicts")
     for sample in report.samples:
         table.add_row(sample)
         for one in report.agreements:
@@ -45,7 +47,7 @@ def _agreements(report: Report) -> Table:
                     f"{one.map_mean:.4f} {one.map_largest:6.3f}", f"{one.score_mean:.4f} {one.score_largest:6.3f}",
                     f"{one.other_verdicts} of {one.parts}",
                 )  # fmt: skip
-    notes = "ranks: Spearman's correlation of scores, maps: Pearson's; differences in thresholds, mean and largest; "
+    notes = "ranks: Spearman's correlation of scores, maps: Pearson's; off by: in thresholds, mean and largest; "
     if any(one.way == MIXED for one in report.agreements):
         notes += "mixed: int8 with a bank that fp32 has made, which an inspector refuses; "
     table.caption = notes + "verdicts: that are not fp32's."
@@ -76,7 +78,6 @@ def _accuracy(labelled: Labelled) -> Table:
     table = _table(title, "", "image AUROC", "AUPRO", "AUPIMO")
     for row in labelled.rows:
         table.add_row(row.way, *(_percent(value) for value in (row.image_auroc, row.aupro, row.aupimo)))
-    table.caption = "\n".join(line for row in labelled.rows for line in _changes(row))
     return table
 
 

@@ -39,7 +39,18 @@ class Report:
     @property
     def misses(self) -> list[str]:
         """In words; nothing where all is within budget."""
-        return misses(self.agreements, self.labelled.rows if self.labelled else ())
+        return misses(self.agreements, self.layers, self.labelled.rows if self.labelled else ())
+
+    @property
+    def beyond_budget(self) -> tuple[str, ...]:
+        """The precisions and rungs that miss something."""
+        rows = self.labelled.rows if self.labelled else ()
+
+        def of(way: str) -> list[str]:
+            agreements = [one for one in self.agreements if one.way == way]
+            return misses(agreements, {way: self.layers.get(way, {})}, [row for row in rows if row.way == way])
+
+        return tuple(way for way in self.layers if of(way))
 
     def as_json(self) -> dict[str, Any]:
         """The same for the same bundle and frames: no dates, rounded figures."""
@@ -59,6 +70,7 @@ class Report:
         return Verification(
             sha256=file_digest(self.content),
             within_budget=not self.misses,
+            beyond_budget=self.beyond_budget,
             images=sum(self.samples.values()) + labelled,
             forced=forced,
         )

@@ -259,7 +259,7 @@ REPORT = b'{"misses": []}\n'
 
 
 def _verified(report: bytes = REPORT) -> Verification:
-    return Verification(sha256=file_digest(report), within_budget=True, images=24, forced=False)
+    return Verification(sha256=file_digest(report), within_budget=True, beyond_budget=(), images=24, forced=False)
 
 
 def test_a_report_is_part_of_a_bundle_and_not_of_its_id(bundle: Bundle) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_resad.bundle import Bundle, Precision
+from edge_resad.bundle import LADDERS, Bundle, Precision
 from edge_resad.engine.build import Built, Progress, build_engines, own_rungs
 from edge_resad.engine.child import Refused, ask
 from edge_resad.engine.choice import Choice, Measured, choose
@@ -36,12 +36,10 @@ def build_quickest(
     force: bool = False,
     progress: Progress | None = None,
     host: Host | None = None,
-    inaccurate: Collection[Precision] = (),
     timer: Timer | None = None,
 ) -> AutoBuilt:
     """Build what the bundle holds of fp16 and INT8, else fp32, and choose; timing takes place only between two.
 
-    inaccurate: precisions that lose more against fp32 than they may.
     timer: milliseconds of one run of the detector; the GPU's events where it is None.
 
     Raises:
@@ -64,6 +62,7 @@ def build_quickest(
     if built["int8"].engines.about.rung == built["fp16"].engines.about.rung:
         why = "TensorRT took no int8 rung, so both would be the same"
         return AutoBuilt(built=built, choice=Choice(precision="fp16", why=why))
+    inaccurate = beyond_budget(bundle)
     measured = [
         Measured(
             precision=one, median_ms=(timer or time_detector)(built[one].engines), within_budget=one not in inaccurate
@@ -71,6 +70,13 @@ def build_quickest(
         for one in built
     ]
     return AutoBuilt(built=built, choice=choose(measured))
+
+
+def beyond_budget(bundle: Bundle) -> set[Precision]:
+    """Precisions that lose more against fp32 than they may, by the report that the bundle carries."""
+    verified = bundle.manifest.verified
+    beyond = set(verified.beyond_budget) if verified is not None else set()
+    return {precision for precision, ladder in LADDERS.items() if precision in beyond or ladder[0] in beyond}
 
 
 def time_detector(engines: Engines) -> float:

@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("onnx", reason="makes graphs, which takes a workstation: pip install 'edge-resad[workstation]'")
 
-from edge_resad.bundle import TensorSpec
+from edge_resad.bundle import TensorSpec, Verification, file_digest, write_verification
 from edge_resad.engine import auto
 from edge_resad.engine.auto import build_quickest, time_detector
 from edge_resad.engine.build import build_engines
@@ -71,9 +71,11 @@ def test_both_are_built_and_the_timer_decides(tmp_path: Path) -> None:
     )
     assert {one: built.engines.about.rung for one, built in done.built.items()} == {"fp16": "fp16", "int8": "int8+fp32"}
     assert done.choice.precision == "int8"
-    again = build_quickest(
-        bundle, tmp_path / "out", settings=SM86, host=NOWHERE, timer=lambda one: 1.0, inaccurate=["int8"]
+    verified = Verification(
+        sha256=file_digest(b""), within_budget=False, beyond_budget=("int8+fp16",), images=1, forced=True
     )
+    judged = write_verification(bundle, b"", verified)
+    again = build_quickest(judged, tmp_path / "out", settings=SM86, host=NOWHERE, timer=lambda one: 1.0)
     assert [built.fresh for built in again.built.values()] == [False, False]
     assert again.choice.precision == "fp16"
 

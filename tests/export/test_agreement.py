@@ -8,7 +8,9 @@ import pytest
 pytest.importorskip("torch", reason="torch is the workstation's alone: pip install 'edge-resad[workstation]'")
 pytest.importorskip("onnx", reason="onnx is the workstation's alone: pip install 'edge-resad[workstation]'")
 
+from export.accuracy import Accuracy
 from export.agreement import Agreement, Judged, agreement, correlation, rank_correlation
+from export.bootstrap import Change
 from export.budget import FP16, INT8, budget_of, misses
 from export.way import MIXED
 
@@ -61,17 +63,54 @@ def test_every_way_to_inspect_has_its_budget() -> None:
 
 
 def test_what_is_within_budget_misses_nothing() -> None:
-    assert misses([_agreement("fp16", 0.98, 0.997), _agreement("int8", 0.9, 0.97), _agreement(MIXED, 0, 0)]) == []
+    assert misses([_agreement("fp16", 0.98, 0.997), _agreement("int8", 0.9, 0.97), _agreement(MIXED, 0, 0)], {}) == []
 
 
 def test_a_miss_says_the_figure_the_budget_and_where() -> None:
-    assert misses([_agreement("fp16", maps=0.9)]) == [
+    assert misses([_agreement("fp16", maps=0.9)], {}) == [
         "fp16 has a correlation of maps with fp32 of 0.9000 on parts, at least 0.997 was expected"
     ]
-    assert misses([_agreement("int8+fp16", ranks=0.5)]) == [
-        "int8+fp16 has a rank correlation of scores with fp32 of 0.5000 on parts, at least 0.9 was expected"
+    assert misses([_agreement("int8", ranks=0.5)], {}) == [
+        "int8 has a rank correlation of scores with fp32 of 0.5000 on parts, at least 0.9 was expected"
     ]
 
 
 def test_a_figure_that_is_no_number_is_a_miss() -> None:
-    assert len(misses([_agreement("int8", maps=float("nan"))])) == 1
+    assert len(misses([_agreement("int8", maps=float("nan"))], {})) == 1
+
+
+def test_features_that_strayed_are_a_miss_and_inner_layers_are_none() -> None:
+    inner = {"backbone.blocks.3.project_conv": 9.0}
+    assert misses([], {"fp16": {**inner, "feature_0": 0.02}, "int8+fp16": {**inner, "feature_2": 0.15}}) == []
+    assert misses([], {"int8+fp16": {"feature_0": 0.05, "feature_1": 0.75}}) == [
+        "feature_1 of int8+fp16 differs from fp32's by 0.750 of it, at most 0.15 was expected"
+    ]
+
+
+def _accuracy(way: str, loss: float, half_width: float, aupro: float | None = 0.0) -> Accuracy:
+    change = Change(difference=-loss, low=-loss - half_width, high=-loss + half_width)
+    return Accuracy(
+        way=way, image_auroc=0.9, aupro=0.8, aupimo=None, auroc_change=change, aupro_change=aupro, aupimo_change=None
+    )
+
+
+def test_a_loss_that_is_seen_and_above_the_budget_is_a_miss() -> None:
+    assert misses([], {}, [_accuracy("int8", 0.02, 0.01)]) == [
+        "int8 loses 2.00 points of image AUROC against fp32, at most 0.5 were expected"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("way", "loss", "half_width"),
+    [("int8", 0.02, 0.03), ("int8", 0.004, 0.001), ("int8", -0.02, 0.01), (MIXED, 0.2, 0.1)],
+    ids=["an accident", "within budget", "a gain", "for the study alone"],
+)
+def test_other_losses_are_none(way: str, loss: float, half_width: float) -> None:
+    assert misses([], {}, [_accuracy(way, loss, half_width)]) == []
+
+
+def test_a_loss_of_aupro_is_a_miss_and_where_nothing_is_outlined_there_is_none() -> None:
+    assert misses([], {}, [_accuracy("int8", 0, 0.1, aupro=-0.03)]) == [
+        "int8 loses 3.00 points of AUPRO against fp32, at most 1 were expected"
+    ]
+    assert misses([], {}, [_accuracy("int8", 0, 0.1, aupro=None)]) == []

@@ -133,6 +133,8 @@ def test_by_force_they_are_written_and_say_so(
     verified = forced.manifest.verified
     assert verified is not None
     assert (verified.within_budget, verified.forced) == (False, True)
+    assert "int8" in verified.beyond_budget
+    assert "fp16" not in verified.beyond_budget
     assert _said(forced)["misses"]
 
 
