@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
+from edge_resad.engine.onnx_runtime import DISABLED, session_options
 from export.quantize import layers_of, quantize
 from export.ranges import Dialect, Range
 
@@ -58,10 +59,10 @@ def _unit(rows: Rows) -> NDArray[np.float64]:
 
 
 def _session(model: onnx.ModelProto, threads: int) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    options = session_options(threads)
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"], disabled_optimizers=DISABLED
+    )
 
 
 def _features(session: onnxruntime.InferenceSession, image: Image) -> list[Rows]:

@@ -8,12 +8,30 @@ import numpy as np
 import pytest
 
 from edge_resad.bundle import TensorSpec, open_bundle
-from edge_resad.engine.onnx_runtime import OnnxRuntimeEngine
+from edge_resad.engine.onnx_runtime import OnnxRuntimeEngine, products_overflow
 from edge_resad.errors import BundleError, SettingsError
 
 BUNDLE = open_bundle()
 ENCODER = BUNDLE.graphs("fp32").encoder
 FILE = BUNDLE.file(ENCODER)
+
+
+@pytest.mark.parametrize(
+    ("flags", "overflow"),
+    [("fpu avx2 avx512f", True), ("avx2 avx512f avx512_vnni", False), ("avx2 avx_vnni", False), ("", True)],
+)
+def test_a_cpu_without_vnni_is_asked_for_products_that_do_not_overflow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: str, overflow: bool
+) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"processor : 0\nflags\t\t: {flags}\nbugs : none\n")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    assert products_overflow(cpuinfo) is overflow
+
+
+def test_an_arm_cpu_needs_no_such_care(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    assert products_overflow(tmp_path / "nowhere") is False
 
 
 def test_outputs_stay_where_they_are_and_follow_the_input() -> None:
