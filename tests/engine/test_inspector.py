@@ -112,8 +112,8 @@ def test_a_bank_runs_in_the_precision_that_it_was_made_in(precision: Precision) 
     made = enrol(BUNDLE, references, product="flange", precision=precision).bank
     assert made.info.precision == precision
     with Inspector(BUNDLE, made) as inspector:
-        good = inspector.inspect(draw("flange", 9, size=256).image)
-        bad = inspector.inspect(draw("flange", 9, size=256, defect="scratch", severity=3).image)
+        good = inspector.inspect(draw("flange", 50, size=256).image)
+        bad = inspector.inspect(draw("flange", 51, size=256, defect="scratch", severity=3).image)
     assert good.score < made.info.threshold.score < bad.score
 
 
