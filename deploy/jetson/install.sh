@@ -232,11 +232,11 @@ install_package
 link_command
 put "$here/edge-resad@.service" "$units/edge-resad@.service"
 put "$here/99-edge-resad-cameras.rules" "$rules/99-edge-resad-cameras.rules"
-if is_system && command -v udevadm >/dev/null; then
+if is_system && [ -S /run/udev/control ]; then # it is not there in a container or an image that is being made
   step "cameras get their names" udevadm control --reload
   step "cameras that are plugged in, too" udevadm trigger --subsystem-match=video4linux
 fi
-if is_system && command -v systemctl >/dev/null; then
+if is_system && [ -d /run/systemd/system ]; then
   step "systemd reads the unit" systemctl daemon-reload
 fi
 [ -z "$station" ] || make_station
