@@ -188,6 +188,10 @@ def test_the_unit_runs_what_the_installer_installs() -> None:
         assert f"$prefix{path}" in INSTALL.read_text()
 
 
+def test_the_unit_tells_onnx_runtime_to_send_nothing() -> None:
+    assert "Environment=ORT_DISABLE_TELEMETRY=1" in UNIT.read_text().splitlines()
+
+
 def test_the_unit_is_watched_and_comes_back_for_ever() -> None:
     service = unit()["Service"]
     assert (service["Type"], service["Restart"]) == ("notify", "always")

@@ -212,7 +212,7 @@ next_steps() {
   [ -n "$station" ] || printf '  sudo %s --station %s              # a station of your own\n' "$0" "$name"
   cat <<END
   ls -l /dev/edge-resad                                # cameras, by names that stay
-  sudoedit /etc/edge-resad/$name.toml                  # camera and broker
+  sudoedit /etc/edge-resad/$name.toml                  # camera, engine and broker
   sudo -u $user -H edge-resad enrol /dev/video0 -o $bank
   sudo -u $user -H edge-resad doctor /etc/edge-resad/$name.toml
   sudo systemctl enable --now edge-resad@$name

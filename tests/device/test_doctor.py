@@ -430,6 +430,21 @@ def test_a_broker_that_says_nothing_is_given_up(tmp_path: Path, monkeypatch: pyt
     assert says.startswith("no answer from 127.0.0.1:")
 
 
+def test_a_name_that_takes_for_ever_to_resolve_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    released = threading.Event()
+
+    def slow(*_arguments: object) -> None:
+        released.wait(20)
+        raise OSError("no network")
+
+    monkeypatch.setattr("edge_resad.device.doctor.broker.PATIENCE_S", 0.1)
+    monkeypatch.setattr("paho.mqtt.client.Client.connect", slow)
+    state, says = one(broker(case(tmp_path, station=told_broker(tmp_path))))
+    released.set()
+    assert state == "problem"
+    assert says.startswith("no answer from 127.0.0.1:1883")
+
+
 def test_a_broker_that_hangs_up_is_asked_about_tls(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as rude:
 

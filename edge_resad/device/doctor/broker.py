@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,6 +18,7 @@ from edge_resad.device.refusal import UNSUPPORTED_PROTOCOL, hung_up, no_answer, 
 from edge_resad.errors import SettingsError
 
 TIMEOUT_S = 3.0  # for the socket and TLS, and once more for an answer
+PATIENCE_S = 8.0  # for everything: a name that no network resolves takes longer
 _WRONG_ID = 0x85
 
 Version = Literal["5", "3.1.1"]
@@ -26,6 +29,7 @@ _VERSIONS: dict[Version, Any] = {"5": mqtt.MQTTv5, "3.1.1": mqtt.MQTTv311}
 class _Answer:
     """What a broker said to who knocked."""
 
+    version: Version
     accepted: bool = False
     refused: tuple[int, str] | None = None  # reason code and its name
     hung_up: bool = False  # without a word; neither of the three: no answer in time
@@ -41,16 +45,15 @@ def broker(case: Case) -> Check | None:
     try:
         access = read_access(told, client_id=f"{device}-doctor", connect_timeout_s=TIMEOUT_S)
         versions: list[Version] = ["5", "3.1.1"] if told.protocol == "auto" else [told.protocol]
-        for version in versions:
-            answer = _knock(access, version)
-            if answer.accepted:
-                return ok(name, f"the broker at {told.where} lets the station in, with MQTT {version}")
-            if answer.refused is not None and answer.refused[0] != UNSUPPORTED_PROTOCOL:
-                break
+        answer = _in_time(access, versions)
     except SettingsError as error:
         return problem(name, str(error))
     except OSError as error:
         return problem(name, no_broker(error, where=told.where))
+    if answer is None:
+        return problem(name, no_answer(where=told.where))
+    if answer.accepted:
+        return ok(name, f"the broker at {told.where} lets the station in, with MQTT {answer.version}")
     if answer.refused is None:
         why = "it closed the connection without an answer"
         with_tls = told.ca_file is not None
@@ -64,6 +67,30 @@ def broker(case: Case) -> Check | None:
         )
     reason, called = answer.refused
     return problem(name, refusal(reason, called, where=told.where, username=told.username, device=device).problem)
+
+
+def _in_time(access: Access, versions: Sequence[Version]) -> _Answer | None:
+    """The answer, in a version that the broker knows; None where none came in time. OSError where nobody is there."""
+    heard: list[_Answer | Exception] = []
+
+    def ask() -> None:
+        try:
+            for version in versions:
+                answer = _knock(access, version)
+                if answer.accepted or (answer.refused is not None and answer.refused[0] != UNSUPPORTED_PROTOCOL):
+                    break
+            heard.append(answer)
+        except Exception as error:  # raised again below, in the thread that can say it
+            heard.append(error)
+
+    asking = threading.Thread(target=ask, name="doctor", daemon=True)
+    asking.start()
+    asking.join(PATIENCE_S)
+    if not heard:
+        return None
+    if isinstance(heard[0], Exception):
+        raise heard[0]
+    return heard[0]
 
 
 def _knock(access: Access, version: Version) -> _Answer:
@@ -90,11 +117,11 @@ def _knock(access: Access, version: Version) -> _Answer:
         deadline = time.monotonic() + TIMEOUT_S
         while not answers and time.monotonic() < deadline:
             if client.loop(0.1) != mqtt.MQTT_ERR_SUCCESS and not answers:
-                return _Answer(hung_up=True)
+                return _Answer(version=version, hung_up=True)
         if answers and answers[0][0] < 0x80:
             client.disconnect()
-            return _Answer(accepted=True)
-        return _Answer(refused=answers[0]) if answers else _Answer()
+            return _Answer(version=version, accepted=True)
+        return _Answer(version=version, refused=answers[0] if answers else None)
     finally:
         sock = client.socket()
         if sock is not None:
