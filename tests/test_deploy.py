@@ -24,9 +24,10 @@ EXAMPLES = sorted((JETSON / "stations").glob("*.toml"))
 PROGRAM = "/opt/edge-resad/venv/bin/edge-resad"
 
 
-def install(*options: str | Path) -> subprocess.CompletedProcess[str]:
+def install(*options: str | Path, path: str | None = None) -> subprocess.CompletedProcess[str]:
     words = ["sh", str(INSTALL), "--python", sys.executable, *map(str, options)]
-    return subprocess.run(words, capture_output=True, text=True, timeout=100, cwd="/")
+    environment = {**os.environ, "PATH": path or os.environ["PATH"]}
+    return subprocess.run(words, capture_output=True, text=True, timeout=100, cwd="/", env=environment)
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -135,6 +136,16 @@ def test_what_cannot_be_installed_is_one_sentence(options: list[str], says: str)
     (line,) = done.stderr.splitlines()
     assert line.startswith("install.sh: ")
     assert says in line
+
+
+def test_pycuda_without_its_compiler_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path / "nowhere"))
+    for tool in ("dirname", "id"):
+        (tmp_path / tool).symlink_to(str(shutil.which(tool)))
+    (tmp_path / "sh").symlink_to("/bin/sh")
+    done = install("--dry-run", "--extra", "jetson", path=str(tmp_path))
+    assert done.returncode == 1
+    assert "nvidia-jetpack, or --extra none" in done.stderr
 
 
 def test_the_help_names_every_option_and_every_option_is_known() -> None:

@@ -64,6 +64,11 @@ is_jetson=no
 if [ -z "$extra" ]; then
   if [ "$is_jetson" = yes ]; then extra=jetson; else extra=none; fi
 fi
+cuda=${CUDA_HOME:-/usr/local/cuda}
+if [ -d "$cuda/bin" ]; then # first: pycuda takes the CUDA of the first nvcc
+  PATH=$cuda/bin:$PATH
+  export PATH
+fi
 
 # Say a step and take it.  step WHAT COMMAND...
 step() {
@@ -103,14 +108,25 @@ check() {
     die "$python is not Python 3.10 or newer. On a Jetson flash JetPack 6.1 or newer; elsewhere name one with --python"
 }
 
-# A package of the system, where what it brings is missing.  package NAME PYTHON-MODULE
+# A package of the system, where what it brings is missing.  package NAME COMMAND-THAT-TELLS...
 package() {
-  "$python" -c "import $2" 2>/dev/null && return
-  if is_system && command -v apt-get >/dev/null; then
-    step "system package $1" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$1"
+  name=$1
+  shift
+  "$@" >/dev/null 2>&1 && return
+  if command -v apt-get >/dev/null; then
+    step "system package $name" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$name"
   else
-    printf 'missing: the Python module %s. On Debian and Ubuntu: apt-get install %s\n' "$2" "$1"
+    printf 'missing: what Debian and Ubuntu have in the package %s\n' "$name"
   fi
+}
+
+# What compiles pycuda.
+compilers() {
+  command -v nvcc >/dev/null ||
+    die "pycuda is compiled with CUDA's nvcc, which is not here: apt-get install nvidia-jetpack, or --extra none"
+  package g++ command -v g++
+  package python3-dev "$python" -c \
+    'import os, sysconfig; open(os.path.join(sysconfig.get_path("include"), "Python.h"))'
 }
 
 make_user() {
@@ -165,10 +181,6 @@ make_venv() {
 install_package() {
   target=$from
   [ "$extra" = none ] || target="${from}[$extra]"
-  if [ -d /usr/local/cuda/bin ]; then # pycuda is compiled here, against JetPack's CUDA
-    PATH=$PATH:/usr/local/cuda/bin
-    export PATH
-  fi
   # shellcheck disable=SC2086  # several options in one word
   step "package $target" "$venv/bin/python" -m pip install -q --disable-pip-version-check $pip_options "$target"
   # the version may be the same and the content another
@@ -221,8 +233,9 @@ END
 
 check
 if is_system; then
-  package python3-venv ensurepip
-  [ "$is_jetson" = no ] || package python3-libnvinfer tensorrt
+  package python3-venv "$python" -c 'import ensurepip'
+  [ "$is_jetson" = no ] || package python3-libnvinfer "$python" -c 'import tensorrt'
+  [ "$extra" != jetson ] || compilers
   make_user
 fi
 folder "$config" 750 root
