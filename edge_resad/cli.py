@@ -547,6 +547,29 @@ def build(
 
 
 @app.command()
+def doctor(
+    station: Annotated[Optional[Path], typer.Argument(help="The station file; without it, the machine alone.")] = None,  # noqa: UP045
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Say what is here, what is missing and what to do. Changes nothing; exit code 1 where there is a problem."""
+    from edge_resad.device.doctor import Check, examine
+
+    checks: list[Check] = []
+    for check in examine(station):
+        checks.append(check)
+        if not as_json:
+            print(f"{check.state:8} {check.name:13} {check.says}", flush=True)
+    problems, warnings = (sum(check.state == state for check in checks) for state in ("problem", "warning"))
+    if as_json:
+        said = [{"check": check.name, "state": check.state, "says": check.says} for check in checks]
+        print(json.dumps({"checks": said, "problems": problems, "warnings": warnings}))
+    else:
+        print(f"{_counted(problems, 'problem')}, {_counted(warnings, 'warning')}")
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command()
 def demo(
     broker: Annotated[Optional[str], typer.Option(help="HOST[:PORT] of a broker; without it, one is embedded.")] = None,  # noqa: UP045
     out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("demo-out"),
@@ -560,7 +583,7 @@ def demo(
 
 
 def _is_camera(path: str) -> bool:
-    return path.startswith(("/dev/video", "/dev/v4l/")) or path.partition(":")[0] == "synthetic"
+    return path.startswith(("/dev/video", "/dev/v4l/", "/dev/edge-resad/")) or path.partition(":")[0] == "synthetic"
 
 
 def _product(given: str, output: Path) -> str:
