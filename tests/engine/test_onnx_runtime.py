@@ -78,6 +78,15 @@ def test_a_file_that_is_no_graph_is_refused(tmp_path: Path) -> None:
         OnnxRuntimeEngine(file, ENCODER).__enter__()
 
 
+def test_a_graph_of_an_opset_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx", reason="onnx is the workstation's alone: pip install 'edge-resad[workstation]'")
+    model = onnx.load(FILE)
+    model.opset_import[0].version = 99
+    onnx.save(model, tmp_path / "encoder.fp32.onnx")
+    with pytest.raises(BundleError, match=r"cannot load .*encoder\.fp32\.onnx.*opset.*Export the bundle again"):
+        OnnxRuntimeEngine(tmp_path / "encoder.fp32.onnx", ENCODER).__enter__()
+
+
 def test_a_graph_that_is_not_what_its_manifest_says_is_refused() -> None:
     other = ENCODER.model_copy(update={"inputs": (TensorSpec(name="image", shape=(8, 8, 3), dtype="uint8"),)})
     with pytest.raises(BundleError, match="its manifest says"):
