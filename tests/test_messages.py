@@ -19,6 +19,7 @@ from edge_resad.messages import (
     Alert,
     Birth,
     ImageReference,
+    NotInspected,
     Offline,
     Region,
     Stamp,
@@ -97,6 +98,7 @@ def test_an_alert_is_named_after_its_first_message() -> None:
     alert = read_message(payload).data
     assert isinstance(alert, Alert)
     assert alert.alert_id == STAMP.event_id
+    assert alert.verdict is not None
     assert alert.verdict.score == 2.0
     assert alert.image == image
 
@@ -221,7 +223,7 @@ def test_the_examples_of_the_document_are_messages() -> None:
 
 
 def test_the_document_names_every_field() -> None:
-    models = (VerdictMessage, Verdict, Region, Alert, ImageReference, Birth, Offline)
+    models = (VerdictMessage, Verdict, NotInspected, Region, Alert, ImageReference, Birth, Offline)
     fields = {name for model in models for name in model.model_fields}
     text = DOCUMENT.read_text()
     assert [name for name in sorted(fields) if f"`{name}`" not in text] == []

@@ -98,7 +98,7 @@ class Subscriber:
             self._pictures[address.name] = jpeg
             return
         said = read_message(payload)
-        if isinstance(said, AlertMessage):
+        if isinstance(said, AlertMessage) and said.data.verdict is not None:
             about = (said.data.alert_id, said.data.verdict.frame_id)
             self._events.setdefault(about, said.id)
             self._arrivals.setdefault(about, now)

@@ -11,6 +11,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
+"""How long to wait before looking for a camera that has gone: doubles from the first to the longest."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Truth:

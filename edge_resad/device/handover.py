@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
 
-from edge_resad.device.frame import Frame, FrameSource
+from edge_resad.device.frame import FIRST_PAUSE_S, LONGEST_PAUSE_S, Clock, Frame, FrameSource
+from edge_resad.device.progress import VitalSigns
+from edge_resad.errors import CameraError
 
 log = logging.getLogger(__name__)
 
 THREAD = "camera"  # name of the thread that reads the camera
 LEAVE_S = 0.3  # how long a camera may take to notice that nobody wants its frames any more
+OPEN_S = 10.0  # how long a camera may take from its opening to its first frame
+MOST_LEFT = 2  # readers that may hang while another one is begun
+
+Reopen = Callable[[threading.Event], FrameSource]
 
 
 class NewestFrame:
@@ -73,39 +81,158 @@ class NewestFrame:
 
 
 class Capture:
-    """The camera's thread: opens the source, reads it and closes it, all in one thread of its own."""
+    """The camera's thread: opens the source, reads it and closes it, all in one thread of its own.
 
-    def __init__(self, source: FrameSource, halt: threading.Event) -> None:
-        """halt: the event that the source was given to stop at; set when the inspection ends."""
+    Where it is told how to open the source anew, it is also the watchdog of a live camera: a thread that hangs in a
+    driver cannot be ended, so it is left behind and another one opens the camera again. What is left behind closes its
+    camera when the driver lets it go. While as many hang as may, no other is begun.
+    """
+
+    def __init__(
+        self,
+        source: FrameSource,
+        halt: threading.Event,
+        *,
+        reopen: Reopen | None = None,
+        silent_s: float | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """halt: the event that the source was given to stop at; set when the inspection ends.
+        reopen:   another source of the same camera, which stops at the given event.
+        silent_s: without a frame or another sign of life for so long, a camera hangs; None: it is not watched.
+        """
         self.slot = NewestFrame(live=source.live)
         self.opened = False  # whether the source was entered: frames may come
-        self._source = source
-        self._halt = halt
-        self._thread = threading.Thread(target=self._work, name=THREAD, daemon=True)
+        self.hangs = 0  # how many times the camera hung
+        self._reopen = reopen
+        self._silent_s = silent_s if reopen is not None and source.live else None
+        self._clock = clock or Clock()
+        self._reader = _Reader(self, source, halt, is_first=True)
+        self._readers = [self._reader]
+        self._frames = 0  # handed over by all readers
+        self._seen = (0, 0)  # frames and waits when somebody last looked
+        self._alive_at: float | None = None
+        self._patience_s = OPEN_S
+        self._stuck_said = False
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Capture:
-        self._thread.start()
+        self._reader.thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
-        self._halt.set()
+        self._reader.halt.set()
         self.slot.abandon()
-        self._thread.join(LEAVE_S)
-        if self._thread.is_alive():
+        self._reader.thread.join(LEAVE_S)
+        if left_behind():
             log.warning("the camera hangs in a read; left behind, it ends with the program")
 
+    @property
+    def unreadable(self) -> int:
+        """How many parts there were without a picture that could be read."""
+        return sum(reader.source.unreadable for reader in self._readers)
+
+    def shown(self) -> bool:
+        """Whether the camera gave a sign of life since this was last asked, or is being opened again."""
+        return self._reader.shown()
+
+    def look(self) -> None:
+        """See whether the camera hangs, and open it again where it does. To be called a few times a second."""
+        if self._silent_s is None or self._reopen is None:
+            return
+        now, reader = self._clock.monotonic(), self._reader
+        waits = getattr(reader.halt, "waits", 0)
+        if self._alive_at is None or (self._frames, waits) != self._seen or getattr(reader.halt, "is_waited_on", False):
+            if self._alive_at is not None and self._frames != self._seen[0]:
+                self._patience_s = self._silent_s
+            elif waits != self._seen[1]:
+                self._patience_s = OPEN_S  # it looks for its camera and then opens it, which takes its time
+            self._seen, self._alive_at = (self._frames, waits), now
+            return
+        if now - self._alive_at >= self._patience_s:
+            self._leave_behind(reader, self._reopen, now)
+
+    def _leave_behind(self, hanging: _Reader, reopen: Reopen, now: float) -> None:
+        self._readers = [reader for reader in self._readers if reader.is_kept()]
+        if sum(reader.thread.is_alive() for reader in self._readers) > MOST_LEFT:
+            if not self._stuck_said:
+                self._stuck_said = True
+                log.error("the camera hangs again and again: its driver lets go of nothing. Replug it, or restart")
+            return
+        self.hangs += 1
+        self._stuck_said = False
+        log.warning("the camera hangs in a read; it is opened again")
+        hanging.halt.set()
+        halt = VitalSigns()
+        with self._lock:
+            self._reader = _Reader(self, reopen(halt), halt, is_first=False)
+        self._readers.append(self._reader)
+        self._seen, self._alive_at, self._patience_s = (self._frames, 0), now, OPEN_S
+        self._reader.thread.start()
+
+    def put(self, reader: _Reader, frame: Frame) -> bool:
+        """Hand a reader's frame over; False where nobody takes frames of this reader any more."""
+        if self._silent_s is None:
+            return self.slot.put(frame)
+        with self._lock:  # a live camera: nobody waits in here
+            if reader is not self._reader:
+                return False
+            if self.hangs:
+                frame = replace(frame, frame_id=self._frames)
+            self._frames += 1
+            return self.slot.put(frame)
+
+    def end(self, reader: _Reader, error: BaseException | None = None) -> None:
+        """A reader is at its end."""
+        with self._lock:
+            if reader is self._reader:
+                self.slot.end(error)
+
+
+class _Reader:
+    """A thread that reads one source."""
+
+    def __init__(self, capture: Capture, source: FrameSource, halt: threading.Event, *, is_first: bool) -> None:
+        self.source = source
+        self.halt = halt
+        self.thread = threading.Thread(target=self._work, name=THREAD, daemon=True)
+        self._capture = capture
+        self._is_first = is_first
+
+    def shown(self) -> bool:
+        return self.halt.shown() if isinstance(self.halt, VitalSigns) else True
+
+    def is_kept(self) -> bool:
+        """Whether somebody still has to know of it: it hangs, or it counts parts that could not be read."""
+        return self.thread.is_alive() or self.source.unreadable > 0
+
     def _work(self) -> None:
-        try:
-            with self._source:
-                self.opened = True
-                while (frame := self._source.read()) is not None and self.slot.put(frame):
-                    pass
-        except BaseException as error:  # raised again by the inspection loop, in the thread that can say it
-            self.slot.end(error)
-        else:
-            self.slot.end()
+        pause_s = FIRST_PAUSE_S
+        while True:
+            try:
+                self._read()
+            except CameraError as error:
+                if self._is_first:  # a mistake of the station file
+                    self._capture.end(self, error)
+                    return
+                log.debug("the camera cannot be opened yet: %s", error)
+                if self.halt.wait(pause_s):
+                    return
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            except BaseException as error:  # raised again by the inspection loop, in the thread that can say it
+                self._capture.end(self, error)
+                return
+            else:
+                self._capture.end(self)
+                return
+
+    def _read(self) -> None:
+        with self.source:
+            self._capture.opened = True
+            while (frame := self.source.read()) is not None and self._capture.put(self, frame):
+                pass
 
 
 def left_behind() -> bool:

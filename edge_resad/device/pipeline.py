@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from edge_resad.decision import Debounce, Verdict
 from edge_resad.device.frame import Clock, Frame
+from edge_resad.device.watch import Blind, Watch
 from edge_resad.messages import Phase, Severity
 
 log = logging.getLogger(__name__)
 
-Reason = Literal["too_old", "inspector_error", "overwritten", "unreadable", "stopped"]
+Reason = Literal["too_old", "inspector_error", "overwritten", "unreadable", "stopped"] | Blind
 """Why a part has no verdict."""
 
 _SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # from the mildest to the worst
@@ -146,7 +147,9 @@ class Line:
         *,
         max_age_s: float | None = None,  # None: a backlog, no frame is too old
         clock: Clock | None = None,
+        watch: Watch | None = None,  # what pictures must be like
     ) -> None:
+        self._watch = watch
         self._judge = judge
         self._alarm = alarm
         self._max_age_s = max_age_s
@@ -154,11 +157,14 @@ class Line:
         self._said: set[str] = set()  # kinds of the judge's errors
 
     def step(self, frame: Frame) -> Inspection:
-        """Judge one frame, unless it is too old; a judge that fails costs this frame and no other."""
+        """Judge one frame, unless it is too old or shows no part; a judge that fails costs this frame and no other."""
         began = self._clock.monotonic()
+        blind = self._watch.look(frame, began) if self._watch is not None else None
         age_s = began - frame.captured_mono
         if self._max_age_s is not None and age_s > self._max_age_s:
             return _without(frame, "too_old", Latency(waiting_ms=1e3 * age_s, inspecting_ms=0.0))
+        if blind is not None:
+            return _without(frame, blind, Latency(waiting_ms=1e3 * age_s, inspecting_ms=0.0))
         verdict = self._verdict(frame)
         latency = Latency(waiting_ms=1e3 * age_s, inspecting_ms=1e3 * (self._clock.monotonic() - began))
         if verdict is None:

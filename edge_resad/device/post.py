@@ -14,13 +14,18 @@ from numpy.typing import NDArray
 from edge_resad.decision import Verdict
 from edge_resad.device.pipeline import Alert, Inspection
 from edge_resad.device.spool import Spool
+from edge_resad.device.watch import BLINDING, Fault
 from edge_resad.messages import (
     JPEG_TYPE,
     THUMBNAIL_BYTES,
     Address,
     ImageReference,
+    Phase,
+    Severity,
     Stamp,
     alert_message,
+    fault_message,
+    not_inspected_message,
     thumbnail_message,
     verdict_message,
 )
@@ -57,8 +62,9 @@ class Post:
         self._last: Inspection | None = None  # with a verdict
 
     def send(self, inspection: Inspection, score_map: NDArray[np.float32]) -> None:
-        """Everything there is to say of one part; nothing where it was not inspected."""
+        """Everything there is to say of one part."""
         if inspection.verdict is None:
+            self._send_not_inspected(inspection)
             return
         self._last = inspection
         topic = self._address.verdict_topic(self._camera)
@@ -72,6 +78,34 @@ class Post:
         """Say that an alert ends although no good part came: the station stops."""
         if alert is not None and self._last is not None:
             self._send_alert(alert, self._last, None)
+
+    def fault(self, fault: Fault, phase: Phase, alert_id: str | None = None) -> str:
+        """Say that something is wrong with the camera, or no longer; the alert's id."""
+        severity: Severity = "critical" if fault in BLINDING else "major"
+        compose = partial(
+            fault_message,
+            self._address,
+            product=self._product,
+            camera=self._camera,
+            phase=phase,
+            severity=severity,
+            fault=fault,
+            alert_id=alert_id,
+        )
+        stamp = self._spool.put(self._address.alert_topic(severity), compose, kind="alert")
+        return alert_id or stamp.event_id
+
+    def _send_not_inspected(self, inspection: Inspection) -> None:
+        compose = partial(
+            not_inspected_message,
+            self._address,
+            product=self._product,
+            camera=self._camera,
+            reason=inspection.not_inspected or "inspector_error",
+            frame_id=inspection.frame.frame_id,
+        )
+        # As expendable as a passed part on a full disk: a black camera must not push failed parts out of the spool.
+        self._spool.put(self._address.verdict_topic(self._camera), compose, kind="pass")
 
     def _send_alert(self, alert: Alert, inspection: Inspection, jpeg: bytes | None) -> None:
         change = {"alert_id": alert.alert_id, "phase": alert.phase, "severity": alert.severity}

@@ -20,12 +20,19 @@ class Presence:
         self._address = Address(site=station.site, line=station.line, device=station.device)
         self._spool = spool
         self._facts = {"product": station.product, **facts}
+        self._faults: dict[str, tuple[str, ...]] | None = None
+        self.version = 0  # grows with everything that a birth would say anew
 
     @property
     def topic(self) -> str:
         return self._address.state_topic
 
-    def birth(self, *, bd_seq: int, live_from_seq: int) -> bytes:
+    def set_faults(self, faults: Mapping[str, tuple[str, ...]]) -> None:
+        """camera -> what is wrong with it now. From any thread."""
+        self._faults = dict(faults)
+        self.version += 1
+
+    def birth(self, *, bd_seq: int, live_from_seq: int, edition: int = 0) -> bytes:
         """The station is there. live_from_seq: of the first letter that is written from now on."""
         return birth_message(
             self._address,
@@ -35,6 +42,8 @@ class Presence:
             waiting=self._spool.waiting(),
             dropped=self._spool.dropped,
             facts=self._facts,
+            faults=self._faults,
+            edition=edition,
         )
 
     def offline(self, *, bd_seq: int) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Protocol
 
 from edge_resad.device.pipeline import Inspection
 
@@ -32,16 +33,33 @@ class VitalSigns(threading.Event):
         finally:
             self._is_waited_on = False
 
+    @property
+    def is_waited_on(self) -> bool:
+        """Whether the source is in such a wait now."""
+        return self._is_waited_on
+
+    @property
+    def waits(self) -> int:
+        """How many such waits have begun so far."""
+        return self._waits
+
     def shown(self) -> bool:
         """Whether there was a sign of life since this was last asked."""
         before, self._seen = self._seen, self._waits
         return self._is_waited_on or self._seen > before
 
 
+class Alive(Protocol):
+    """What can be asked whether it lives."""
+
+    def shown(self) -> bool:
+        """Whether there was a sign of life since this was last asked."""
+
+
 class Progress:
     """Judges, step by step, whether a line gets on."""
 
-    def __init__(self, source: VitalSigns) -> None:
+    def __init__(self, source: Alive) -> None:
         self._source = source
         self._failures = 0  # in a row
 

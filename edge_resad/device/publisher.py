@@ -74,6 +74,11 @@ class Publisher:
             return
         self._bell.close()
 
+    def say_faults(self, faults: Mapping[str, tuple[str, ...]]) -> None:
+        """Say in the station's state what is wrong with its cameras: camera -> faults. From any thread, at once."""
+        self._presence.set_faults(faults)
+        self._bell.ring()
+
     @property
     def status(self) -> LinkStatus:
         """How it stands now; may be asked from any thread."""

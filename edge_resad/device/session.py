@@ -49,11 +49,15 @@ class Session:
         self._refusals: dict[str, str] = {}  # topic -> what the broker said last when it refused
         self._state_refusal: str | None = None  # what the broker said when it refused our birth
         self._stop_at: float | None = None
+        self._said_version = 0  # of the presence
+        self._editions = 0  # of our birth
 
     def announce(self) -> None:
-        """Say that the station is there."""
-        payload = self._presence.birth(bd_seq=self._bd_seq, live_from_seq=self._live_from_seq)
-        self._send_state(payload, f"{self._spool.stream_id}-b{self._bd_seq}")
+        """Say that the station is there, and again where what it says of itself has changed."""
+        self._said_version = self._presence.version
+        edition, self._editions = self._editions, self._editions + 1
+        payload = self._presence.birth(bd_seq=self._bd_seq, live_from_seq=self._live_from_seq, edition=edition)
+        self._send_state(payload, f"{self._spool.stream_id}-b{self._bd_seq}" + (f"-{edition}" if edition else ""))
 
     def step(self, *, stopping: bool) -> bool:
         """Settle, send and wait for news, at most a second; False where the session is over."""
@@ -61,6 +65,8 @@ class Session:
         self._settle(now)
         if connection.closed is not None:
             return False
+        if self._presence.version != self._said_version and window.room:
+            self.announce()
         more = self._fill(now)
         if stopping:
             self._stop_at = self._stop_at or now + self._timing.drain_s

@@ -14,16 +14,19 @@ from edge_resad import __version__
 from edge_resad.bank import load_bank
 from edge_resad.bundle import Precision, open_bundle
 from edge_resad.device.camera import FrameSource, Products, open_camera
-from edge_resad.device.handover import Capture, NewestFrame
+from edge_resad.device.frame import Clock
+from edge_resad.device.handover import Capture
+from edge_resad.device.health import Health
 from edge_resad.device.notify import Service
 from edge_resad.device.pipeline import Alarm, Inspection, Judge, Line, Reason, Tally
 from edge_resad.device.post import Post
 from edge_resad.device.progress import Progress, VitalSigns
 from edge_resad.device.publisher import Publisher, Timing
-from edge_resad.device.settings import StationFile, load_station
+from edge_resad.device.settings import StationFile, load_station, split_source
 from edge_resad.device.signals import stopped_by_signals
 from edge_resad.device.spool import Spool
 from edge_resad.device.verdict_log import VerdictLog, as_record
+from edge_resad.device.watch import Limits, Watch
 from edge_resad.engine.inspector import Inspector
 from edge_resad.errors import SpoolError
 from edge_resad.messages import Address
@@ -126,7 +129,13 @@ def run_station(
     on_inspection: called for every part that reached the inspection, in this thread.
     """
     halt = VitalSigns()  # the camera's own: it also ends when the inspection fails
-    source = open_source(settings, halt) if open_source else open_camera(settings.camera, stop=halt, products=products)
+
+    def opened(halt: threading.Event) -> FrameSource:
+        return (
+            open_source(settings, halt) if open_source else open_camera(settings.camera, stop=halt, products=products)
+        )
+
+    source, limits = opened(halt), _limits(settings)
     tally = Tally()
     service = Service.of_environment(describe=lambda: str(tally))
     spool = _spool(settings)
@@ -135,10 +144,14 @@ def run_station(
         publisher = stack.enter_context(_publisher(settings, spool)) if settings.broker else None
         verdicts = stack.enter_context(_verdict_log(settings))
         post, alarm = _post(settings, spool), _alarm(settings)
-        line = Line(judge, alarm, max_age_s=settings.inspection.max_age_s if source.live else None)
-        with _last_word(post, alarm, service), Capture(source, halt) as capture:
+        watch = Watch(limits) if limits is not None else None
+        say = publisher.say_faults if publisher is not None else None
+        health = Health(settings.camera.name, watch, post, say) if watch else None
+        line = Line(judge, alarm, max_age_s=settings.inspection.max_age_s if source.live else None, watch=watch)
+        watched = Capture(source, halt, reopen=opened, silent_s=limits.silent_s if limits is not None else None)
+        with _last_word(post, alarm, service, health), watched as capture:
             log.info("station %s inspects %s", settings.station.device, settings.camera.source)
-            for inspection in _inspections(capture, line, stop, service, Progress(halt)):
+            for inspection in _inspections(capture, line, stop, service, Progress(capture), health):
                 post.send(inspection, judge.score_map)
                 tally.count(inspection)
                 if verdicts is not None:
@@ -149,7 +162,7 @@ def run_station(
             log.warning("not all messages are written yet. %s", spool.health() or "The disk is slow.")
         if publisher is not None:
             _deliver(publisher, spool, stop)
-    _count_unseen(tally, source, capture.slot)
+    _count_unseen(tally, capture)
     return _summary(tally, spool, verdicts)  # now that the spool is closed: what it could not write is lost
 
 
@@ -168,14 +181,23 @@ def open_inspector(settings: StationFile) -> AbstractContextManager[Judge]:
 
 
 def _inspections(
-    capture: Capture, line: Line, stop: threading.Event, service: Service, progress: Progress
+    capture: Capture,
+    line: Line,
+    stop: threading.Event,
+    service: Service,
+    progress: Progress,
+    health: Health | None,
 ) -> Iterator[Inspection]:
+    clock = Clock()
     while not stop.is_set() and not capture.slot.ended:
         frame = capture.slot.get(POLL_S)
         inspection = line.step(frame) if frame is not None else None
         if inspection is not None:
             yield inspection
+        capture.look()
         if capture.opened:
+            if health is not None:
+                health.step(clock.monotonic())
             service.ready()  # the inspector was there before the camera
             if progress.step(inspection):
                 service.progress()
@@ -208,13 +230,15 @@ def _alarm(settings: StationFile) -> Alarm:
 
 
 @contextmanager
-def _last_word(post: Post, alarm: Alarm, service: Service) -> Iterator[None]:
-    """End the alert that is open when the watch over the line ends, whatever ends it."""
+def _last_word(post: Post, alarm: Alarm, service: Service, health: Health | None) -> Iterator[None]:
+    """End the alerts that are open when the watch over the line ends, whatever ends it."""
     try:
         yield
     finally:
         service.stopping()
         post.end(alarm.end())
+        if health is not None:
+            health.end()
 
 
 def _verdict_log(settings: StationFile) -> AbstractContextManager[VerdictLog | None]:
@@ -231,8 +255,30 @@ def _deliver(publisher: Publisher, spool: Spool, stop: threading.Event) -> None:
         time.sleep(0.02)  # not stop.wait(): a signal handler may set the event in this very thread
 
 
-def _count_unseen(tally: Tally, source: FrameSource, slot: NewestFrame) -> None:
-    unseen: dict[Reason, int] = {"overwritten": slot.overwritten, "unreadable": source.unreadable, "stopped": slot.left}
+def _limits(settings: StationFile) -> Limits | None:
+    """What the camera's pictures must be like; None where they are drawn."""
+    told, kind = settings.watch, split_source(settings.camera.source)[0]
+    if kind == "synthetic":
+        return None
+    is_camera = kind not in ("folder", "video")
+    slowest_s = 2 / settings.camera.fps if settings.camera.fps else 0.0  # between two frames
+    return Limits(
+        black=told.black,
+        white=told.white,
+        dark=told.dark,
+        bright=told.bright,
+        blur=told.blur or None,
+        frozen_s=told.frozen_s if is_camera and told.frozen_s else None,
+        silent_s=max(told.silent_s, slowest_s) if is_camera and told.silent_s else None,
+        one_size=is_camera,
+    )
+
+
+def _count_unseen(tally: Tally, capture: Capture) -> None:
+    slot = capture.slot
+    unseen: dict[Reason, int] = {
+        "overwritten": slot.overwritten, "unreadable": capture.unreadable, "stopped": slot.left
+    }  # fmt: skip
     tally.not_inspected.update({reason: count for reason, count in unseen.items() if count})
 
 

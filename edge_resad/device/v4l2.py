@@ -14,13 +14,10 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from edge_resad.device.frame import Clock, Frame
+from edge_resad.device.frame import FIRST_PAUSE_S, LONGEST_PAUSE_S, Clock, Frame
 from edge_resad.errors import CameraError
 
 log = logging.getLogger(__name__)
-
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
-"""How long to wait before looking for a camera that has gone: doubles from the first to the longest."""
 
 
 class Device(Protocol):

@@ -7,7 +7,7 @@ not know yet: a fleet may be older than its stations.
 
 from __future__ import annotations
 
-from edge_resad.messages.alert import Alert, AlertMessage, Phase, alert_message
+from edge_resad.messages.alert import Alert, AlertMessage, Phase, alert_message, fault_message
 from edge_resad.messages.envelope import JSON_TYPE, SCHEMA_VERSION
 from edge_resad.messages.message import Message, read_message
 from edge_resad.messages.origin import Origin, Stamp
@@ -24,11 +24,13 @@ from edge_resad.messages.verdict import (
     MAX_POLYGON,
     MAX_REGIONS,
     Judgement,
+    NotInspected,
     Region,
     RegionLike,
     Verdict,
     VerdictLike,
     VerdictMessage,
+    not_inspected_message,
     verdict_message,
 )
 
@@ -47,6 +49,7 @@ __all__ = [
     "ImageReference",
     "Judgement",
     "Message",
+    "NotInspected",
     "Offline",
     "Origin",
     "Phase",
@@ -61,8 +64,10 @@ __all__ = [
     "VerdictMessage",
     "alert_message",
     "birth_message",
+    "fault_message",
     "is_id",
     "is_late",
+    "not_inspected_message",
     "offline_message",
     "read_message",
     "read_thumbnail",

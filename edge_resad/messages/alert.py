@@ -21,7 +21,8 @@ class Alert(Origin):
     severity: Severity
     camera: Id
     product: Id
-    verdict: Judgement
+    verdict: Judgement | None = None  # of the part that caused it
+    fault: str | None = None  # what is wrong with the camera, where no part caused it
     image: ImageReference | None = None
 
 
@@ -56,5 +57,29 @@ def alert_message(
         product=product,
         verdict=judgement_of(verdict, frame_id, latency_ms),
         image=image,
+    )
+    return AlertMessage(**envelope_fields(address, stamp.event_id, stamp.wall), data=data).payload()
+
+
+def fault_message(
+    address: Address,
+    stamp: Stamp,
+    *,
+    product: str,
+    camera: str,
+    phase: Phase,
+    severity: Severity,
+    fault: str,
+    alert_id: str | None = None,
+) -> bytes:
+    """The payload for `address.alert_topic(severity)` of a camera that is ill, or well again."""
+    data = Alert(
+        **origin_fields(address, stamp),
+        alert_id=alert_id or stamp.event_id,
+        phase=phase,
+        severity=severity,
+        camera=camera,
+        product=product,
+        fault=fault,
     )
     return AlertMessage(**envelope_fields(address, stamp.event_id, stamp.wall), data=data).payload()

@@ -33,6 +33,7 @@ class Birth(_State):
     live_from_seq: int = 1  # what arrives with a smaller `seq` was written before this connection: it is late
     waiting: int = 0  # messages that waited when the station connected
     dropped: int = 0  # messages that the station gave up over the life of the stream, for want of room
+    faults: dict[Id, tuple[str, ...]] | None = None  # camera -> what is wrong with it now; empty where all are well
     about: dict[str, JsonValue] = Field(default_factory=dict)  # anything else that the station says of itself
 
 
@@ -60,8 +61,15 @@ def birth_message(
     waiting: int,
     dropped: int,
     facts: Mapping[str, Any],
+    faults: Mapping[str, tuple[str, ...]] | None = None,
+    edition: int = 0,
 ) -> bytes:
-    """The retained payload for `address.state_topic` once connected. facts: version, bundle, product, anything else."""
+    """The retained payload for `address.state_topic` once connected.
+
+    facts:   version, bundle, product, anything else.
+    faults:  camera -> what is wrong with it.
+    edition: how many there were before on this connection.
+    """
     named = {name: facts[name] for name in ("version", "bundle", "product") if name in facts}
     data = Birth(
         bd_seq=bd_seq,
@@ -72,9 +80,11 @@ def birth_message(
         live_from_seq=live_from_seq,
         waiting=waiting,
         dropped=dropped,
+        faults=None if faults is None else dict(faults),
         about={name: fact for name, fact in facts.items() if name not in named},
     )
-    return StateMessage(**envelope_fields(address, f"{stream_id}-b{bd_seq}", wall), data=data).payload()
+    event_id = f"{stream_id}-b{bd_seq}" + (f"-{edition}" if edition else "")
+    return StateMessage(**envelope_fields(address, event_id, wall), data=data).payload()
 
 
 def offline_message(address: Address, *, bd_seq: int, stream_id: str, boot_id: str, wall: float) -> bytes:

@@ -45,11 +45,21 @@ class Verdict(Origin, Judgement):
     product: Id
 
 
+class NotInspected(Origin):
+    """One part that has no verdict, and why."""
+
+    status: Literal["not_inspected"] = "not_inspected"
+    reason: str
+    frame_id: int
+    camera: Id
+    product: Id
+
+
 class VerdictMessage(Envelope):
-    """A verdict in its envelope."""
+    """What became of a part, in its envelope."""
 
     type: Literal["edge-resad.verdict"] = "edge-resad.verdict"
-    data: Verdict
+    data: Verdict | NotInspected
 
 
 class RegionLike(Protocol):
@@ -93,6 +103,16 @@ def verdict_message(
     """The payload for `address.verdict_topic(camera)`."""
     judged = judgement_of(verdict, frame_id, latency_ms)
     data = Verdict(**origin_fields(address, stamp), **dict(judged), product=product, camera=camera)
+    return VerdictMessage(**envelope_fields(address, stamp.event_id, stamp.wall), data=data).payload()
+
+
+def not_inspected_message(
+    address: Address, stamp: Stamp, *, product: str, camera: str, reason: str, frame_id: int
+) -> bytes:
+    """The payload for `address.verdict_topic(camera)` of a part that could not be judged."""
+    data = NotInspected(
+        **origin_fields(address, stamp), reason=reason, frame_id=frame_id, product=product, camera=camera
+    )
     return VerdictMessage(**envelope_fields(address, stamp.event_id, stamp.wall), data=data).payload()
 
 

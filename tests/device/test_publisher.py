@@ -104,6 +104,21 @@ def test_a_station_announces_itself_first_and_takes_its_leave_last(spool: Spool)
     assert leave.bd_seq == birth.bd_seq
 
 
+def test_a_camera_that_falls_ill_is_said_at_once_on_the_same_connection_under_another_id(spool: Spool) -> None:
+    with FakeBroker(Script()) as broker, _publisher(spool, broker.port) as publisher:
+        assert eventually(lambda: publisher.status.connected and len(broker.packets) == 1)
+        publisher.say_faults({"cam0": ("frozen",)})
+        assert eventually(lambda: len(broker.packets) == 2)
+        publisher.say_faults({"cam0": ()})
+        assert eventually(lambda: len(broker.packets) == 3)
+        said = [read_message(packet.payload) for packet in broker.packets]
+        assert all(packet.retain for packet in broker.packets)
+    births = [message.data for message in said if isinstance(message.data, Birth)]
+    assert [birth.faults for birth in births] == [None, {"cam0": ("frozen",)}, {"cam0": ()}]
+    assert len({birth.bd_seq for birth in births}) == 1
+    assert len({message.id for message in said}) == 3
+
+
 def test_every_connection_has_a_session_number_of_its_own(spool: Spool) -> None:
     numbers = []
     with FakeBroker(Script()) as broker:

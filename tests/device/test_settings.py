@@ -79,7 +79,7 @@ def test_a_misspelt_key_names_its_neighbour_and_all_known_keys(tmp_path: Path) -
 def test_a_misspelt_section_names_its_neighbour_and_all_known_sections(tmp_path: Path) -> None:
     message = refusal(tmp_path, SMALLEST + '[brocker]\nhost = "mqtt"\n')
     assert "brocker is not a known section. Did you mean broker?" in message
-    assert "Known: station, camera, inspection, engine, broker, spool, log" in message
+    assert "Known: station, camera, inspection, engine, watch, broker, spool, log" in message
 
 
 def test_a_key_outside_its_section_is_told_where_it_belongs(tmp_path: Path) -> None:

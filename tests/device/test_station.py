@@ -25,9 +25,9 @@ from edge_resad.device.spoolfile import Changes, SpoolFile
 from edge_resad.device.station import StationSummary, run, run_station
 from edge_resad.device.v4l2 import V4L2Camera
 from edge_resad.errors import CameraError, SettingsError, SpoolError
-from edge_resad.messages import AlertMessage, VerdictMessage, read_message, read_thumbnail
+from edge_resad.messages import AlertMessage, Birth, NotInspected, VerdictMessage, read_message, read_thumbnail
 from tests.fakes import FakeCamera, FakeDevice, FakeJudge, picture
-from tests.mqtt_peers import Mosquitto, free_port
+from tests.mqtt_peers import FakeBroker, Mosquitto, Script, eventually, free_port
 
 GOOD, MINOR, CRITICAL = 50, 110, 200  # brightnesses against the fake judge's threshold of 100
 BROKEN = 255  # breaks the fake judge
@@ -148,7 +148,7 @@ def test_the_debounce_of_the_station_file_holds_alerts_back(tmp_path: Path) -> N
     told = settings(tmp_path, inspection={"bank": "bank.npz", "debounce_k": 2, "debounce_n": 3})
     summary = station(told, FakeCamera([MINOR, GOOD, GOOD, MINOR, MINOR, GOOD, GOOD]))
     assert summary.alerts == 1
-    assert [message.data.verdict.frame_id for message in alerts(tmp_path)] == [4, 6]
+    assert [message.data.verdict and message.data.verdict.frame_id for message in alerts(tmp_path)] == [4, 6]
 
 
 def test_the_spool_hears_of_a_part_before_anybody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +182,7 @@ def test_a_part_that_breaks_the_judge_is_counted_and_the_line_goes_on(tmp_path: 
     summary = station(settings(tmp_path), FakeCamera([GOOD, BROKEN, GOOD]))
     assert summary.not_inspected == {"inspector_error": 1}
     assert (summary.passed, summary.parts) == (2, 3)
-    assert [message.data.frame_id for message in verdicts(tmp_path)] == [0, 2]
+    assert [message.data.status for message in verdicts(tmp_path)] == ["pass", "not_inspected", "pass"]
 
 
 class SlowJudge(FakeJudge):
@@ -225,7 +225,9 @@ def test_a_frame_of_a_live_camera_that_is_too_old_is_counted(tmp_path: Path) -> 
     told = settings(tmp_path, inspection={"bank": "bank.npz", "max_age_s": 1e-9})
     summary = station(told, FakeCamera([GOOD], live=True))
     assert summary.not_inspected == {"too_old": 1}
-    assert verdicts(tmp_path) == []
+    (said,) = verdicts(tmp_path)
+    assert isinstance(said.data, NotInspected)
+    assert said.data.reason == "too_old"
 
 
 def test_parts_that_nobody_looked_at_because_of_the_stop_are_counted(tmp_path: Path) -> None:
@@ -517,3 +519,60 @@ def test_a_station_process_stops_in_time_and_loses_nothing(tmp_path: Path, numbe
     passed, waiting = map(int, said)
     assert passed == waiting == len(letters(tmp_path))
     assert passed >= 21
+
+
+# The camera's health
+
+
+def test_a_black_part_is_not_inspected_and_is_counted_logged_and_signalled(tmp_path: Path) -> None:
+    told = settings(tmp_path, camera={"source": "folder:parts"})
+    summary = station(told, FakeCamera([GOOD, 0, GOOD]))
+    assert summary.not_inspected == {"black": 1}
+    assert (summary.passed, summary.parts) == (2, 3)
+    assert [message.data.status for message in verdicts(tmp_path)] == ["pass", "not_inspected", "pass"]
+    lines = [json.loads(line) for line in (tmp_path / "verdicts.jsonl").read_text().splitlines()]
+    assert [line.get("reason") for line in lines] == [None, "black", None]
+
+
+def test_a_camera_that_stays_black_has_an_alert_that_ends_with_the_station(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = settings(tmp_path, camera={"source": "folder:parts"})
+    camera, stop = FakeCamera([GOOD, 0], live=True, hangs=True), threading.Event()
+    said_black = eventually_in_thread(lambda: "gives black pictures" in caplog.text, then=stop.set)
+    station(told, camera, stop=stop)
+    camera.released.set()
+    said_black.join(WAIT_S)
+    assert [(alert.data.phase, alert.data.fault) for alert in alerts(tmp_path)] == [("new", "black"), ("end", "black")]
+
+
+def test_the_state_of_the_station_says_what_is_wrong_with_its_camera(tmp_path: Path) -> None:
+    with FakeBroker(Script()) as broker:
+        told = settings(tmp_path, broker={"host": "127.0.0.1", "port": broker.port}, camera={"source": "folder:parts"})
+        camera, stop = FakeCamera([GOOD, 0], live=True, hangs=True), threading.Event()
+
+        def births() -> list[Birth]:
+            told = [read_message(packet.payload).data for packet in broker.packets if packet.topic.endswith("/state")]
+            return [birth for birth in told if isinstance(birth, Birth)]
+
+        watching = eventually_in_thread(
+            lambda: any(birth.faults == {"cam0": ("black",)} for birth in births()), stop.set
+        )
+        station(told, camera, stop=stop)
+        camera.released.set()
+        watching.join(WAIT_S)
+        assert births()[0].faults == {"cam0": ()}
+        assert births()[-1].faults == {"cam0": ("black",)}
+        assert len({birth.bd_seq for birth in births()}) == 1
+
+
+def eventually_in_thread(holds: Callable[[], bool], then: Callable[[], None]) -> threading.Thread:
+    """Do something once something holds, or when it takes too long."""
+
+    def wait() -> None:
+        eventually(holds)
+        then()
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
