@@ -85,7 +85,8 @@ class Capture:
 
     Where it is told how to open the source anew, it is also the watchdog of a live camera: a thread that hangs in a
     driver cannot be ended, so it is left behind and another one opens the camera again. What is left behind closes its
-    camera when the driver lets it go. While as many hang as may, no other is begun.
+    camera when the driver lets it go. While as many hang as may, no other is begun. A camera that was opened anew has
+    `OPEN_S` for its first frame, so one that hangs at once is tried again every ten seconds.
     """
 
     def __init__(
@@ -145,7 +146,7 @@ class Capture:
         now, reader = self._clock.monotonic(), self._reader
         waits = getattr(reader.halt, "waits", 0)
         if self._alive_at is None or (self._frames, waits) != self._seen or getattr(reader.halt, "is_waited_on", False):
-            if self._alive_at is not None and self._frames != self._seen[0]:
+            if self._frames != self._seen[0]:
                 self._patience_s = self._silent_s
             elif waits != self._seen[1]:
                 self._patience_s = OPEN_S  # it looks for its camera and then opens it, which takes its time

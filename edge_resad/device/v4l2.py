@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
+from edge_resad.device.device_name import DeviceName
 from edge_resad.device.frame import FIRST_PAUSE_S, LONGEST_PAUSE_S, Clock, Frame
 from edge_resad.errors import CameraError
 
@@ -54,7 +55,7 @@ class V4L2Camera:
         self._path = path
         self._stop = stop or threading.Event()
         self._clock = clock or Clock()
-        self._open_device = open_device or (lambda: open_v4l2(path, fps=fps, width=width, height=height))
+        self._open_device = open_device or _opener(path, fps=fps, width=width, height=height)
         self._device: Device | None = None
         self._taken = 0
         self._lost_at: float | None = None
@@ -104,7 +105,7 @@ class V4L2Camera:
 
     def _gone(self, why: str) -> None:
         self._release()
-        if self._lost_at is None:
+        if self._lost_at is None and not self._stop.is_set():
             self._lost_at = self._clock.monotonic()
             self.lost += 1
             log.warning("camera lost: %s Looking for it until it is back.", why)
@@ -118,6 +119,17 @@ class V4L2Camera:
         if self._device is not None:
             self._device.release()
             self._device = None
+
+
+def _opener(path: str, *, fps: float | None, width: int | None, height: int | None) -> Callable[[], Device]:
+    name = DeviceName(path)
+
+    def open_device() -> Device:
+        device = open_v4l2(name.now(), fps=fps, width=width, height=height)
+        name.remember()
+        return device
+
+    return open_device
 
 
 def open_v4l2(path: str, *, fps: float | None, width: int | None, height: int | None) -> Device:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,14 +13,17 @@ from numpy.typing import NDArray
 
 from edge_resad.demo import products
 from edge_resad.device.camera import open_camera
+from edge_resad.device.device_name import DeviceName
 from edge_resad.device.files import FolderCamera, VideoCamera
 from edge_resad.device.frame import FrameSource
-from edge_resad.device.handover import NewestFrame
+from edge_resad.device.handover import MOST_LEFT, THREAD, Capture, NewestFrame
+from edge_resad.device.progress import VitalSigns
 from edge_resad.device.settings import CameraSection
 from edge_resad.device.synthetic import SyntheticLine
 from edge_resad.device.v4l2 import V4L2Camera, cameras_seen, open_v4l2
 from edge_resad.errors import CameraError, ImageError
 from tests.fakes import FakeClock, FakeDevice, FakeStop, frame, picture
+from tests.mqtt_peers import eventually
 
 WAIT_S = 20.0  # a deadline, not a pause
 
@@ -437,3 +441,212 @@ def test_a_camera_that_waits_for_its_turn_goes_on_when_the_inspection_stops() ->
 
 def test_an_empty_slot_gives_up_in_time() -> None:
     assert NewestFrame(live=True).get(0.01) is None
+
+
+# A camera that hangs
+
+
+class Driver:
+    """Opens devices that count what is open; a device without frames hangs in its read until it is let go."""
+
+    def __init__(self, *frames: int) -> None:
+        self.opened = self.released = 0
+        self.frames = list(frames)  # how many each device gives; then it hangs; the last one is for all that follow
+        self.devices: list[HangingDevice] = []
+
+    def let_go(self) -> None:
+        """Let every device that hangs go, as a driver does whose camera was unplugged."""
+        for device in self.devices:
+            device.let_go.set()
+
+    def open(self, clock: FakeClock) -> Callable[[threading.Event], V4L2Camera]:
+        def source(halt: threading.Event) -> V4L2Camera:
+            return V4L2Camera("/dev/video7", open_device=lambda: HangingDevice(self), stop=halt, clock=clock)
+
+        return source
+
+
+class HangingDevice(FakeDevice):
+    def __init__(self, driver: Driver) -> None:
+        number = min(driver.opened, len(driver.frames) - 1)
+        super().__init__([picture(10 * (driver.opened % 20 + 1))] * driver.frames[number])
+        driver.opened += 1
+        driver.devices.append(self)
+        self.let_go = threading.Event()
+        self._driver = driver
+        self._handle, self._other_end = os.pipe()  # what a real device holds
+
+    def grab(self) -> bool:
+        if super().grab():
+            return True
+        self.let_go.wait(WAIT_S)
+        return False
+
+    def release(self) -> None:
+        os.close(self._handle)
+        os.close(self._other_end)
+        self._driver.released += 1
+
+
+class Hanging:
+    """The watch over a camera that hangs, with a clock that a test moves."""
+
+    def __init__(self, *frames: int) -> None:
+        self.driver, self.clock, self.halt = Driver(*frames), FakeClock(), VitalSigns()
+        reopen = self.driver.open(self.clock)
+        self.capture = Capture(reopen(self.halt), self.halt, reopen=reopen, silent_s=1.5, clock=self.clock)
+        self.taken: list[tuple[int, int]] = []  # frame's number and brightness
+
+    def take(self, count: int) -> None:
+        for _ in range(count):
+            shown = self.capture.slot.get(WAIT_S)
+            assert shown is not None
+            self.taken.append((shown.frame_id, int(shown.image[0, 0, 0])))
+            self.capture.look()
+
+    def let_time_pass(self, seconds: float) -> None:
+        for _ in range(round(seconds / 0.2)):
+            self.clock.now += 0.2
+            self.capture.look()
+
+
+def threads(since: set[threading.Thread] | None = None) -> set[threading.Thread]:
+    """The cameras' threads that are there now and were not then."""
+    return {thread for thread in threading.enumerate() if thread.name == THREAD} - (since or set())
+
+
+def handles() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_a_camera_that_hangs_in_a_read_is_opened_anew_within_two_seconds(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Hanging(1, 1)
+    with bench.capture:
+        bench.take(1)
+        bench.let_time_pass(1.4)
+        assert bench.capture.hangs == 0
+        bench.let_time_pass(0.6)
+        assert bench.capture.hangs == 1
+        bench.take(1)
+        assert bench.taken == [(0, 10), (1, 20)]  # frames go on counting
+        bench.driver.let_go()
+    assert "the camera hangs in a read; it is opened again" in caplog.text
+
+
+def test_a_camera_that_hangs_for_ever_leaves_a_bounded_number_of_threads_behind(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench, before = Hanging(1), threads()
+    with bench.capture:
+        for _ in range(MOST_LEFT + 1):
+            bench.take(1)
+            bench.let_time_pass(2.0)
+        bench.let_time_pass(600.0)
+        assert bench.capture.hangs == MOST_LEFT
+        assert len(threads(before)) == MOST_LEFT + 1
+        assert caplog.text.count("its driver lets go of nothing") == 1
+        assert not bench.capture.shown() or not bench.capture.shown()  # systemd may start the station anew
+        bench.driver.let_go()
+    assert eventually(lambda: not threads(before))
+
+
+def test_what_hung_gives_its_camera_back_and_another_try_follows_without_a_leak() -> None:
+    bench, threads_before, handles_before = Hanging(1), threads(), handles()
+    with bench.capture:
+        for _ in range(30):
+            bench.take(1)
+            hanging = bench.driver.devices[-1]
+            bench.let_time_pass(2.0)
+            hanging.let_go.set()
+            assert eventually(lambda: len(threads(threads_before)) == 1)
+        assert bench.capture.hangs == 30
+        assert [number for number, _ in bench.taken] == list(range(30))
+        bench.driver.let_go()
+    assert eventually(lambda: not threads(threads_before))
+    assert bench.driver.opened == bench.driver.released
+    assert eventually(lambda: handles() <= handles_before)
+
+
+def test_a_camera_that_is_looked_for_does_not_hang() -> None:
+    clock = FakeClock()
+    halt = VitalSigns()
+    devices = iter([FakeDevice([picture(1)])])
+
+    def unplugged() -> FakeDevice:
+        device = next(devices, None)
+        if device is None:
+            raise CameraError("no camera")
+        return device
+
+    def source(halt: threading.Event) -> V4L2Camera:
+        return V4L2Camera("/dev/video7", open_device=unplugged, stop=halt, clock=clock)
+
+    with Capture(source(halt), halt, reopen=source, silent_s=1.5, clock=clock) as capture:
+        assert capture.slot.get(WAIT_S) is not None
+        assert eventually(lambda: halt.is_waited_on)
+        for _ in range(1000):
+            clock.now += 0.2
+            capture.look()
+        assert capture.hangs == 0
+
+
+def test_a_camera_that_is_gone_when_it_is_opened_anew_is_waited_for() -> None:
+    bench = Hanging(1)
+    gone = [CameraError("no camera")]
+    real = bench.driver.open(bench.clock)
+
+    def reopen(halt: threading.Event) -> V4L2Camera:
+        def device() -> HangingDevice:
+            if gone:
+                raise gone.pop()
+            return HangingDevice(bench.driver)
+
+        return V4L2Camera("/dev/video7", open_device=device, stop=halt, clock=bench.clock)
+
+    halt = VitalSigns()
+    capture = Capture(real(halt), halt, reopen=reopen, silent_s=1.5, clock=bench.clock)
+    bench.capture = capture
+    with capture:
+        bench.take(1)
+        bench.let_time_pass(2.0)
+        bench.take(1)
+        bench.driver.let_go()
+    assert gone == []
+    assert capture.hangs == 1
+
+
+# A camera that comes back under another name
+
+
+@pytest.mark.parametrize("folder", ["v4l/by-id", "edge-resad", "v4l/by-path"])
+def test_a_camera_named_by_its_number_is_found_when_it_comes_back_under_another(tmp_path: Path, folder: str) -> None:
+    link = tmp_path / folder / "serial-acme"
+    link.parent.mkdir(parents=True)
+    (tmp_path / "video0").touch()
+    link.symlink_to("../" * len(Path(folder).parts) + "video0")
+    name = DeviceName(str(tmp_path / "video0"), [tmp_path / "nowhere", link.parent])
+    assert name.now() == str(tmp_path / "video0")
+    name.remember()
+    (tmp_path / "video0").rename(tmp_path / "video3")
+    link.unlink()
+    assert name.now() == str(tmp_path / "video0")  # not there yet: said as it is
+    link.symlink_to(tmp_path / "video3")
+    (tmp_path / "video0").touch()  # another camera took its number
+    assert name.now() == str(tmp_path / "video3")
+
+
+def test_a_camera_named_by_a_link_is_opened_by_that_link(tmp_path: Path) -> None:
+    (tmp_path / "video0").touch()
+    (tmp_path / "port-usb-2").symlink_to("video0")
+    name = DeviceName(str(tmp_path / "port-usb-2"), [tmp_path])
+    name.remember()
+    (tmp_path / "port-usb-2").unlink()
+    (tmp_path / "port-usb-2").symlink_to("video5")
+    assert name.now() == str(tmp_path / "port-usb-2")
+
+
+def test_a_camera_without_a_lasting_name_keeps_its_number(tmp_path: Path) -> None:
+    (tmp_path / "video0").touch()
+    name = DeviceName(str(tmp_path / "video0"), [tmp_path / "nowhere"])
+    name.remember()
+    assert name.now() == str(tmp_path / "video0")

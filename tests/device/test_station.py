@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 
 import edge_resad.device.station as station_module
@@ -564,6 +565,39 @@ def test_the_state_of_the_station_says_what_is_wrong_with_its_camera(tmp_path: P
         assert births()[0].faults == {"cam0": ()}
         assert births()[-1].faults == {"cam0": ("black",)}
         assert len({birth.bd_seq for birth in births()}) == 1
+
+
+def test_a_station_says_within_two_seconds_that_its_camera_hangs_and_goes_on_with_it_opened_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cameras: list[FakeCamera] = []
+    stop = threading.Event()
+    times: list[float] = []
+
+    def opened(_settings: StationFile, _halt: threading.Event) -> FakeCamera:
+        cameras.append(FakeCamera([GOOD, MINOR], live=True, hangs=not cameras))
+        return cameras[-1]
+
+    def inspected(_inspection: Inspection) -> None:
+        times.append(time.monotonic())
+
+    summary = run_station(
+        settings(tmp_path, camera={"source": "/dev/video0"}, watch={"frozen_s": 0}),  # a fake camera has no noise
+        stop=stop,
+        on_inspection=inspected,
+        open_source=opened,
+        open_judge=lambda _settings: FakeJudge(),
+    )
+    cameras[0].released.set()
+    assert len(cameras) == 2
+    assert cameras[1].closed
+    assert max(np.diff(times)) < STOP_S  # with the time to open it; measured: 1.6 s
+    assert [(alert.data.phase, alert.data.fault) for alert in alerts(tmp_path) if alert.data.fault] == [
+        ("new", "silent"), ("end", "silent")
+    ]  # fmt: skip
+    assert summary.not_inspected.keys() <= {"overwritten"}
+    assert "camera cam0 gives no picture" in caplog.text
+    assert "is opened again" in caplog.text
 
 
 def eventually_in_thread(holds: Callable[[], bool], then: Callable[[], None]) -> threading.Thread:

@@ -1,0 +1,44 @@
+"""The name of a device that survives replugging: /dev/video0 may come back as /dev/video1."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+LASTING = (Path("/dev/v4l/by-id"), Path("/dev/edge-resad"), Path("/dev/v4l/by-path"))
+"""Where udev keeps lasting names: the first that knows a device counts. By-path follows the socket."""
+
+
+class DeviceName:
+    """A device as its station file names it, found again under whatever number it comes back.
+
+    A name that is a link follows its device by itself. Of a bare number, such as /dev/video0, the lasting name is
+    remembered while the device is there.
+    """
+
+    def __init__(self, path: str, folders: Sequence[Path] = LASTING) -> None:
+        self._path = Path(path)
+        self._folders = folders
+        self._lasting: Path | None = None
+
+    def now(self) -> str:
+        """What to open now; the given name where nothing better is known."""
+        if self._path.is_symlink():
+            return str(self._path)
+        if self._lasting is not None and self._lasting.exists():
+            there = self._lasting.resolve()
+            if there != self._path:
+                log.info("the camera that was %s is now %s", self._path, there)
+            return str(there)
+        return str(self._path)
+
+    def remember(self) -> None:
+        """The device was opened by its number: keep its lasting name, where it has one."""
+        if self._lasting is None and not self._path.is_symlink() and self._path.exists():
+            self._lasting = next((link for link in self._links() if link.resolve() == self._path.resolve()), None)
+
+    def _links(self) -> list[Path]:
+        return [link for folder in self._folders if folder.is_dir() for link in sorted(folder.iterdir())]
