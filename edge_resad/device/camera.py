@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from pathlib import Path
 
 from edge_resad.device.files import FolderCamera, VideoCamera
 from edge_resad.device.frame import Frame, FrameSource, Truth
+from edge_resad.device.gstreamer import csi_pipeline, open_gstreamer
+from edge_resad.device.inbox import InboxCamera
+from edge_resad.device.live import LiveCamera
+from edge_resad.device.rtsp import open_rtsp, without_password
 from edge_resad.device.settings import CameraSection, split_source
 from edge_resad.device.synthetic import Products, SyntheticLine
 from edge_resad.device.v4l2 import V4L2Camera
@@ -25,11 +30,27 @@ def open_camera(
     """
     kind, argument = split_source(camera.source)
     if kind == "folder":
+        if camera.watch:
+            return InboxCamera(Path(argument), stop=stop)
         return FolderCamera(Path(argument), fps=camera.fps, loop=camera.loop, stop=stop)
     if kind == "video":
         return VideoCamera(Path(argument), fps=camera.fps, loop=camera.loop, stop=stop)
     if kind == "v4l2":
-        return V4L2Camera(argument, fps=camera.fps, width=camera.width, height=camera.height, stop=stop)
+        return V4L2Camera(
+            argument,
+            fps=camera.fps,
+            width=camera.width,
+            height=camera.height,
+            controls=camera.controls,
+            stop=stop,
+        )
+    if kind == "csi":
+        pipeline = csi_pipeline(argument, fps=camera.fps, width=camera.width, height=camera.height)
+        return LiveCamera(camera.source, partial(open_gstreamer, pipeline), stop=stop)
+    if kind == "gstreamer":
+        return LiveCamera("the end of the pipeline", partial(open_gstreamer, argument), stop=stop)
+    if kind == "rtsp":
+        return LiveCamera(without_password(argument), partial(open_rtsp, argument), stop=stop)
     if products is None:
         raise CameraError(
             "this program draws no synthetic parts. Set [camera] source in the station file to a folder: or a camera."

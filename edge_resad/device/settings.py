@@ -23,8 +23,11 @@ else:
 FilePath = Annotated[Path, Field(strict=False)]
 """A path in quotes; a relative one is relative to the station file."""
 
-SourceKind = Literal["synthetic", "folder", "video", "v4l2"]
-SOURCES = 'synthetic, synthetic:FAMILY, folder:PATH, video:PATH or a camera such as "/dev/video0"'
+SourceKind = Literal["synthetic", "folder", "video", "v4l2", "csi", "gstreamer", "rtsp"]
+SOURCES = (
+    "synthetic, synthetic:FAMILY, folder:PATH, video:PATH, csi:NUMBER, gstreamer:PIPELINE, rtsp://HOST/PATH "
+    'or a camera such as "/dev/video0"'
+)
 
 
 class _Section(BaseModel):
@@ -51,10 +54,18 @@ class CameraSection(_Section):
     width: int | None = Field(default=None, gt=0, description="pixels to ask the camera for")
     height: int | None = Field(default=None, gt=0, description="pixels to ask the camera for")
     loop: bool = Field(default=False, description="folders and videos: begin again at the end")
+    watch: bool = Field(default=False, description="folders: files that are put there from now on are the parts")
+    controls: dict[str, int] = Field(
+        default={}, description="of a camera under /dev: exposure, gain, trigger, as v4l2-ctl names them"
+    )
 
     @model_validator(mode="after")
     def _can_be_opened(self) -> CameraSection:
-        split_source(self.source)
+        kind, _ = split_source(self.source)
+        if self.watch and (kind != "folder" or self.loop or self.fps):
+            raise ValueError("watch is of a folder: source, without loop and fps. Remove one of them")
+        if self.controls and kind != "v4l2":
+            raise ValueError("controls are of a camera under /dev. Remove them, or name one as source")
         if (self.width is None) != (self.height is None):
             raise ValueError("width and height belong together: set both or neither")
         return self
@@ -227,6 +238,12 @@ def split_source(source: str) -> tuple[SourceKind, str]:
         return "folder", argument
     if kind == "video" and argument:
         return "video", argument
+    if kind == "csi" and argument.isdecimal():
+        return "csi", argument
+    if kind == "gstreamer" and argument.strip():
+        return "gstreamer", argument.strip()
+    if source.startswith(("rtsp://", "rtsps://")) and source.partition("://")[2]:
+        return "rtsp", source
     if source.startswith("/dev/"):
         return "v4l2", source
     raise ValueError(f'source is "{source}", expected {SOURCES}')
@@ -308,6 +325,8 @@ def _in_words(schema: Mapping[str, Any]) -> str:
         return str(schema["const"]).lower() if isinstance(schema["const"], bool) else f'"{schema["const"]}"'
     if schema.get("format") == "path":
         return "path in quotes"
+    if schema.get("type") == "object":
+        return "table of whole numbers such as { gain = 10 }"
     if "pattern" in schema:
         return "1 to 64 letters, digits, - or _ in quotes"
     kind = {"integer": "whole number", "number": "number", "string": "text in quotes", "boolean": "true or false"}

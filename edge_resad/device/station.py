@@ -22,6 +22,7 @@ from edge_resad.device.pipeline import Alarm, Inspection, Judge, Line, Reason, T
 from edge_resad.device.post import Post
 from edge_resad.device.progress import Progress, VitalSigns
 from edge_resad.device.publisher import Publisher, Timing
+from edge_resad.device.rtsp import without_password
 from edge_resad.device.settings import StationFile, load_station, split_source
 from edge_resad.device.signals import stopped_by_signals
 from edge_resad.device.spool import Spool
@@ -150,7 +151,7 @@ def run_station(
         line = Line(judge, alarm, max_age_s=settings.inspection.max_age_s if source.live else None, watch=watch)
         watched = Capture(source, halt, reopen=opened, silent_s=limits.silent_s if limits is not None else None)
         with _last_word(post, alarm, service, health), watched as capture:
-            log.info("station %s inspects %s", settings.station.device, settings.camera.source)
+            log.info("station %s inspects %s", settings.station.device, without_password(settings.camera.source))
             for inspection in _inspections(capture, line, stop, service, Progress(capture), health):
                 post.send(inspection, judge.score_map)
                 tally.count(inspection)
@@ -261,6 +262,7 @@ def _limits(settings: StationFile) -> Limits | None:
     if kind == "synthetic":
         return None
     is_camera = kind not in ("folder", "video")
+    repeats = kind != "rtsp" or "frozen_s" in told.model_fields_set  # H.264 of a still scene repeats itself
     slowest_s = 2 / settings.camera.fps if settings.camera.fps else 0.0  # between two frames
     return Limits(
         black=told.black,
@@ -268,7 +270,7 @@ def _limits(settings: StationFile) -> Limits | None:
         dark=told.dark,
         bright=told.bright,
         blur=told.blur or None,
-        frozen_s=told.frozen_s if is_camera and told.frozen_s else None,
+        frozen_s=told.frozen_s if is_camera and repeats and told.frozen_s else None,
         silent_s=max(told.silent_s, slowest_s) if is_camera and told.silent_s else None,
         one_size=is_camera,
     )

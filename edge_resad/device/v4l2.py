@@ -6,39 +6,22 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol
 
 import cv2
-import numpy as np
 
+from edge_resad.device.controls import set_controls
 from edge_resad.device.device_name import DeviceName
-from edge_resad.device.frame import FIRST_PAUSE_S, LONGEST_PAUSE_S, Clock, Frame
+from edge_resad.device.frame import Clock
+from edge_resad.device.live import Device, LiveCamera
 from edge_resad.errors import CameraError
 
 log = logging.getLogger(__name__)
 
 
-class Device(Protocol):
-    """What we use of `cv2.VideoCapture`."""
-
-    def grab(self) -> bool:
-        """Wait for a frame; whether one came."""
-
-    def retrieve(self) -> tuple[bool, Any]:
-        """Decode it: whether that went well, and the frame."""
-
-    def release(self) -> None:
-        """Give the camera back to the system."""
-
-
-class V4L2Camera:
-    """A live camera. When it goes away it is said once and looked for until it is back."""
-
-    live = True
-    unreadable = 0  # a camera that gives no frame has gone, and then there is no part to count
+class V4L2Camera(LiveCamera):
+    """A camera of the system's V4L2 driver."""
 
     def __init__(
         self,
@@ -47,85 +30,29 @@ class V4L2Camera:
         fps: float | None = None,
         width: int | None = None,
         height: int | None = None,
+        controls: Mapping[str, int] | None = None,
         stop: threading.Event | None = None,
         clock: Clock | None = None,
         open_device: Callable[[], Device] | None = None,
     ) -> None:
-        self.lost = 0  # how many times the camera went away
-        self._path = path
-        self._stop = stop or threading.Event()
-        self._clock = clock or Clock()
-        self._open_device = open_device or _opener(path, fps=fps, width=width, height=height)
-        self._device: Device | None = None
-        self._taken = 0
-        self._lost_at: float | None = None
-
-    def __enter__(self) -> V4L2Camera:
-        self._device = self._open_device()  # a camera that was never there is a mistake of the station file
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        self._release()
-
-    def read(self) -> Frame | None:
-        pause_s = FIRST_PAUSE_S
-        while not self._stop.is_set():
-            frame = self._try()
-            if frame is not None:
-                self._found()
-                return frame
-            self._stop.wait(pause_s)
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-        return None
-
-    def _try(self) -> Frame | None:
-        """A frame of the camera, opened anew where it had gone; None where there is none."""
-        try:
-            if self._device is None:
-                self._device = self._open_device()
-            good = self._device.grab()
-            mono, wall = self._clock.monotonic(), self._clock.wall()  # the driver has it; decoding takes its time
-            good, image = self._device.retrieve() if good else (False, None)
-        except (CameraError, cv2.error, OSError) as gone:
-            self._gone(str(gone).strip())
-            return None
-        if not good or image is None or not image.size:
-            self._gone(f"the camera at {self._path} gives no frame any more. Check the cable.")
-            return None
-        frame = Frame(
-            image=np.ascontiguousarray(image, dtype=np.uint8),
-            frame_id=self._taken,
-            captured_mono=mono,
-            captured_wall=wall,
-        )
-        self._taken += 1
-        return frame
-
-    def _gone(self, why: str) -> None:
-        self._release()
-        if self._lost_at is None and not self._stop.is_set():
-            self._lost_at = self._clock.monotonic()
-            self.lost += 1
-            log.warning("camera lost: %s Looking for it until it is back.", why)
-
-    def _found(self) -> None:
-        if self._lost_at is not None:
-            log.info("camera %s is back after %.1f s", self._path, self._clock.monotonic() - self._lost_at)
-            self._lost_at = None
-
-    def _release(self) -> None:
-        if self._device is not None:
-            self._device.release()
-            self._device = None
+        """controls: by the names that `v4l2-ctl --list-ctrls` shows."""
+        opener = open_device or _opener(path, fps=fps, width=width, height=height, controls=controls or {})
+        super().__init__(path, opener, stop=stop, clock=clock)
 
 
-def _opener(path: str, *, fps: float | None, width: int | None, height: int | None) -> Callable[[], Device]:
+def _opener(
+    path: str, *, fps: float | None, width: int | None, height: int | None, controls: Mapping[str, int]
+) -> Callable[[], Device]:
     name = DeviceName(path)
 
     def open_device() -> Device:
-        device = open_v4l2(name.now(), fps=fps, width=width, height=height)
+        there = name.now()
+        device = open_v4l2(there, fps=fps, width=width, height=height)
+        try:
+            set_controls(there, controls)  # every time: a camera that was unplugged has forgotten them
+        except CameraError:
+            device.release()
+            raise
         name.remember()
         return device
 

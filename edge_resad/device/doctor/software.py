@@ -12,6 +12,7 @@ import onnxruntime
 from edge_resad import __version__
 from edge_resad.device.doctor.case import Case
 from edge_resad.device.doctor.check import Check, ok, problem, warning
+from edge_resad.device.gstreamer import NO_GSTREAMER
 from edge_resad.device.settings import split_source
 from edge_resad.errors import EngineError
 
@@ -38,8 +39,10 @@ def opencv(case: Case) -> Check:
     lacks = [kind for kind, there in has.items() if not there]
     installed = [package for package in _OPENCVS if _version(package)]
     kind = split_source(case.station.camera.source)[0] if case.station else None
-    needed = {"v4l2": "V4L2", "video": "FFMPEG"}.get(kind or "")
+    needed = {"v4l2": "V4L2", "video": "FFMPEG", "csi": "GStreamer", "gstreamer": "GStreamer"}.get(kind or "")
     again = "Install the one of the package: pip install --force-reinstall opencv-python-headless"
+    if needed == "GStreamer" and needed in lacks:
+        return problem(name, NO_GSTREAMER)
     if needed in lacks:
         return problem(name, f"this OpenCV was built without {needed}, which the station's camera needs. {again}")
     if len(installed) > 1:

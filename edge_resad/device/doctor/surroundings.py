@@ -10,6 +10,7 @@ from pathlib import Path
 from edge_resad.bundle import open_bundle
 from edge_resad.device.doctor.case import Case
 from edge_resad.device.doctor.check import Check, ok, problem, warning
+from edge_resad.device.rtsp import without_password
 from edge_resad.device.settings import StationFile, split_source
 from edge_resad.device.v4l2 import cameras_seen
 from edge_resad.engine.engine_file import engine_folder
@@ -27,6 +28,11 @@ def camera(case: Case) -> Check:
     kind, argument = split_source(case.station.camera.source)
     if kind == "v4l2":
         return _v4l2(case, argument)
+    if kind == "folder" and case.station.camera.watch:
+        there = Path(argument).is_dir()
+        return ok("camera", f"the folder {argument}") if there else problem("camera", f"no folder at {argument}")
+    if kind in ("csi", "gstreamer", "rtsp"):
+        return ok("camera", f"{without_password(case.station.camera.source)}, not tried")
     if kind == "folder":
         try:
             return ok("camera", f"{len(image_files(argument))} images in {argument}")

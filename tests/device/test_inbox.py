@@ -1,0 +1,144 @@
+"""A folder that somebody else fills: every new file is a part, once, and only when it is whole."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_resad.device.camera import open_camera
+from edge_resad.device.inbox import InboxCamera
+from edge_resad.device.settings import CameraSection
+from edge_resad.errors import CameraError
+from tests.fakes import FakeClock
+
+
+class Steps(threading.Event):
+    """A stop event on which waiting takes no time but does what somebody else does meanwhile, one step a wait."""
+
+    def __init__(self, clock: FakeClock, steps: list[Callable[[], object]]) -> None:
+        super().__init__()
+        self._clock = clock
+        self._steps = steps
+        self._idle = 0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self._clock.now += timeout or 0.0
+        if self._steps:
+            self._steps.pop(0)()
+        else:
+            self._idle += 1
+            if self._idle > 40:  # four seconds in which nothing came
+                self.set()
+        return self.is_set()
+
+
+def jpeg(brightness: int) -> bytes:
+    good, encoded = cv2.imencode(".jpg", np.full((64, 64, 3), brightness, np.uint8))
+    assert good
+    return encoded.tobytes()
+
+
+def parts(folder: Path, *steps: Callable[[], object]) -> tuple[list[tuple[str | None, int]], InboxCamera]:
+    """Name and brightness of every part that a folder gives while the steps are done."""
+    clock = FakeClock()
+    camera = InboxCamera(folder, stop=Steps(clock, list(steps)), clock=clock)
+    found: list[tuple[str | None, int]] = []
+    with camera:
+        while (shown := camera.read()) is not None:
+            assert shown.frame_id == len(found) + camera.unreadable
+            found.append((shown.name, round(float(shown.image.mean()))))
+    return found, camera
+
+
+def nothing() -> None: ...
+
+
+def put(path: Path, content: bytes) -> Callable[[], object]:
+    return lambda: path.write_bytes(content)
+
+
+def test_files_that_come_are_parts_in_the_order_of_their_arrival_and_old_ones_are_not(tmp_path: Path) -> None:
+    (tmp_path / "old.jpg").write_bytes(jpeg(1))
+    found, _ = parts(tmp_path, put(tmp_path / "b.jpg", jpeg(20)), nothing, put(tmp_path / "a.jpg", jpeg(10)))
+    assert found == [("b.jpg", 20), ("a.jpg", 10)]
+
+
+def test_many_files_at_once_are_all_shown(tmp_path: Path) -> None:
+    def many() -> None:
+        for number in range(50):
+            (tmp_path / f"{number:02}.jpg").write_bytes(jpeg(number))
+
+    found, _ = parts(tmp_path, many)
+    assert [name for name, _ in found] == [f"{number:02}.jpg" for number in range(50)]
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_a_file_that_is_still_being_written_is_waited_for(tmp_path: Path, suffix: str) -> None:
+    _, encoded = cv2.imencode(suffix, np.random.default_rng(1).integers(0, 255, (64, 64, 3), np.uint8))
+    whole, path = encoded.tobytes(), tmp_path / f"a{suffix}"
+    halves = [put(path, whole[: len(whole) * share // 4]) for share in (1, 2, 3)]
+    slow = [step for half in halves for step in (half, nothing, nothing, nothing, nothing, nothing)]
+    found, camera = parts(tmp_path, *slow, put(path, whole))
+    assert [name for name, _ in found] == [path.name]
+    assert camera.unreadable == 0
+
+
+def test_a_file_that_is_renamed_into_the_folder_is_a_part(tmp_path: Path) -> None:
+    part = tmp_path / ".a.jpg.part"
+    found, _ = parts(tmp_path, put(part, jpeg(9)), nothing, nothing, lambda: part.rename(tmp_path / "a.jpg"))
+    assert found == [("a.jpg", 9)]
+
+
+def test_a_file_that_is_written_again_is_a_new_part(tmp_path: Path) -> None:
+    path = tmp_path / "current.jpg"
+    pause = [nothing] * 4
+    found, _ = parts(tmp_path, put(path, jpeg(5)), *pause, put(path, jpeg(200)), *pause)
+    assert found == [("current.jpg", 5), ("current.jpg", 200)]
+
+
+def test_a_file_that_stays_broken_is_counted_and_holds_up_nobody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    found, camera = parts(tmp_path, put(tmp_path / "a.jpg", jpeg(5)[:300]), put(tmp_path / "b.jpg", jpeg(6)))
+    assert found == [("b.jpg", 6)]
+    assert camera.unreadable == 1
+    assert [record.message.split(" ends in")[0] for record in caplog.records] == [str(tmp_path / "a.jpg")]
+
+
+def test_other_files_are_no_parts(tmp_path: Path) -> None:
+    found, camera = parts(
+        tmp_path, put(tmp_path / "a.txt", b"text"), put(tmp_path / ".b.jpg", jpeg(1)), (tmp_path / "c.jpg").mkdir
+    )
+    assert (found, camera.unreadable) == ([], 0)
+
+
+def test_a_folder_that_goes_away_is_said_once_and_looked_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    found, _ = parts(folder, folder.rmdir, nothing, nothing, folder.mkdir, put(folder / "a.jpg", jpeg(7)))
+    assert found == [("a.jpg", 7)]
+    assert [record.message.split(" ", 3)[3] for record in caplog.records] == [
+        "cannot be read: No such file or directory. Looking until it can", "can be read again"
+    ]  # fmt: skip
+
+
+def test_what_left_the_folder_is_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    _, camera = parts(tmp_path, put(path, jpeg(5)), nothing, nothing, nothing, path.unlink, nothing)
+    assert camera._files == {}
+
+
+def test_a_missing_folder_is_said(tmp_path: Path) -> None:
+    with pytest.raises(CameraError, match=r"no folder at .*nowhere\. Expected one"), InboxCamera(tmp_path / "nowhere"):
+        pass
+
+
+def test_the_station_file_makes_a_folder_an_inbox() -> None:
+    assert isinstance(open_camera(CameraSection(source="folder:/parts", watch=True)), InboxCamera)
