@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ from edge_resad.device.live import Device
 from edge_resad.errors import CameraError
 
 OPEN_S, READ_S = 1.8, 1.3  # how long a camera may take to answer, and from one packet to the next
+SILENT = "it does not answer"
 OPTIONS = {"rtsp_transport": "tcp", "fflags": "nobuffer", "flags": "low_delay"}
 
 
@@ -25,13 +27,13 @@ def open_rtsp(url: str) -> Device:
         raise CameraError(
             "rtsp:// cameras need PyAV, which is not installed. Install it: pip install 'edge-resad[rtsp]'"
         ) from missing
-    shown = without_password(url)
+    shown, began = without_password(url), time.monotonic()
     try:
         stream = av.open(url, options=OPTIONS, timeout=(OPEN_S, READ_S))
     except (av.FFmpegError, OSError) as error:
-        said = getattr(error, "strerror", None) or str(error)
+        late = time.monotonic() - began >= 0.95 * OPEN_S  # FFmpeg calls half an answer invalid
         raise CameraError(
-            f"no stream at {shown}: {said}. Check the camera, its network and the user and password in the URL."
+            f"no stream at {shown}: {SILENT if late else _said(error)}. Check the camera, its network and the user and password in the URL."
         ) from error
     if not stream.streams.video:
         stream.close()
@@ -54,7 +56,7 @@ class _Stream:
             self._frame = next(self._frames, None)
         except (self._av.FFmpegError, OSError) as error:
             raise CameraError(
-                f"the stream {self._shown} broke off: {error}. Check the camera and its network."
+                f"the stream {self._shown} broke off: {_said(error)}. Check the camera and its network."
             ) from error
         return self._frame is not None
 
@@ -64,6 +66,12 @@ class _Stream:
     def release(self) -> None:
         self._frames, self._frame = iter(()), None
         self._stream.close()
+
+
+def _said(error: Exception) -> str:
+    if type(error).__name__ == "ExitError":  # PyAV's word for a timeout: it interrupts FFmpeg
+        return SILENT
+    return getattr(error, "strerror", None) or str(error)
 
 
 def without_password(source: str) -> str:

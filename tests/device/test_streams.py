@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edge_resad.device import gstreamer
 from edge_resad.device.camera import open_camera
@@ -19,6 +21,9 @@ from edge_resad.device.rtsp import open_rtsp, without_password
 from edge_resad.device.settings import CameraSection, split_source
 from edge_resad.errors import CameraError
 from tests.fakes import FakeClock, FakeDevice, FakeStop
+from tests.rtsp_server import RtspServer
+
+Image = NDArray[np.uint8]
 
 
 @pytest.mark.parametrize(
@@ -141,7 +146,9 @@ def pyav() -> None:
 def test_a_camera_that_never_answers_is_given_up_within_two_seconds() -> None:
     with socket.create_server(("127.0.0.1", 0)) as deaf:  # takes the connection and says nothing
         began = time.monotonic()
-        with pytest.raises(CameraError, match=r"no stream at rtsp://me:\*\*\*@127\.0\.0\.1") as refused:
+        with pytest.raises(
+            CameraError, match=r"no stream at rtsp://me:\*\*\*@127\.0\.0\.1.*: it does not answer"
+        ) as refused:
             open_rtsp(f"rtsp://me:secret@127.0.0.1:{deaf.getsockname()[1]}/live")
         assert time.monotonic() - began < 2.0
     assert "secret" not in str(refused.value)
@@ -171,3 +178,42 @@ def test_pyav_gives_the_pictures_of_a_stream_to_its_end(tmp_path: Path) -> None:
         found.append(int(image.mean()))
     device.release()
     assert found[-2:] == pytest.approx([100, 200], abs=4)  # what was read to find out the format is not kept
+
+
+def flat(brightness: int) -> Image:
+    return np.full((64, 96, 3), brightness, np.uint8)
+
+
+@pytest.mark.usefixtures("pyav")
+def test_a_network_camera_gives_its_pictures() -> None:
+    levels = [flat(level) for level in range(20, 200, 6)]
+    with (
+        RtspServer(levels, then="begins anew") as server,
+        open_camera(CameraSection(source=server.url)) as camera,
+    ):
+        shown = [camera.read() for _ in range(60)]
+    found = [int(one.image.mean()) for one in shown if one is not None]
+    assert len(found) == 60
+    assert np.diff(found) % 180 == pytest.approx([6] * 59, abs=2)  # none is missing, none comes twice
+    assert [one.frame_id for one in shown if one is not None] == list(range(60))
+
+
+@pytest.mark.usefixtures("pyav")
+@pytest.mark.parametrize("then", ["ends", "hangs"])
+def test_a_network_camera_that_breaks_off_or_falls_silent_is_connected_to_again(
+    then: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with RtspServer([flat(level) for level in range(20, 200, 6)], then=then) as server:
+        camera = LiveCamera("the camera", lambda: open_rtsp(server.url), stop=FakeStop(FakeClock()))
+        with camera:
+            before = len(os.listdir("/proc/self/fd"))
+            first = camera.read()
+            while camera.lost == 0:
+                began = time.monotonic()
+                assert camera.read() is not None
+            took_s = time.monotonic() - began
+            assert len(os.listdir("/proc/self/fd")) <= before + 2  # the server's side of the old connection may linger
+    assert first is not None
+    assert server.callers >= 2
+    assert took_s < 4.0  # measured: 1.4 s
+    assert "camera lost" in caplog.text
