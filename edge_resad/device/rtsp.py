@@ -33,7 +33,8 @@ def open_rtsp(url: str) -> Device:
     except (av.FFmpegError, OSError) as error:
         late = time.monotonic() - began >= 0.95 * OPEN_S  # FFmpeg calls half an answer invalid
         raise CameraError(
-            f"no stream at {shown}: {SILENT if late else _said(error)}. Check the camera, its network and the user and password in the URL."
+            f"no stream at {shown}: {SILENT if late else _said(error)}. "
+            "Check the camera, its network and the user and password in the URL."
         ) from error
     if not stream.streams.video:
         stream.close()
