@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from edge_resad.bank import Bank, Rows
 from edge_resad.bundle import Bundle, Precision
+from edge_resad.engine.engine import Provider
 from edge_resad.engine.enrolment import encode
 from edge_resad.engine.inspector import Inspector
 from edge_resad.engine.matching import Features, distance
-from edge_resad.engine.onnx_runtime import OnnxRuntimeEngine
+from edge_resad.engine.open import engine_for
 from edge_resad.errors import BankError
 
 Image = NDArray[np.uint8]
@@ -75,7 +76,7 @@ def advise(
     *,
     precision: Precision = "fp32",
     threads: int = 1,
-    provider: str = "cpu",
+    provider: Provider = "cpu",
     progress: Progress = lambda stage, done, total: None,
 ) -> Advice:
     """Pick the references that leave the other parts as near as possible: greedy facility location over patches.
@@ -92,9 +93,8 @@ def advise(
     compared = tuple(int(index) for index in np.linspace(0, len(images) - 1, min(len(images), MOST_PARTS)).round())
     if count > len(compared):
         raise BankError(f"{count} references were to be picked, at most {len(compared)} can be. Pick fewer.")
-    graph = bundle.graphs(precision).encoder
     features = []
-    with OnnxRuntimeEngine(bundle.file(graph), graph, provider=provider, threads=threads) as encoder:
+    with engine_for(bundle, "encoder", precision, provider=provider, threads=threads) as encoder:
         for index in compared:
             features.append(encode(encoder, bundle, images[index]))
             progress("encode", len(features), len(compared))
@@ -180,7 +180,7 @@ def coverage(
     others: Sequence[int],
     *,
     threads: int = 1,
-    provider: str = "cpu",
+    provider: Provider = "cpu",
     progress: Progress = lambda stage, done, total: None,
 ) -> Coverage:
     """Judge good parts that are not in the bank, and say so where more of them fail than should.

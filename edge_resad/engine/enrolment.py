@@ -16,12 +16,12 @@ from edge_resad import __version__
 from edge_resad.bank import AugmentationMode, Bank, BankInfo, Rows, Threshold, coreset
 from edge_resad.bundle import Bundle, HeadName, Precision
 from edge_resad.engine.augmentation import TURNS, Wish, decide, modes_of, shrunk, turned
-from edge_resad.engine.engine import Engine
+from edge_resad.engine.engine import Engine, Provider
 from edge_resad.engine.folds import MOST, Fold, folds_of, reduced
 from edge_resad.engine.fusion import calibrated, head_named, judged, uncalibrated
 from edge_resad.engine.inspector import write_bank
 from edge_resad.engine.matching import Features, far_from
-from edge_resad.engine.onnx_runtime import OnnxRuntimeEngine
+from edge_resad.engine.open import engine_for
 from edge_resad.engine.references import cannot_tell, nonsense, warnings_about
 from edge_resad.errors import BankError
 from edge_resad.image import check_frame, fit
@@ -55,7 +55,7 @@ def enrol(
     digests: Sequence[str] | None = None,
     precision: Precision = "fp32",
     threads: int = 1,
-    provider: str = "cpu",
+    provider: Provider = "cpu",
     false_alarm_rate: float = 0.05,
     seed: int = 0,
     augment: Wish = "auto",
@@ -81,16 +81,13 @@ def enrol(
         raise BankError("no reference images were given. Show at least one good part; four or more make a better bank.")
     named = head_named(bundle.manifest, head)
     fusion = uncalibrated(bundle.manifest, named)
-    graphs = bundle.graphs(precision)
     alone = len(images) == 1
     held_out = _variations(images[0]) if alone else list(images)
     steps = len(images) + len(held_out)
     modes = modes_of(augment, len(images))
     with (
-        OnnxRuntimeEngine(bundle.file(graphs.encoder), graphs.encoder, provider=provider, threads=threads) as encoder,
-        OnnxRuntimeEngine(
-            bundle.file(graphs.detector), graphs.detector, provider=provider, threads=threads
-        ) as detector,
+        engine_for(bundle, "encoder", precision, provider=provider, threads=threads) as encoder,
+        engine_for(bundle, "detector", precision, provider=provider, threads=threads) as detector,
     ):
         seen, shown = [], []
         for image in images:
