@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,15 @@ import pytest
 pytest.importorskip("onnx", reason="makes graphs, which takes a workstation: pip install 'edge-resad[workstation]'")
 
 from edge_resad.bundle import TensorSpec
+from edge_resad.engine.builder import BuildRequest, build_plan
+from edge_resad.engine.cuda import Cuda
 from edge_resad.engine.engine import IoMemory
+from edge_resad.engine.engine_file import Settings
 from edge_resad.engine.golden import Golden
 from edge_resad.engine.tensorrt import TensorRTEngine
 from edge_resad.engine.tensorrt_api import find_tensorrt
 from edge_resad.errors import EngineError
-from tests.engine.fake_gpu.driver import FakeDriver
+from tests.engine.fake_gpu.driver import FakeDriver, load_driver
 from tests.engine.small_graph import INPUTS, OUTPUTS, ROWS, SIDE, small_map, write_small
 
 Opener = Callable[..., TensorRTEngine]
@@ -33,6 +37,7 @@ OTHER = RANDOM.random((ROWS, 3), np.float32) * 255
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Path:
+    """A plan of the fake TensorRT."""
     onnx, _ = write_small(tmp_path)
     file = tmp_path / "detector.fp32.plan"
     file.write_text(json.dumps({"onnx": str(onnx)}))
@@ -41,19 +46,46 @@ def plan(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def opener(trt: Any, plan: Path) -> Opener:
-    def opened(
-        *,
-        inputs: tuple[TensorSpec, ...] = INPUTS,
-        outputs: tuple[TensorSpec, ...] = OUTPUTS,
-        io_memory: IoMemory = "auto",
-        golden: Golden | None = None,
-    ) -> TensorRTEngine:
-        return TensorRTEngine(
-            plan, inputs, outputs,
-            tensorrt=find_tensorrt(), rebuild="edge-resad build", io_memory=io_memory, golden=golden,
-        )  # fmt: skip
+    """Engines on the fake TensorRT and the fake driver."""
+    return partial(opened, plan)
 
-    return opened
+
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.gpu)])
+def either(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
+    """The same engines on the fakes, and on a real GPU where there is one."""
+    if request.param == "fake":
+        fake: Opener = request.getfixturevalue("opener")
+        return fake
+    if load_driver.cache_info().currsize:
+        pytest.skip("a fake CUDA driver is loaded in this process: run pytest -m gpu by itself")
+    try:
+        with Cuda():
+            tensorrt = find_tensorrt()
+    except EngineError as reason:
+        pytest.skip(str(reason))
+    onnx, graph = write_small(tmp_path)
+    build_plan(
+        BuildRequest(
+            onnx=onnx, plan=tmp_path / "real.plan", inputs=graph.inputs, outputs=graph.outputs, settings=Settings(),
+            timing_cache=tmp_path / "timing.cache",
+        ),
+        tensorrt,
+    )  # fmt: skip
+    return partial(opened, tmp_path / "real.plan")
+
+
+def opened(
+    plan: Path,
+    *,
+    inputs: tuple[TensorSpec, ...] = INPUTS,
+    outputs: tuple[TensorSpec, ...] = OUTPUTS,
+    io_memory: IoMemory = "auto",
+    golden: Golden | None = None,
+) -> TensorRTEngine:
+    return TensorRTEngine(
+        plan, inputs, outputs,
+        tensorrt=find_tensorrt(), rebuild="edge-resad build", io_memory=io_memory, golden=golden,
+    )  # fmt: skip
 
 
 def load(engine: TensorRTEngine, bank: np.ndarray[Any, Any] = BANK, norm: float = 2.0) -> None:
@@ -78,8 +110,8 @@ def lifecycle(opener: Opener, **settings: Any) -> None:
 
 
 @pytest.mark.parametrize("io_memory", ["auto", "device", "mapped"])
-def test_it_gives_what_the_graph_gives_for_every_image(opener: Opener, io_memory: IoMemory) -> None:
-    lifecycle(opener, io_memory=io_memory)
+def test_it_gives_what_the_graph_gives_for_every_image(either: Opener, io_memory: IoMemory) -> None:
+    lifecycle(either, io_memory=io_memory)
 
 
 def test_it_opens_and_closes_again_and_again(opener: Opener, gpu: FakeDriver) -> None:
@@ -88,8 +120,8 @@ def test_it_opens_and_closes_again_and_again(opener: Opener, gpu: FakeDriver) ->
         assert (gpu.live, gpu.stack) == (0, 0)
 
 
-def test_two_engines_share_a_thread(opener: Opener) -> None:
-    with opener() as one, opener() as other:
+def test_two_engines_share_a_thread(either: Opener) -> None:
+    with either() as one, either() as other:
         load(one)
         load(other, OTHER)
         np.testing.assert_allclose(judge(one, IMAGES[0])[0], small_map(IMAGES[0], BANK, 2.0), rtol=1e-5)
@@ -148,8 +180,8 @@ def test_a_bank_is_uploaded_once(opener: Opener, gpu: FakeDriver) -> None:
         assert gpu.counts["cuMemcpyHtoDAsync"] - before == 4
 
 
-def test_a_new_bank_holds_from_the_next_run_on(opener: Opener) -> None:
-    with opener() as engine:
+def test_a_new_bank_holds_from_the_next_run_on(either: Opener) -> None:
+    with either() as engine:
         load(engine)
         judge(engine, IMAGES[0])
         load(engine, OTHER, 3.0)
@@ -165,13 +197,13 @@ def test_a_bank_whose_upload_failed_is_uploaded_by_the_next_run(opener: Opener, 
         np.testing.assert_allclose(judge(engine, IMAGES[0])[0], small_map(IMAGES[0], BANK, 2.0), rtol=1e-5)
 
 
-def test_a_bank_cannot_be_written_past_the_engine(opener: Opener) -> None:
-    with opener() as engine, pytest.raises(ValueError, match="read-only"):
+def test_a_bank_cannot_be_written_past_the_engine(either: Opener) -> None:
+    with either() as engine, pytest.raises(ValueError, match="read-only"):
         engine.inputs["bank_0"][0] = 1
 
 
-def test_what_was_never_written_is_zero(opener: Opener) -> None:
-    with opener() as engine:
+def test_what_was_never_written_is_zero(either: Opener) -> None:
+    with either() as engine:
         assert not judge(engine, IMAGES[0])[0].any()
 
 
@@ -267,6 +299,28 @@ def test_a_run_that_tensorrt_refuses_is_a_sentence_and_the_next_one_may_go_well(
         np.testing.assert_allclose(judge(engine, IMAGES[0])[0], small_map(IMAGES[0], BANK, 2.0), rtol=1e-5)
 
 
+def test_a_plan_that_is_none_does_not_load(either: Opener, tmp_path: Path) -> None:
+    for file in tmp_path.glob("*.plan"):
+        file.write_bytes(b"from another version")
+    with pytest.raises(EngineError, match=r"TensorRT does not run the engine .*Build it again: edge-resad build"):
+        either().__enter__()
+
+
+def test_it_opens_after_it_did_not_open(either: Opener) -> None:
+    with pytest.raises(EngineError):
+        either(inputs=INPUTS[:2]).__enter__()
+    lifecycle(either)
+
+
+def test_a_run_is_captured_and_timed(either: Opener) -> None:
+    with either() as engine:
+        load(engine)
+        engine.run()
+        assert engine.captured
+        assert all(0 <= took < 1000 for took in engine.timings.values())
+        assert engine.timings["compute_ms"] > 0
+
+
 def test_a_plan_that_does_not_load_says_what_tensorrt_says(opener: Opener, plan: Path) -> None:
     plan.write_bytes(b"from another version")
     with pytest.raises(EngineError, match=r"magicTagRead == kMAGIC_TAG failed\. Build it again: edge-resad build"):
@@ -324,23 +378,23 @@ def golden() -> Golden:
     )
 
 
-def test_an_engine_that_gives_what_is_known_opens(opener: Opener) -> None:
-    with opener(golden=golden()) as engine:
+def test_an_engine_that_gives_what_is_known_opens(either: Opener) -> None:
+    with either(golden=golden()) as engine:
         assert not engine.inputs["image"].any()
         assert not engine.inputs["bank_0"].any()
         assert not judge(engine, IMAGES[0])[0].any()  # nothing of the test's bank is left
 
 
-def test_an_engine_that_gives_something_else_is_broken(opener: Opener) -> None:
+def test_an_engine_that_gives_something_else_is_broken(either: Opener) -> None:
     known = golden()
     off = replace(known, outputs={**known.outputs, "score": known.outputs["score"] * np.float32(1.1)})
     with pytest.raises(EngineError, match=r"is broken: its score is off by 9\.1% .* at most 2% is allowed"):
-        opener(golden=off).__enter__()
+        either(golden=off).__enter__()
 
 
-def test_another_thread_may_not_run_it(opener: Opener) -> None:
+def test_another_thread_may_not_run_it(either: Opener) -> None:
     failed: list[BaseException] = []
-    with opener() as engine:
+    with either() as engine:
 
         def elsewhere() -> None:
             try:
@@ -354,7 +408,7 @@ def test_another_thread_may_not_run_it(opener: Opener) -> None:
     assert "the thread that entered it" in str(failed[0])
 
 
-def test_its_buffers_are_gone_when_it_is_closed(opener: Opener) -> None:
-    with opener() as engine:
+def test_its_buffers_are_gone_when_it_is_closed(either: Opener) -> None:
+    with either() as engine:
         pass
     assert (dict(engine.inputs), dict(engine.outputs)) == ({}, {})
