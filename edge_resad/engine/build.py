@@ -80,6 +80,7 @@ def build_engines(
                 return Built(engines=found, fresh=False)
         with _scratch(place) as scratch:
             step = _Steps(progress, len(GRAPHS) * len(ladder))
+            golden = _golden(bundle, scratch, precision)
             rung, results, refused = _climb(bundle, precision, ladder, scratch, asked, step, lock)
             about = EngineSet(
                 schema_version=SCHEMA_VERSION,
@@ -92,7 +93,7 @@ def build_engines(
                 detector=_built(
                     bundle.manifest.rungs[rung].detector, f"detector.{precision}.plan", results["detector"]
                 ),
-                golden=_golden(bundle, scratch, precision),
+                golden=golden,
                 tensorrt=tensorrt.name,
                 tensorrt_version=tensorrt.version,
                 settings=asked,

@@ -57,8 +57,10 @@ class Cuda:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._context is not None
-        self._context.pop()
-        self._release()
+        try:
+            self._context.pop()
+        finally:
+            self._release()
 
     def stream(self) -> Stream:
         """A stream that waits for no other."""

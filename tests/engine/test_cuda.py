@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edge_resad.engine.cuda import Cuda
-from edge_resad.engine.libcuda import CudaFailure
+from edge_resad.engine.libcuda import CudaFailure, Libcuda
 from edge_resad.errors import EngineError
 from tests.engine.fake_gpu.driver import FakeDriver
 
@@ -84,6 +84,12 @@ def test_a_context_that_another_library_made_current_is_current_again(gpu: FakeD
     assert driver_left == 1  # pycuda's own detach leaves it; ours does not
 
 
+def test_only_the_expected_context_is_taken_from_the_stack(gpu: FakeDriver) -> None:
+    with Cuda():
+        Libcuda().pop(1234)
+        assert gpu.stack == 1
+
+
 def test_a_stream_is_usable_after_a_capture_that_failed(gpu: FakeDriver) -> None:
     def forbidden() -> None:
         raise RuntimeError("half-way")
@@ -110,6 +116,13 @@ def test_a_gpu_that_does_not_start_is_one_sentence(gpu: FakeDriver) -> None:
     gpu.fail("cuInit")
     with pytest.raises(EngineError, match=r"the GPU does not start \(cuInit failed: it was told to fail\).*provider ="):
         Cuda().__enter__()
+
+
+def test_a_context_that_cannot_be_made_current_is_given_back(gpu: FakeDriver) -> None:
+    gpu.fail("cuCtxPushCurrent")
+    with pytest.raises(EngineError, match="cuCtxPushCurrent failed"):
+        Cuda().__enter__()
+    assert gpu.counts["cuDevicePrimaryCtxRelease"] == 1
 
 
 def test_without_pycuda_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

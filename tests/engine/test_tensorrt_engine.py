@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -142,6 +143,19 @@ def test_a_run_calls_the_driver_for_what_it_needs_and_allocates_nothing(opener: 
         ]  # fmt: skip
 
 
+def test_nothing_grows_with_the_runs(opener: Opener) -> None:
+    with opener() as engine:
+        judge(engine, IMAGES[0])
+        tracemalloc.start()
+        try:
+            for _ in range(50):
+                engine.run()
+            ours = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(True, "*/edge_resad/engine/*")])
+        finally:
+            tracemalloc.stop()
+    assert sum(trace.size for trace in ours.traces) < 1000
+
+
 def test_mapped_memory_saves_the_copies(opener: Opener, gpu: FakeDriver) -> None:
     with opener(io_memory="mapped") as engine:
         load(engine)
@@ -259,17 +273,17 @@ def test_whichever_call_of_the_driver_fails_everything_is_given_back(opener: Ope
 TALL, FLOAT = (INPUTS[0].model_copy(update=update) for update in ({"shape": (9, 8, 3)}, {"dtype": "float32"}))
 QUESTIONS = ("name", "mode", "dtype", "shape", "location", "format")
 METHODS = {
-    "Runtime.deserialize_cuda_engine": None,
-    "ICudaEngine.create_execution_context": None,
-    "IExecutionContext.set_tensor_address": False,
-    "IExecutionContext.execute_async_v3": False,
+    "Runtime.deserialize_cuda_engine": (None, "it does not load the plan"),
+    "ICudaEngine.create_execution_context": (None, "it makes no execution context, most often for want of memory"),
+    "IExecutionContext.set_tensor_address": (False, "it does not take an address for bank_0"),
+    "IExecutionContext.execute_async_v3": (False, "it does not run"),
 }
 
 
 @pytest.mark.parametrize(("method", "answer"), METHODS.items())
 def test_an_answer_of_none_or_false_is_a_sentence(opener: Opener, trt: Any, method: str, answer: Any) -> None:
-    trt._behaviour.fails = (method, answer)
-    with pytest.raises(EngineError, match=r"TensorRT does not run the engine .*plan: .*edge-resad build --force"):
+    trt._behaviour.fails = (method, answer[0])
+    with pytest.raises(EngineError, match=rf"TensorRT does not run the engine .*plan: {answer[1]}.*--force"):
         opener().__enter__()
 
 
