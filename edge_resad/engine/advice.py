@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +78,7 @@ def advise(
     precision: Precision = "fp32",
     threads: int = 1,
     provider: Provider = "cpu",
+    engines: Path | None = None,
     progress: Progress = lambda stage, done, total: None,
 ) -> Advice:
     """Pick the references that leave the other parts as near as possible: greedy facility location over patches.
@@ -94,7 +96,7 @@ def advise(
     if count > len(compared):
         raise BankError(f"{count} references were to be picked, at most {len(compared)} can be. Pick fewer.")
     features = []
-    with engine_for(bundle, "encoder", precision, provider=provider, threads=threads) as encoder:
+    with engine_for(bundle, "encoder", precision, provider=provider, threads=threads, engines=engines) as encoder:
         for index in compared:
             features.append(encode(encoder, bundle, images[index]))
             progress("encode", len(features), len(compared))
@@ -181,6 +183,7 @@ def coverage(
     *,
     threads: int = 1,
     provider: Provider = "cpu",
+    engines: Path | None = None,
     progress: Progress = lambda stage, done, total: None,
 ) -> Coverage:
     """Judge good parts that are not in the bank, and say so where more of them fail than should.
@@ -189,7 +192,7 @@ def coverage(
     """
     threshold = bank.info.threshold
     ratios = []
-    with Inspector(bundle, bank, threads=threads, provider=provider) as inspector:
+    with Inspector(bundle, bank, threads=threads, provider=provider, engines=engines) as inspector:
         for part in others:
             ratios.append(inspector.inspect(images[part]).score / threshold.score)
             progress("judge", len(ratios), len(others))

@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import cv2
@@ -56,6 +57,7 @@ def enrol(
     precision: Precision = "fp32",
     threads: int = 1,
     provider: Provider = "cpu",
+    engines: Path | None = None,
     false_alarm_rate: float = 0.05,
     seed: int = 0,
     augment: Wish = "auto",
@@ -69,6 +71,7 @@ def enrol(
     judged against itself, moved and relit.
 
     images:           each (H, W, 3) uint8, BGR.
+    engines:          where TensorRT's engines lie, if not where they lie by default.
     digests:          sha256 of each image's file; computed from the pixels where not given.
     false_alarm_rate: share of good parts that may fail, aimed at by the threshold.
     augment:          whether turned copies of the references go into the bank; auto asks the references.
@@ -86,8 +89,8 @@ def enrol(
     steps = len(images) + len(held_out)
     modes = modes_of(augment, len(images))
     with (
-        engine_for(bundle, "encoder", precision, provider=provider, threads=threads) as encoder,
-        engine_for(bundle, "detector", precision, provider=provider, threads=threads) as detector,
+        engine_for(bundle, "encoder", precision, provider=provider, threads=threads, engines=engines) as encoder,
+        engine_for(bundle, "detector", precision, provider=provider, threads=threads, engines=engines) as detector,
     ):
         seen, shown = [], []
         for image in images:

@@ -102,4 +102,6 @@ class Plan:
             raise Refused(f"its tensors are not those of the bundle: {said}")
 
     def _refused(self, otherwise: str) -> Refused:
-        return Refused(self._log.reason if self._log.errors else otherwise)
+        reason = self._log.reason if self._log.errors else otherwise
+        self._log.errors.clear()  # the next refusal has reasons of its own
+        return Refused(reason)
