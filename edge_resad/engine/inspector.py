@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -17,7 +18,7 @@ from edge_resad.decision import Verdict, judge
 from edge_resad.engine.engine import Engine, IoMemory, Provider
 from edge_resad.engine.fusion import write_fusion
 from edge_resad.engine.open import engine_for
-from edge_resad.errors import BankError
+from edge_resad.errors import BankError, EngineError
 from edge_resad.image import fit
 
 
@@ -120,15 +121,25 @@ class Inspector:
         """Judge one part.
 
         frame: (H, W, 3) uint8, BGR, of any size.
+
+        Raises:
+            EngineError: the engine fails, or gives something that is no number: such a part is not inspected.
+            ImageError:  the frame is no picture.
         """
         start = time.perf_counter()
         fit(frame, self._bundle.manifest.image_size, self._image)
         fitted = time.perf_counter()
         self._engine.run()
         ran = time.perf_counter()
+        score = float(self._score)
+        if not (math.isfinite(score) and math.isfinite(self._map.max())):  # no comparison with it means anything
+            raise EngineError(
+                f"the {self._precision} network gave no number for this part, which is not inspected. Inspect in "
+                "another precision, or export the bundle again."
+            )
         verdict = judge(
             self._map,
-            float(self._score),
+            score,
             threshold=self.threshold,
             region=self.region_threshold,
             frame_size=frame.shape[:2],
