@@ -161,6 +161,8 @@ def open_inspector(settings: StationFile) -> AbstractContextManager[Judge]:
         load_bank(inspection.bank),
         threads=engine.threads,
         provider=engine.provider,
+        engines=engine.engines,
+        io_memory=engine.io_memory,
         precision=engine.precision,
         threshold=inspection.threshold,
         min_area_px=inspection.min_area_px,

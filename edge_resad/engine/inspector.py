@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from types import TracebackType
 
 import numpy as np
@@ -12,10 +15,10 @@ from numpy.typing import NDArray
 from edge_resad.bank import Bank, Fusion, Rows, check_fits, filled
 from edge_resad.bundle import Bundle, Precision
 from edge_resad.decision import Verdict, judge
-from edge_resad.engine.engine import Engine
+from edge_resad.engine.engine import Engine, IoMemory, Provider
 from edge_resad.engine.fusion import write_fusion
-from edge_resad.engine.onnx_runtime import OnnxRuntimeEngine
-from edge_resad.errors import BankError
+from edge_resad.engine.open import engine_for
+from edge_resad.errors import BankError, EngineError
 from edge_resad.image import fit
 
 
@@ -28,7 +31,9 @@ class Inspector:
         bank: Bank,
         *,
         threads: int = 1,
-        provider: str = "cpu",
+        provider: Provider = "cpu",
+        engines: Path | None = None,  # where `edge-resad build` put them, if not where they lie by default
+        io_memory: IoMemory = "auto",
         precision: Precision | None = None,  # the bank's own
         threshold: float | None = None,
         min_area_px: int = 0,
@@ -36,19 +41,27 @@ class Inspector:
         self._bundle = bundle
         self._bank = bank
         self._threads = threads
-        self._provider = provider
+        self._provider: Provider = provider
+        self._engines = engines
+        self._io_memory: IoMemory = io_memory
         self._precision = precision or bank.info.precision
         self._threshold = threshold
         self._min_area_px = min_area_px
         self.timings: dict[str, float] = {"resize_ms": 0.0, "engine_ms": 0.0, "decide_ms": 0.0}
 
     def __enter__(self) -> Inspector:
-        graph = self._bundle.graphs(self._precision).detector
+        opened = engine_for(
+            self._bundle,
+            "detector",
+            self._precision,
+            provider=self._provider,
+            threads=self._threads,
+            engines=self._engines,
+            io_memory=self._io_memory,
+        )
         with ExitStack() as opening:
-            engine: Engine = opening.enter_context(
-                OnnxRuntimeEngine(self._bundle.file(graph), graph, provider=self._provider, threads=self._threads)
-            )
-            self._engine = engine
+            opening.callback(self._forget)
+            engine = self._engine = opening.enter_context(opened)
             self._image = engine.inputs["image"]
             self._map = engine.outputs["map"]
             self._score = engine.outputs["score"]
@@ -81,6 +94,15 @@ class Inspector:
         self._bank = bank
 
     @property
+    def engine_timings(self) -> Mapping[str, float]:
+        """Milliseconds of the last part's stages inside the engine, by its own clock; empty where it has none."""
+        return self._engine.timings
+
+    def keep_warm(self) -> None:
+        """Run the network on what it has seen last, so that an idle GPU keeps its clocks up. `score_map` changes."""
+        self._engine.run()
+
+    @property
     def score_map(self) -> NDArray[np.float32]:
         """The last part's anomaly map, (h, w): a view that the next part overwrites."""
         return self._map
@@ -99,15 +121,25 @@ class Inspector:
         """Judge one part.
 
         frame: (H, W, 3) uint8, BGR, of any size.
+
+        Raises:
+            EngineError: the engine fails, or gives something that is no number: such a part is not inspected.
+            ImageError:  the frame is no picture.
         """
         start = time.perf_counter()
         fit(frame, self._bundle.manifest.image_size, self._image)
         fitted = time.perf_counter()
         self._engine.run()
         ran = time.perf_counter()
+        score = float(self._score)
+        if not (math.isfinite(score) and math.isfinite(self._map.max())):  # no comparison with it means anything
+            raise EngineError(
+                f"the {self._precision} network gave no number for this part, which is not inspected. Inspect in "
+                "another precision, or export the bundle again."
+            )
         verdict = judge(
             self._map,
-            float(self._score),
+            score,
             threshold=self.threshold,
             region=self.region_threshold,
             frame_size=frame.shape[:2],
@@ -117,6 +149,12 @@ class Inspector:
         self.timings["engine_ms"] = (ran - fitted) * 1e3
         self.timings["decide_ms"] = (time.perf_counter() - ran) * 1e3
         return verdict
+
+    def _forget(self) -> None:
+        """Views of memory that the engine has given back."""
+        for name in ("_engine", "_image", "_map", "_score"):
+            if hasattr(self, name):
+                delattr(self, name)
 
 
 def write_bank(
@@ -133,9 +171,9 @@ def write_bank(
     for index, (level, rows) in enumerate(zip(bundle.manifest.levels, levels, strict=True)):
         full = filled(rows, level.capacity)
         if f"bank_{index}" in engine.inputs:
-            np.copyto(engine.inputs[f"bank_{index}"], full)
+            engine.write(f"bank_{index}", full)
         if f"bank_unit_{index}" in engine.inputs:
             unit = full / np.maximum(np.linalg.norm(full, axis=1, keepdims=True), 1e-12)
-            np.copyto(engine.inputs[f"bank_unit_{index}"], unit)
-    np.copyto(engine.inputs["level_norm"], level_norm)
+            engine.write(f"bank_unit_{index}", unit)
+    engine.write("level_norm", level_norm)
     write_fusion(engine, fusion)

@@ -95,5 +95,5 @@ def test_a_graph_that_is_not_what_its_manifest_says_is_refused() -> None:
 
 def test_a_provider_that_is_not_installed_is_named_beside_those_that_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
-    with pytest.raises(SettingsError, match=r"provider is 'tensorrt'.*it has cpu"):
-        OnnxRuntimeEngine(FILE, ENCODER, provider="tensorrt").__enter__()
+    with pytest.raises(SettingsError, match=r"provider is 'cuda'.*it has cpu"):
+        OnnxRuntimeEngine(FILE, ENCODER, provider="cuda").__enter__()
