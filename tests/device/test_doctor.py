@@ -303,6 +303,14 @@ def test_no_engines_are_a_problem_where_the_station_asks_for_them(tmp_path: Path
     assert "--precision fp16" in says
 
 
+def test_engines_are_looked_for_in_the_stations_folder(tmp_path: Path, cache: Path) -> None:
+    told: dict[str, object] = {"provider": "tensorrt", "precision": "fp16", "engines": str(tmp_path / "mine")}
+    machine = case(tmp_path, ORIN_NANO, station=station(tmp_path, engine=told), ask_tensorrt=some_tensorrt)
+    state, says = one(engines(machine))
+    assert state == "problem"
+    assert f"--out {tmp_path / 'mine'}" in says
+
+
 def test_engines_that_do_not_fit_are_said(tmp_path: Path, cache: Path) -> None:
     from edge_resad.bundle import open_bundle
 

@@ -39,18 +39,20 @@ def engines(case: Case) -> Check | None:
     if isinstance(tensorrt, EngineError):
         return None  # said by the check of TensorRT
     say = problem if case.provider == "tensorrt" else warning
+    folder = case.station.engine.engines if case.station else None
     try:
         opened = _bundle(case)
         wanted = _precision(case)
-        built = [one for one in LADDERS if sidecar_of(engine_folder(opened), one).exists()]
+        built = [one for one in LADDERS if sidecar_of(folder or engine_folder(opened), one).exists()]
         if not built and wanted is None:
             if case.provider == "cpu" and not case.is_jetson:
                 return ok(name, "none are built, and none are asked for")
-            return say(name, f"none are built. Build them: {rebuild_command(opened, 'auto', None)}")
+            return say(name, f"none are built. Build them: {rebuild_command(opened, 'auto', folder)}")
         if wanted is not None and wanted not in built and case.provider != "tensorrt":
             return ok(name, f"none are built for {wanted}, and the station runs on {case.provider}")
         found = [
-            open_engines(opened, one, host=case.host, tensorrt=tensorrt) for one in ([wanted] if wanted else built)
+            open_engines(opened, one, folder, host=case.host, tensorrt=tensorrt)
+            for one in ([wanted] if wanted else built)
         ]
     except EngineError as error:
         return say(name, str(error))
