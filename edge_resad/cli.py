@@ -61,6 +61,14 @@ OwnPrecisionOption = Annotated[
     Optional[PrecisionChoice],  # noqa: UP045
     typer.Option("--precision", help="What the network computes in; without it, what the bank was made in."),
 ]
+ProviderOption = Annotated[
+    Literal["cpu", "cuda", "tensorrt"],
+    typer.Option("--provider", help="What runs the network; tensorrt: the engines that edge-resad build has built."),
+]
+EnginesOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--engines", help="Folder of the engines; without it, where edge-resad build puts them."),
+]
 HELD_FRAMES = 4  # pictures that a camera's driver may have kept from before it was asked
 OUTPUT_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # what a write to stdout may end with
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
@@ -119,6 +127,8 @@ def enrol(
     product: Annotated[str, typer.Option(help="Name of the product; the bank's file name without it.")] = "",
     shots: Annotated[int, typer.Option(min=1, max=64, help="Parts to take where PATHS is a camera.")] = 4,
     false_alarm_rate: FalseAlarmRateOption = 0.05,
+    provider: ProviderOption = "cpu",
+    engines: EnginesOption = None,
     bundle: BundleOption = None,
     threads: ThreadsOption = 1,
     augment: AugmentOption = "auto",
@@ -152,17 +162,29 @@ def enrol(
         if pick is not None:
             shown, picked = (
                 images,
-                pick_references(opened, images, pick, precision=precision, threads=threads, progress=step).parts,
+                pick_references(
+                    opened,
+                    images,
+                    pick,
+                    precision=precision,
+                    threads=threads,
+                    provider=provider,
+                    engines=engines,
+                    progress=step,
+                ).parts,
             )
             images, digests = [shown[part] for part in picked], [digests[part] for part in picked if digests]
         made = enrol_images(
             opened, images, product=named, digests=digests, precision=precision, threads=threads,
-            false_alarm_rate=false_alarm_rate, augment=augment, head=head, progress=step,
+            provider=provider, engines=engines, false_alarm_rate=false_alarm_rate, augment=augment, head=head,
+            progress=step,
         )  # fmt: skip
     warnings = list(made.warnings)
     if pick is not None and len(shown) > len(picked):
         others = [part for part in range(len(shown)) if part not in picked]
-        warnings += coverage(opened, made.bank, shown, others, threads=threads).warnings
+        warnings += coverage(
+            opened, made.bank, shown, others, threads=threads, provider=provider, engines=engines
+        ).warnings
     save_bank(made.bank, output)
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
@@ -185,6 +207,8 @@ def advise(
     head: HeadOption = None,
     precision: PrecisionOption = "fp32",
     false_alarm_rate: FalseAlarmRateOption = 0.05,
+    provider: ProviderOption = "cpu",
+    engines: EnginesOption = None,
     bundle: BundleOption = None,
     threads: ThreadsOption = 1,
 ) -> None:
@@ -199,13 +223,29 @@ def advise(
     files = image_files(paths)
     images = [read_image(file) for file in files]
     with _progress("advise", show=sys.stderr.isatty()) as step:
-        advice = pick_references(opened, images, count, precision=precision, threads=threads, progress=step)
+        advice = pick_references(
+            opened,
+            images,
+            count,
+            precision=precision,
+            threads=threads,
+            provider=provider,
+            engines=engines,
+            progress=step,
+        )
         made = enrol_images(
             opened, [images[part] for part in advice.parts], product="advice", precision=precision, threads=threads,
-            augment=augment, head=head, false_alarm_rate=false_alarm_rate, progress=step,
+            provider=provider, engines=engines, augment=augment, head=head, false_alarm_rate=false_alarm_rate,
+            progress=step,
         )  # fmt: skip
         others = [part for part in range(len(images)) if part not in advice.parts]
-        found = coverage(opened, made.bank, images, others, threads=threads, progress=step) if others else None
+        found = (
+            coverage(
+                opened, made.bank, images, others, threads=threads, provider=provider, engines=engines, progress=step
+            )
+            if others
+            else None
+        )
     if as_json:
         print(json.dumps(_advice_json(files, advice, found)))
         return
@@ -231,6 +271,8 @@ def threshold(
         typer.Option("--set", callback=_above_zero, help="Set the threshold by hand."),
     ] = None,
     false_alarm_rate: FalseAlarmRateOption = 0.05,
+    provider: ProviderOption = "cpu",
+    engines: EnginesOption = None,
     bundle: BundleOption = None,
     threads: ThreadsOption = 1,
 ) -> None:
@@ -258,7 +300,7 @@ def threshold(
         files = image_files(paths)
         scores, peaks = [], []
         with (
-            Inspector(open_bundle(bundle), loaded, threads=threads) as inspector,
+            Inspector(open_bundle(bundle), loaded, threads=threads, provider=provider, engines=engines) as inspector,
             _progress("judge", show=sys.stderr.isatty()) as step,
         ):
             for index, file in enumerate(files):
@@ -293,6 +335,8 @@ def inspect(
     threshold: Annotated[Optional[float], typer.Option(callback=_above_zero, help="Instead of the bank's own.")] = None,  # noqa: UP045
     min_area_px: Annotated[int, typer.Option(min=0, help="Smallest defect that counts, pixels.")] = 0,
     precision: OwnPrecisionOption = None,
+    provider: ProviderOption = "cpu",
+    engines: EnginesOption = None,
     bundle: BundleOption = None,
     threads: ThreadsOption = 1,
 ) -> None:
@@ -309,6 +353,8 @@ def inspect(
         open_bundle(bundle),
         load_bank(bank),
         threads=threads,
+        provider=provider,
+        engines=engines,
         precision=precision,
         threshold=threshold,
         min_area_px=min_area_px,
