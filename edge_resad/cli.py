@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 import typer
 
 from edge_resad.errors import EdgeResadError
+from edge_resad.product_verbs import product_app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,6 +38,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(product_app, name="product")
 
 BundleOption = Annotated[
     Optional[Path],  # noqa: UP045 - typer reads this at run time, on Python 3.10 too

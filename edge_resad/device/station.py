@@ -14,6 +14,8 @@ from edge_resad import __version__
 from edge_resad.bank import load_bank
 from edge_resad.bundle import Precision, open_bundle
 from edge_resad.device.camera import FrameSource, Products, open_camera
+from edge_resad.device.changeover import Changeover
+from edge_resad.device.frame import Frame
 from edge_resad.device.handover import Capture, NewestFrame
 from edge_resad.device.pipeline import Alarm, Inspection, Judge, Line, Reason, Tally
 from edge_resad.device.post import Post
@@ -131,11 +133,15 @@ def run_station(
         judge = stack.enter_context((open_judge or open_inspector)(settings))
         publisher = stack.enter_context(_publisher(settings, spool)) if settings.broker else None
         verdicts = stack.enter_context(_verdict_log(settings))
-        post, alarm = _post(settings, spool), _alarm(settings)
+        post, alarm = _post(settings, spool), _alarm(settings, judge)
         line = Line(judge, alarm, max_age_s=settings.inspection.max_age_s if source.live else None)
         with _last_word(post, alarm), Capture(source, halt) as capture:
             log.info("station %s inspects %s", settings.station.device, settings.camera.source)
-            for inspection in _inspections(capture.slot, line, stop):
+            for frame in _frames(capture.slot, stop):
+                if isinstance(judge, Changeover) and judge.before(frame.image):
+                    recipe = judge.product.recipe
+                    post.end(alarm.restart(recipe.debounce_k, recipe.debounce_n))
+                inspection = line.step(frame)
                 post.send(inspection, judge.score_map)
                 tally.count(inspection)
                 if verdicts is not None:
@@ -151,8 +157,17 @@ def run_station(
 
 
 def open_inspector(settings: StationFile) -> AbstractContextManager[Judge]:
-    """The inspector of these settings, not yet entered."""
+    """The inspector of these settings, not yet entered: of one bank, or of the products of a folder."""
     inspection, engine = settings.inspection, settings.engine
+    if settings.products is not None:
+        return Changeover(
+            open_bundle(inspection.bundle),
+            settings.products,
+            threads=engine.threads,
+            provider=engine.provider,
+            precision=engine.precision,
+        )
+    assert inspection.bank is not None  # or the station file would have been refused
     return Inspector(
         open_bundle(inspection.bundle),
         load_bank(inspection.bank),
@@ -164,11 +179,11 @@ def open_inspector(settings: StationFile) -> AbstractContextManager[Judge]:
     )
 
 
-def _inspections(slot: NewestFrame, line: Line, stop: threading.Event) -> Iterator[Inspection]:
+def _frames(slot: NewestFrame, stop: threading.Event) -> Iterator[Frame]:
     while not stop.is_set() and not slot.ended:
         frame = slot.get(POLL_S)
         if frame is not None:
-            yield line.step(frame)
+            yield frame
 
 
 def _spool(settings: StationFile) -> Spool:
@@ -193,7 +208,9 @@ def _post(settings: StationFile, spool: Spool) -> Post:
     )
 
 
-def _alarm(settings: StationFile) -> Alarm:
+def _alarm(settings: StationFile, judge: Judge) -> Alarm:
+    if isinstance(judge, Changeover):
+        return Alarm(judge.product.recipe.debounce_k, judge.product.recipe.debounce_n)
     return Alarm(settings.inspection.debounce_k, settings.inspection.debounce_n)
 
 
