@@ -84,6 +84,10 @@ CodeOption = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option("--code", help="What a code on its parts says; several times."),
 ]
+WithoutOption = Annotated[
+    Optional[list[str]],  # noqa: UP045 - typer takes no list of a Literal
+    typer.Option("--without", help="Take away: regions, ignore, align, scale or codes; several times."),
+]
 NoteOption = Annotated[str, typer.Option("--note", help="Why this version is made.")]
 PrecisionOption = Annotated[
     Literal["fp32", "fp16", "int8"], typer.Option("--precision", help="What the network computes in.")
@@ -218,6 +222,7 @@ def change(
     debounce: DebounceOption = None,
     severity: SeverityOption = None,
     code: CodeOption = None,
+    without: WithoutOption = None,
     note: NoteOption = "",
     precision: PrecisionOption = "fp32",
     false_alarm_rate: RateOption = 0.05,
@@ -236,6 +241,7 @@ def change(
         good=good, bank=bank, roi=roi, alike=alike, ignore=ignore, align=align, max_shift_px=max_shift_px,
         max_turn_deg=max_turn_deg, min_likeness=min_likeness, threshold=threshold, mm_per_px=mm_per_px,
         min_area_px=min_area_px, min_area_mm2=min_area_mm2, debounce=debounce, severity=severity, code=code, note=note,
+        without=without,
         precision=precision, false_alarm_rate=false_alarm_rate, bundle=bundle,
     )  # fmt: skip
     made = _made(shelf, old.recipe.product, old, wishes)
@@ -280,6 +286,16 @@ def import_product(
         print(f"put it on the line: edge-resad product use {added.label}")
 
 
+_REMOVED = {
+    "regions": "regions",
+    "ignore": "ignore",
+    "align": "alignment",
+    "scale": "mm_per_px",
+    "codes": "codes",
+}
+"""What can be taken away, and which key of the recipe that is."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Wishes:
     """What was given on the command line."""
@@ -304,11 +320,12 @@ class _Wishes:
     precision: Literal["fp32", "fp16", "int8"]
     false_alarm_rate: float
     bundle: Path | None
+    without: list[str] | None = None
 
     @property
     def sees_anew(self) -> bool:
         """Whether the network is to see other pictures than before."""
-        return bool(self.roi or self.ignore or self.align)
+        return bool(self.roi or self.ignore or self.align or {"regions", "ignore", "align"} & {*(self.without or ())})
 
 
 def _made(shelf: Shelf, name: str, old: Product | None, wishes: _Wishes) -> Product:
@@ -329,8 +346,13 @@ def _made(shelf: Shelf, name: str, old: Product | None, wishes: _Wishes) -> Prod
     raw: dict[str, Any] = {"product": name}
     if old is not None:
         raw = old.recipe.model_dump(exclude_defaults=True)
-    files = shelf.files(shelf.find(old.label)) if old is not None else {}
+    before = shelf.files(shelf.find(old.label)) if old is not None else {}
+    files = dict(before)
     pictures = [read_image(file) for file in _good_files(wishes)]
+    for what in wishes.without or ():
+        if what not in _REMOVED:
+            raise typer.BadParameter(f"--without {what} is not one of {', '.join(_REMOVED)}")
+        raw.pop(_REMOVED[what], None)
     raw |= _settings(wishes, raw) | {"note": wishes.note}
     if wishes.roi:
         raw["regions"] = _regions(wishes.roi, wishes.alike)
@@ -355,7 +377,13 @@ def _made(shelf: Shelf, name: str, old: Product | None, wishes: _Wishes) -> Prod
     elif pictures:
         enrolled = _enrolled(recipe, pictures, files, wishes)
         files |= {bank: bank_content(made) for bank, made in enrolled.items()}
-    return shelf.add(recipe, {file: files[file] for file in recipe.files})
+    content = {file: files[file] for file in recipe.files}
+    if old is not None and recipe == old.recipe.model_copy(update={"note": recipe.note}) and content == before:
+        raise ProductError(
+            f"nothing would be different from {old.label}. Say what to change; --precision, --false-alarm-rate and "
+            "--alike need good parts to work on: --good FOLDER."
+        )
+    return shelf.add(recipe, content)
 
 
 def _enrolled(
