@@ -162,7 +162,7 @@ class ProductInspector:
             )  # fmt: skip
         verdict = replace(
             verdict,
-            score=verdict.score * product.threshold_of(0) / threshold,
+            score=verdict.score * (product.threshold_of(0) / threshold),
             threshold=product.threshold_of(0),
             region_threshold=None if verdict.region_threshold is None else verdict.region_threshold * scale,
             regions=tuple(self._on_frame(found, cutout, to_frame, scale) for found in verdict.regions),
