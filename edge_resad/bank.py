@@ -20,6 +20,7 @@ from edge_resad.bundle import HeadName, Precision
 from edge_resad.errors import BankError
 
 SCHEMA_VERSION = 2
+MOST_BYTES = 2**30  # of a bank in memory: larger than any, and less than a device has
 Rows = NDArray[np.float32]
 Fusion = tuple[float, float, float, float]
 """b, a, h0, H0: score = nn^b exp(a (h - h0)), map = nn^b exp(a (H - H0)), where nn is what the nearest reference gives,
@@ -139,12 +140,15 @@ def read_bank(content: bytes, path: object) -> Bank:
     try:
         if not zipfile.is_zipfile(file):
             raise zipfile.BadZipFile("not a zip archive")  # NumPy would take a bare array, or look for a pickle
+        with zipfile.ZipFile(file) as entries:
+            if sum(entry.file_size for entry in entries.infolist()) > MOST_BYTES:
+                raise zipfile.BadZipFile("larger than any bank")
         file.seek(0)
         with np.load(file, allow_pickle=False) as archive:
             raw = json.loads(archive["info"].tobytes())
             count = len(archive.files) - 1
             levels = tuple(np.ascontiguousarray(archive[f"level_{index}"], np.float32) for index in range(count))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile) as error:
         raise BankError(
             f"{path} is not a bank or is damaged ({error}). Make it again: edge-resad enrol GOOD_PARTS -o {path}"
         ) from error

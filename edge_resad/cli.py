@@ -674,6 +674,8 @@ def _video_frames(path: str) -> Iterator[tuple[str, NDArray[np.uint8]]]:
 def _json_line(name: str, verdict: Verdict) -> str:
     regions = [
         {"box": region.box, "area_px": region.area_px, "peak": round(region.peak, 4), "polygon": region.polygon}
+        | ({} if region.roi is None else {"roi": region.roi})
+        | ({} if region.area_mm2 is None else {"area_mm2": round(region.area_mm2, 4), "size_mm": region.size_mm})
         for region in verdict.regions
     ]
     return json.dumps(

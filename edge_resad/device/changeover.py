@@ -45,11 +45,10 @@ class Changeover:
         self._settings = settings
         self._reader = None if settings.code == "off" else CodeReader(settings.code)
         self._poll_s = poll_s
-        first = first_product(self._shelf, settings)
-        self._asked = first
-        self._inspector = ProductInspector(
-            bundle, self._shelf.open(first), threads=threads, provider=provider, precision=precision
-        )
+        self._bundle = bundle
+        self._threads = threads
+        self._provider = provider
+        self._precision = precision
         self._next: ReadyProduct | None = None
         self._coded: dict[str, Choice] = {}
         self._codes_of: dict[Choice, tuple[str, ...]] = {}  # read once: a version never changes
@@ -60,6 +59,14 @@ class Changeover:
         self._watcher = threading.Thread(target=self._watch, name="changeover", daemon=True)
 
     def __enter__(self) -> Changeover:
+        self._asked = first_product(self._shelf, self._settings)
+        self._inspector = ProductInspector(
+            self._bundle,
+            self._shelf.open(self._asked),
+            threads=self._threads,
+            provider=self._provider,
+            precision=self._precision,
+        )
         self._inspector.__enter__()
         self._coded = self._codes()
         self._closing.clear()
@@ -88,14 +95,12 @@ class Changeover:
         with self._lock:
             asked, self._next = self._next, None
         self._unknown = None
-        coded = self._named_by_code(frame)
-        if coded is not None and coded != _choice(self.product):
-            try:
-                asked = self._prepared(coded)
-            except EdgeResadError as error:
-                self._unknown = NotInspected("unknown_product", f"its code names {coded}, and {error}")
-        elif coded is not None:
-            return False
+        try:
+            coded = self._named_by_code(frame)
+            if coded is not None:
+                asked = None if coded == _choice(self.product) else self._prepared(coded)
+        except Exception as error:  # of OpenCV's detectors too: a part whose product is in doubt is not judged
+            self._unknown = NotInspected("unknown_product", f"its code cannot be followed: {error}")
         if asked is None or _choice(asked.product) == _choice(self.product):
             return False
         self._inspector.load(asked)

@@ -131,7 +131,7 @@ def run_station(
     spool = _spool(settings)
     with spool, ExitStack() as stack:
         judge = stack.enter_context((open_judge or open_inspector)(settings))
-        publisher = stack.enter_context(_publisher(settings, spool)) if settings.broker else None
+        publisher = stack.enter_context(_publisher(settings, spool, judge)) if settings.broker else None
         verdicts = stack.enter_context(_verdict_log(settings))
         post, alarm = _post(settings, spool), _alarm(settings, judge)
         line = Line(judge, alarm, max_age_s=settings.inspection.max_age_s if source.live else None)
@@ -191,9 +191,10 @@ def _spool(settings: StationFile) -> Spool:
     return Spool(spool.path, max_bytes=spool.max_mb * 10**6, commit_ms=spool.commit_ms)
 
 
-def _publisher(settings: StationFile, spool: Spool) -> Publisher:
+def _publisher(settings: StationFile, spool: Spool, judge: Judge) -> Publisher:
     assert settings.broker is not None
-    birth = {"version": __version__, "product": settings.station.product, "camera": settings.camera.name}
+    product = judge.product.recipe.product if isinstance(judge, Changeover) else settings.station.product
+    birth = {"version": __version__, "product": product, "camera": settings.camera.name}
     return Publisher(spool, settings.broker, settings.station, birth=birth, timing=CLOSING)
 
 

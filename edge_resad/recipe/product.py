@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from edge_resad.recipe.recipe import Recipe, read_recipe
 
 MANIFEST, RECIPE = "manifest.json", "recipe.toml"
 FORMAT = "edge-resad product 1"
+PNG = b"\x89PNG\r\n\x1a\n"
 
 
 class Manifest(BaseModel):
@@ -102,18 +104,15 @@ def open_product(folder: Path) -> Product:
         banks = {name: load_bank(folder / name) for name in recipe.files if name.endswith(".npz")}
     except BankError as error:
         raise ProductError(f"the product {recipe.product} cannot be used: {error}") from error
-    product = Product(
+    size, aligned = recipe.picture_px, recipe.alignment
+    return Product(
         recipe=recipe,
         version=manifest.version,
         content_id=manifest.content_id,
         banks=banks,
-        ignore=_mask(folder / recipe.ignore) if recipe.ignore else None,
-        reference=_picture(folder / recipe.alignment.reference) if recipe.alignment else None,
+        ignore=_picture(folder / recipe.ignore, size).max(axis=2) > 0 if recipe.ignore else None,
+        reference=_picture(folder / aligned.reference, size) if aligned else None,
     )
-    for name, shape in (("ignore mask", product.ignore), ("reference picture", product.reference)):
-        if shape is not None and shape.shape[1::-1] != recipe.picture_px:
-            raise ProductError(f"the {name} of {product.label} is {shape.shape[1::-1]}, expected {recipe.picture_px}.")
-    return product
 
 
 def _content(file: Path) -> bytes:
@@ -125,12 +124,12 @@ def _content(file: Path) -> bytes:
         raise ProductError(f"{file} cannot be read: {error.strerror}. Check its permissions.") from error
 
 
-def _mask(file: Path) -> NDArray[np.bool_]:
-    return np.asarray(_picture(file).max(axis=2) > 0)
-
-
-def _picture(file: Path) -> NDArray[np.uint8]:
-    image = cv2.imdecode(np.frombuffer(_content(file), np.uint8), cv2.IMREAD_COLOR)
+def _picture(file: Path, size: tuple[int, int] | None) -> NDArray[np.uint8]:
+    """A PNG of the product's size. One that says otherwise is not even decoded: it may swell to anything."""
+    content = _content(file)
+    says = struct.unpack(">II", content[16:24]) if content[:8] == PNG and len(content) >= 24 else None
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if says == size else None
     if image is None:
-        raise ProductError(f"{file} is no picture. Take another version of the product.")
+        what = "no PNG" if says is None else f"a picture of {says[0]} x {says[1]} px"
+        raise ProductError(f"{file} is {what}, expected {size} px, the size of the product's picture.")
     return np.asarray(image, np.uint8)

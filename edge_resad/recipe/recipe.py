@@ -27,6 +27,8 @@ Code = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,200}$")]
 Box = tuple[int, int, int, int]
 """x, y, width, height in pixels."""
 Point = tuple[int, int]
+Side = Annotated[int, Field(ge=16, le=16384)]
+"""Of a camera's picture, pixels."""
 
 
 class _Part(BaseModel):
@@ -79,7 +81,7 @@ class Recipe(_Part):
     schema_version: Literal[1] = 1
     product: Id
     note: Line = ""  # why this version was made
-    picture_px: tuple[int, int] | None = None  # width, height that the camera must give; None: any
+    picture_px: tuple[Side, Side] | None = None  # width, height that the camera must give; None: any
     mm_per_px: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     min_area_px: int = Field(default=0, ge=0)  # smallest defect that counts, in pixels of the camera
     min_area_mm2: float | None = Field(default=None, gt=0, allow_inf_nan=False)  # the same in square millimetres

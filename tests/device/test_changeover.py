@@ -19,6 +19,7 @@ import pytest
 from edge_resad.bank import bank_content
 from edge_resad.decision import NotInspected
 from edge_resad.device.changeover import Changeover
+from edge_resad.device.codes import CodeReader
 from edge_resad.device.frame import Clock, Frame
 from edge_resad.device.pipeline import Inspection
 from edge_resad.device.settings import ProductsSection, StationFile
@@ -209,8 +210,8 @@ def test_what_was_put_to_use_is_used_after_a_restart(shelf: Shelf) -> None:
 def test_the_station_file_names_the_product_while_nobody_else_has(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path / "products")
     stocked(shelf, "flange")
-    with pytest.raises(ProductError, match=r"no product of .* is in use. There are: flange. Name one: edge-resad"):
-        watched(shelf)
+    with pytest.raises(ProductError, match=r"no product of .* is in use\. There are: flange\. Name one: edge-resad"):
+        watched(shelf).__enter__()
     with watched(shelf, use="flange") as judge:
         assert judge.product.label == "flange@1"
 
@@ -312,6 +313,23 @@ def test_a_code_means_the_version_that_was_put_to_use(shelf: Shelf) -> None:
     with watched(shelf, code="qr") as judge:
         judge.before(coded("flange", "flange"))
         assert judge.product.label == "flange@1"
+
+
+def test_a_code_that_breaks_its_reader_costs_this_part_and_no_other(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with watched(shelf, code="qr") as judge:
+        with monkeypatch.context() as patch:
+            patch.setattr(CodeReader, "read", _broken)
+            judge.before(part("flange", 50))
+            with pytest.raises(NotInspected, match="its code cannot be followed: too dark"):
+                judge.inspect(part("flange", 50))
+        judge.before(part("flange", 50))
+        assert judge.inspect(part("flange", 50)).product == "flange"
+
+
+def _broken(_reader: CodeReader, _picture: Image) -> list[str]:
+    raise cv2.error("too dark")
 
 
 def test_codes_are_not_looked_for_unless_they_are_asked_for(shelf: Shelf) -> None:

@@ -298,7 +298,7 @@ def test_nothing_is_allocated_for_a_frame(kind: str, halves: Product, tmp_path: 
 
 
 def _allocated(inspector: ProductInspector, frames: list[NDArray[np.uint8]]) -> tuple[int, int]:
-    """Bytes above the ground during one part at most, and left after 100."""
+    """Bytes above the ground during one part at most, and left after 30."""
     for frame in frames:
         inspector.inspect(frame)
     tracemalloc.start()
@@ -306,7 +306,7 @@ def _allocated(inspector: ProductInspector, frames: list[NDArray[np.uint8]]) -> 
         inspector.inspect(frames[0])
         start = tracemalloc.get_traced_memory()[0]
         highest = 0
-        for index in range(100):
+        for index in range(30):
             tracemalloc.reset_peak()
             before = tracemalloc.get_traced_memory()[0]
             inspector.inspect(frames[index % 2])

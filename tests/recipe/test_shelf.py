@@ -68,7 +68,7 @@ def test_a_mask_of_another_size_is_refused(shelf: Shelf) -> None:
     recipe = Recipe(
         product="flange", picture_px=(64, 64), ignore="ignore.png", regions=(Roi(name="whole", bank="whole.npz"),)
     )
-    with pytest.raises(ProductError, match=r"ignore mask of flange@1 is \(256, 256\), expected \(64, 64\)"):
+    with pytest.raises(ProductError, match=r"ignore\.png is a picture of 256 x 256 px, expected \(64, 64\)"):
         shelf.add(recipe, {"whole.npz": bank_content(bank_of("flange")), "ignore.png": as_png(part("flange", 1))})
 
 
