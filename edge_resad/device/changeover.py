@@ -59,6 +59,7 @@ class Changeover:
         self._watcher = threading.Thread(target=self._watch, name="changeover", daemon=True)
 
     def __enter__(self) -> Changeover:
+        self._said_at = self._shelf.said_at()
         self._asked = first_product(self._shelf, self._settings)
         self._inspector = ProductInspector(
             self._bundle,
@@ -100,7 +101,7 @@ class Changeover:
             if coded is not None:
                 asked = None if coded == _choice(self.product) else self._prepared(coded)
         except Exception as error:  # of OpenCV's detectors too: a part whose product is in doubt is not judged
-            self._unknown = NotInspected("unknown_product", f"its code cannot be followed: {error}")
+            self._doubt(f"its code cannot be followed: {error}")
         if asked is None or _choice(asked.product) == _choice(self.product):
             return False
         self._inspector.load(asked)
@@ -120,11 +121,12 @@ class Changeover:
     def step(self) -> None:
         """Look at the shelf once: prepare the product that is asked for, where it is another one."""
         try:
-            asked = self._shelf.in_use()
-            changed = asked is not None and asked != self._asked
-            self._asked = asked or self._asked
+            said_at = self._shelf.said_at()
+            said_again, self._said_at = said_at != self._said_at, said_at
+            if said_again:
+                self._asked = self._shelf.in_use() or self._asked
             self._coded = self._codes()
-            if not changed:
+            if not said_again:
                 return
             ready = self._prepared(self._asked)
         except EdgeResadError as error:
@@ -160,18 +162,24 @@ class Changeover:
     def _named_by_code(self, frame: NDArray[np.uint8]) -> Choice | None:
         """The product that a code on the part names; None where there is no code to be read."""
         codes = self._reader.read(frame) if self._reader is not None else []
-        if not codes:
-            return None
         named = {self._coded.get(code) for code in codes} - {None}
         if len(named) == 1:
             return next(iter(named))
         says = ", ".join(codes)
-        self._unknown = NotInspected(
-            "unknown_product",
-            f'its code says "{says}", which names no product. Put it into a recipe: edge-resad product change NAME '
-            f'--code "{codes[0]}"' if not named else f'its codes say "{says}", which names several products',
-        )  # fmt: skip
+        if named:
+            self._doubt(f'its codes say "{says}", which names several products')
+        elif codes:
+            self._doubt(
+                f'its code says "{says}", which names no product. Put it into a recipe: '
+                f'edge-resad product change NAME --code "{codes[0]}"'
+            )
+        elif self._settings.code_needed:
+            self._doubt("its code is not found")
         return None
+
+    def _doubt(self, says: str) -> None:
+        """Nobody knows by which product this part is to be judged: it is not."""
+        self._unknown = NotInspected("unknown_product", says)
 
     def _codes(self) -> dict[str, Choice]:
         """What codes mean: of the product in use the version in use, of others the newest."""

@@ -22,8 +22,18 @@ class CodeReader:
         """What the codes say that could be read. picture: (H, W, 3) uint8, BGR."""
         if self._qr is not None:
             found, texts, *_ = self._qr.detectAndDecodeMulti(picture)
-        elif self._barcode is not None:
-            found, texts, *_ = self._barcode.detectAndDecodeWithType(picture)
-        else:
-            return []
-        return [text for text in texts if text] if found else []
+            return _said(texts) if found else []
+        return self._bars(picture) or self._bars(
+            cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+        )
+
+    def _bars(self, picture: cv2.typing.MatLike) -> list[str]:
+        """Bars of two or three pixels are found best: of larger ones the half."""
+        assert self._barcode is not None
+        found, texts, *_ = self._barcode.detectAndDecodeWithType(picture)
+        return _said(texts) if found else []
+
+
+def _said(texts: object) -> list[str]:
+    """The texts of codes; one that was seen but not read is empty."""
+    return [text for text in texts if text] if isinstance(texts, (tuple, list)) else []

@@ -96,6 +96,15 @@ class ProductsSection(_Section):
     code: Literal["off", "qr", "barcode"] = Field(
         default="off", description="a code on the part that names its product is read from the picture"
     )
+    code_needed: bool = Field(
+        default=False, description="a part whose code is not found is not inspected; false: its product is that before"
+    )
+
+    @model_validator(mode="after")
+    def _can_read(self) -> ProductsSection:
+        if self.code_needed and self.code == "off":
+            raise ValueError('code_needed is true and code is "off". Set code to what is on the parts')
+        return self
 
 
 class EngineSection(_Section):

@@ -40,7 +40,7 @@ class Canvas:
         cv2.resize(score_map, size, dst=piece, interpolation=cv2.INTER_LINEAR)
         np.multiply(piece, factor, out=piece)
         place = self._straight[top:bottom, left:right]
-        np.maximum(place, piece, out=place)
+        cv2.max(place, piece, dst=place)  # NumPy would copy rows that have gaps between them
 
     def finish(self, to_frame: NDArray[np.float64] | None) -> None:
         """End a frame: turn the map as the part lies on it."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import TracebackType
 
@@ -56,7 +58,8 @@ class ProductInspector:
         self.timings: dict[str, float] = {"align_ms": 0.0, "resize_ms": 0.0, "engine_ms": 0.0, "decide_ms": 0.0}
 
     def __enter__(self) -> ProductInspector:
-        self._inspector.__enter__()
+        with _as_of(self._first):
+            self._inspector.__enter__()
         try:
             self.load(self.prepare(self._first))
         except BaseException:
@@ -76,10 +79,8 @@ class ProductInspector:
             ProductError: a bank belongs to another bundle or precision, or nothing of a region counts.
         """
         recipe = product.recipe
-        try:
+        with _as_of(product):
             banks = {name: self._inspector.prepare(bank) for name, bank in product.banks.items()}
-        except BankError as error:
-            raise ProductError(f"{product.label} cannot be used here: {error} {remedy(recipe.product)}") from error
         cutouts = tuple(cutouts_of(product, self._bundle.manifest.image_size))
         plain = len(cutouts) == 1 and recipe.regions[0].box is None and recipe.alignment is None
         return ReadyProduct(
@@ -230,6 +231,13 @@ def check_size(frame: Image, picture_px: tuple[int, int] | None) -> None:
         )
 
 
-def remedy(product: str) -> str:
-    """The command that makes a product's banks anew."""
-    return f"For a product that is: edge-resad product change {product} --good GOOD_PARTS."
+@contextmanager
+def _as_of(product: Product) -> Iterator[None]:
+    """What is wrong with a bank, as what is wrong with its product, with the command that makes it anew."""
+    try:
+        yield
+    except BankError as error:
+        raise ProductError(
+            f"{product.label} cannot be used here: {error} For a product that is: "
+            f"edge-resad product change {product.recipe.product} --good GOOD_PARTS."
+        ) from error

@@ -308,6 +308,24 @@ def test_a_part_without_a_code_is_judged_by_the_product_of_the_last_one(shelf: S
         assert judge.inspect(part("cap", 50)).product == "cap"
 
 
+def test_where_a_code_is_needed_a_part_without_one_is_not_inspected(shelf: Shelf) -> None:
+    with watched(shelf, code="qr", code_needed=True) as judge:
+        judge.before(part("flange", 50))
+        with pytest.raises(NotInspected, match="its code is not found"):
+            judge.inspect(part("flange", 50))
+        judge.before(coded("flange", "flange"))
+        assert judge.inspect(coded("flange", "flange")).product == "flange"
+
+
+def test_a_product_that_is_named_again_follows_what_a_code_named(shelf: Shelf) -> None:
+    with watched(shelf, code="qr") as judge:
+        judge.before(coded("4711", "cap"))
+        shelf.use(shelf.find("flange"))  # as it was before
+        judge.step()
+        judge.before(part("flange", 50))
+        assert judge.product.label == "flange@1"
+
+
 def test_a_code_means_the_version_that_was_put_to_use(shelf: Shelf) -> None:
     stocked(shelf, "flange", note="second")
     with watched(shelf, code="qr") as judge:

@@ -274,15 +274,17 @@ def test_a_product_of_another_precision_is_refused_and_the_one_before_stays(halv
     foreign = replace(bank, info=bank.info.model_copy(update={"precision": "int8"}))
     recipe = Recipe(product="flange", regions=(Roi(name="whole", bank="whole.npz"),))
     product = Shelf(tmp_path).add(recipe, {"whole.npz": bank_content(foreign)})
+    with pytest.raises(ProductError, match="flange@1 cannot be used here"):
+        ProductInspector(BUNDLE, product, precision="fp32").__enter__()
     with ProductInspector(BUNDLE, halves) as inspector:
         with pytest.raises(ProductError, match=r"flange@1 cannot be used here: .*edge-resad product change flange"):
             inspector.load(inspector.prepare(product))
         assert inspector.inspect(part("board", 50)).product == "board"
 
 
-@pytest.mark.parametrize("kind", ["halves", "masked"])
-def test_nothing_is_allocated_for_a_frame(kind: str, halves: Product, tmp_path: Path) -> None:
-    product = halves
+@pytest.mark.parametrize("kind", ["halves", "masked", "aligned"])
+def test_nothing_is_allocated_for_a_frame(kind: str, halves: Product, aligned: Product, tmp_path: Path) -> None:
+    product = aligned if kind == "aligned" else halves
     if kind == "masked":
         ignore = np.zeros((SIDE, SIDE), bool)
         ignore[60:140, 60:140] = True
