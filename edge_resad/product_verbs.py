@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
@@ -62,6 +62,12 @@ LikenessOption = Annotated[
 ThresholdOption = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option("--threshold", help="[NAME=]SCORE of a region, or of all; bank: the bank's own. Several times."),
+]
+MoreOption = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        "--threshold-from", help="More good parts, as the camera gives them: the banks' thresholds are estimated anew."
+    ),
 ]
 ScaleOption = Annotated[Optional[float], typer.Option("--mm-per-px", help="Millimetres a pixel.")]  # noqa: UP045
 AreaOption = Annotated[
@@ -216,6 +222,7 @@ def change(
     max_turn_deg: TurnOption = None,
     min_likeness: LikenessOption = None,
     threshold: ThresholdOption = None,
+    threshold_from: MoreOption = None,
     mm_per_px: ScaleOption = None,
     min_area_px: AreaOption = None,
     min_area_mm2: AreaMmOption = None,
@@ -241,7 +248,7 @@ def change(
         good=good, bank=bank, roi=roi, alike=alike, ignore=ignore, align=align, max_shift_px=max_shift_px,
         max_turn_deg=max_turn_deg, min_likeness=min_likeness, threshold=threshold, mm_per_px=mm_per_px,
         min_area_px=min_area_px, min_area_mm2=min_area_mm2, debounce=debounce, severity=severity, code=code, note=note,
-        without=without,
+        without=without, threshold_from=threshold_from,
         precision=precision, false_alarm_rate=false_alarm_rate, bundle=bundle,
     )  # fmt: skip
     made = _made(shelf, old.recipe.product, old, wishes)
@@ -321,6 +328,7 @@ class _Wishes:
     false_alarm_rate: float
     bundle: Path | None
     without: list[str] | None = None
+    threshold_from: list[str] | None = None
 
     @property
     def sees_anew(self) -> bool:
@@ -334,6 +342,8 @@ def _made(shelf: Shelf, name: str, old: Product | None, wishes: _Wishes) -> Prod
     from edge_resad.image import file_content, read_image
     from edge_resad.recipe import checked_recipe
 
+    if wishes.threshold_from and (wishes.good or wishes.bank or wishes.sees_anew):
+        raise typer.BadParameter("--threshold-from estimates for the banks that are there: make new ones first")
     if wishes.good and wishes.bank:
         raise typer.BadParameter("give --good or --bank, not both")
     if not wishes.good and not wishes.bank and (old is None or wishes.sees_anew):
@@ -364,7 +374,7 @@ def _made(shelf: Shelf, name: str, old: Product | None, wishes: _Wishes) -> Prod
         files["reference.png"] = _as_png(read_image(wishes.align))
     if pictures and (wishes.sees_anew or "picture_px" in raw):
         raw["picture_px"] = pictures[0].shape[1::-1]
-    _set_thresholds(raw["regions"], wishes.threshold)
+    _set_thresholds(raw["regions"], ["bank"] if wishes.threshold_from else wishes.threshold)
     recipe = checked_recipe(raw, name)
     if wishes.bank is not None:
         if recipe.ignore or recipe.alignment or len(recipe.regions) > 1 or recipe.regions[0].box:
@@ -377,6 +387,8 @@ def _made(shelf: Shelf, name: str, old: Product | None, wishes: _Wishes) -> Prod
     elif pictures:
         enrolled = _enrolled(recipe, pictures, files, wishes)
         files |= {bank: bank_content(made) for bank, made in enrolled.items()}
+    if old is not None and wishes.threshold_from:
+        files |= _reestimated(replace(old, recipe=recipe), wishes)
     content = {file: files[file] for file in recipe.files}
     if old is not None and recipe == old.recipe.model_copy(update={"note": recipe.note}) and content == before:
         raise ProductError(
@@ -409,6 +421,23 @@ def _enrolled(
     for warning in done.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     return done.banks
+
+
+def _reestimated(product: Product, wishes: _Wishes) -> dict[str, bytes]:
+    """The product's banks with thresholds from more good parts."""
+    from edge_resad.bank import bank_content
+    from edge_resad.bundle import open_bundle
+    from edge_resad.engine.product_enrolment import thresholds_from
+    from edge_resad.image import image_files, read_image
+
+    pictures = [read_image(file) for file in image_files(wishes.threshold_from or ())]
+    found = thresholds_from(open_bundle(wishes.bundle), product, pictures, false_alarm_rate=wishes.false_alarm_rate)
+    changed = {}
+    for name, threshold in found.items():
+        bank = product.banks[name]
+        changed[name] = bank_content(replace(bank, info=bank.info.model_copy(update={"threshold": threshold})))
+        print(f"{name}: threshold {threshold.score:.3f}. {threshold.promise}")
+    return changed
 
 
 def _good_files(wishes: _Wishes) -> list[Path]:

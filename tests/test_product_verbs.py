@@ -78,6 +78,32 @@ def test_a_change_is_a_new_version_and_says_what_is_different(run: Shell, produc
     assert "(the bank's)" in back.out
 
 
+def test_thresholds_are_estimated_from_more_good_parts(run: Shell, line: Path, products: Path, tmp_path: Path) -> None:
+    for seed in range(60, 64):
+        assert cv2.imwrite(str(tmp_path / f"{seed}.png"), part("flange", seed))
+    more: list[str | Path] = ["--threshold-from", tmp_path, "--false-alarm-rate", "0.2", "--products", products]
+    done = run("product", "change", "flange", *more)
+    assert "face.npz: threshold " in done.out
+    assert "4 good parts promise at most 20.0% false alarms" in done.out
+    assert [text for text in done.out.splitlines() if text.startswith("  ")][1].startswith("  threshold of face: ")
+    assert "bank of face" not in done.out
+
+
+def test_an_estimate_takes_the_place_of_a_threshold_by_hand(
+    run: Shell, line: Path, products: Path, tmp_path: Path
+) -> None:
+    run("product", "change", "flange", "--threshold", "9", "--products", products)
+    assert cv2.imwrite(str(tmp_path / "60.png"), part("flange", 60))
+    done = run("product", "change", "flange", "--threshold-from", tmp_path, "--products", products)
+    assert "threshold of face: 9.000 (by hand) -> " in done.out
+    assert "(the bank's)" in done.out
+
+
+def test_references_say_nothing_of_the_threshold(run: Shell, line: Path, products: Path) -> None:
+    told = run("product", "change", "flange", "--threshold-from", line / "good", "--products", products).refusal
+    assert "every picture given is a reference of face.npz, which knows them by heart" in told
+
+
 def test_masks_alignment_and_codes_can_be_taken_away(run: Shell, line: Path, products: Path) -> None:
     without = ["--without", "ignore", "--without", "align", "--without", "codes"]
     done = run("product", "change", "flange", *without, "--good", line / "good", "--products", products)
@@ -143,7 +169,7 @@ def test_a_bank_of_whole_pictures_makes_a_product_of_whole_pictures(run: Shell, 
         (["new", "cap", "--roi", "0,0,64,64"], "Give pictures of good parts: --good FOLDER"),
         (["new", "cap", "--good", "{line}/good", "--roi", "250,0,64,64"], "beyond a picture of (256, 256)"),
         (["new", "cap", "--good", "{line}/good", "--ignore", "{line}/small.png"], "is 256 x 100 px, the good"),
-        (["new", "cap", "--good", "{line}/parts", "--align", "{line}/good/0.png"], "good part 3 of 3 cannot be"),
+        (["new", "cap", "--good", "{line}/parts", "--align", "{line}/good/0.png"], "good part 3 of 3 cannot be used"),
         (["new", "c/p", "--good", "{line}/good"], "product"),
         (["change", "flange", "--align", "{line}/good/0.png"], "must be made of good parts seen that way"),
         (["change", "flange", "--threshold", "rim=2"], "no region rim to set a threshold of. There are: face"),

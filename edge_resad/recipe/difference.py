@@ -100,7 +100,10 @@ def _bank(bank: Bank) -> str:
 
 
 def _same_bank(one: Bank, other: Bank) -> bool:
-    if one.info != other.info or len(one.levels) != len(other.levels):
+    """Whether two banks are the same but for their thresholds, which are told by themselves."""
+    if one.info.model_copy(update={"threshold": other.info.threshold}) != other.info or len(one.levels) != len(
+        other.levels
+    ):
         return False
     return all(np.array_equal(rows, more) for rows, more in zip(one.levels, other.levels, strict=True))
 

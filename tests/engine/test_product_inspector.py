@@ -237,7 +237,7 @@ def test_a_part_that_is_half_out_of_the_picture_is_never_judged(aligned: Product
 
 def test_a_good_part_that_cannot_be_aligned_is_not_enrolled(aligned: Product) -> None:
     pictures = [*good_parts("board"), part("cap", 1)]
-    with pytest.raises(ProductError, match="good part 5 of 5 cannot be enrolled: the part cannot be aligned"):
+    with pytest.raises(ProductError, match="good part 5 of 5 cannot be used: the part cannot be aligned"):
         enrol_product(BUNDLE, aligned.recipe, pictures, reference=part("board", 0))
 
 
