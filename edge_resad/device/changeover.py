@@ -21,6 +21,7 @@ from edge_resad.recipe import Choice, Product, Shelf
 log = logging.getLogger(__name__)
 
 POLL_S = 0.25  # how often the shelf is looked at
+LEAVE_S = 0.5  # how long the disk may take for a product when the station stops
 HELD = 8  # products that stay ready: so many may alternate on a line without being read again
 
 
@@ -78,7 +79,7 @@ class Changeover:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
         self._closing.set()
-        self._watcher.join()
+        self._watcher.join(LEAVE_S)  # a disk that hangs keeps its thread, not us
         self._inspector.__exit__(kind, error, trace)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -119,6 +120,7 @@ class ProductInspector:
 
         Raises:
             NotInspected: the frame has another size, or the part cannot be aligned.
+            ArithmeticError: the score of a region is no number.
         """
         ready, recipe = self._ready, self.product.recipe
         check_frame(frame)
@@ -148,13 +150,15 @@ class ProductInspector:
         taken = time.perf_counter()
         self._put(ready.banks[index])
         score = self._inspector.look(picture, cutout.paint)
+        if not math.isfinite(score):  # the highest of several scores would hide it
+            raise ArithmeticError(f"the score of region {cutout.name} is {score}, expected a number")
         ran = time.perf_counter()
         cells = cutout.masked(self._inspector.score_map, ready.cells)
         level = product.bank_of(index).info.threshold.region
         scale = self.region_threshold / level
         if ready.canvas is not None and cutout.box is not None:
             ready.canvas.add(cells, cutout.box, scale)
-        if score >= threshold and cells.max() <= 0:  # all of it lies where nothing counts
+        if cutout.paint is not None and score >= threshold and cells.max() <= 0:  # all of it is where nothing counts
             verdict = Verdict(status="pass", score=score, threshold=threshold, regions=())
         else:
             verdict = judge(

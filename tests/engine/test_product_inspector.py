@@ -244,6 +244,18 @@ def test_a_good_part_that_cannot_be_aligned_is_not_enrolled(aligned: Product) ->
 # Frames, banks and changeover
 
 
+@pytest.mark.parametrize("broken", [0, 1])
+def test_a_score_that_is_no_number_is_not_hidden_by_that_of_another_region(
+    halves: Product, broken: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = [0.5, 0.5]
+    scores[broken] = float("nan")
+    left = iter(scores)
+    monkeypatch.setattr(Inspector, "look", lambda *_: next(left))
+    with ProductInspector(BUNDLE, halves) as inspector, pytest.raises(ArithmeticError, match="is nan, expected"):
+        inspector.inspect(part("board", 50))
+
+
 def test_a_frame_of_another_size_is_not_judged(halves: Product) -> None:
     frame = draw("board", 50, size=320).image
     with pytest.raises(NotInspected, match=r"the frame is 320 x 320 px, the product's picture is 256 x 256") as refused:
