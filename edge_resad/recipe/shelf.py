@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from edge_resad.recipe.product import FORMAT, MANIFEST, RECIPE, Manifest, Produc
 from edge_resad.recipe.recipe import Recipe, read_recipe, recipe_text
 
 IN_USE = "in-use.json"
+SCRATCH = ".new-"  # how a version is called while it is written
+ABANDONED_S = 3600.0  # nobody writes a version for so long
 
 
 class Choice(BaseModel):
@@ -132,7 +135,8 @@ class Shelf:
         try:
             home.mkdir(parents=True, exist_ok=True)
             number = version or max(self._numbers(recipe.product), default=0) + 1
-            scratch = Path(tempfile.mkdtemp(prefix=".new-", dir=home))
+            _sweep(home)
+            scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=home))
             manifest = Manifest(
                 format=FORMAT,
                 product=recipe.product,
@@ -213,6 +217,13 @@ class Shelf:
                     f'the code "{code}" already stands for {taken.product}. A code names one product: '
                     f"take it from {taken.product} first, or choose another."
                 )
+
+
+def _sweep(home: Path) -> None:
+    """Take away what a program that was killed while it wrote a version left behind."""
+    for left in home.glob(f"{SCRATCH}*"):
+        if time.time() - left.stat().st_mtime > ABANDONED_S:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def write_file(file: Path, content: bytes, mode: int = 0o644) -> None:

@@ -86,6 +86,18 @@ def test_a_full_disk_leaves_the_versions_before(shelf: Shelf, refused: int, monk
     assert not list((shelf.folder / "flange").glob(".*"))
 
 
+def test_what_a_killed_program_left_is_no_version_and_is_taken_away(shelf: Shelf) -> None:
+    stocked(shelf, "flange")
+    left, fresh = (shelf.folder / "flange" / name for name in (".new-left", ".new-fresh"))
+    for folder in (left, fresh):
+        folder.mkdir()
+        (folder / "recipe.toml").write_text("half a rec")
+    os.utime(left, (0, 0))
+    assert shelf.versions("flange") == [1]
+    stocked(shelf, "flange")
+    assert (left.exists(), fresh.exists()) == (False, True)
+
+
 def test_a_full_disk_leaves_the_product_in_use(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     stocked(shelf, "flange")
     stocked(shelf, "flange", note="second")
