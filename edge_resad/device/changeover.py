@@ -73,6 +73,7 @@ class Changeover:
         self._coded = self._codes()
         self._closing.clear()
         self._watcher.start()
+        log.info("the product is %s", self.product.label)
         return self
 
     def __exit__(
