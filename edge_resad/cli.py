@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 import typer
 
 from edge_resad.errors import EdgeResadError
+from edge_resad.product_verbs import product_app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,6 +38,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(product_app, name="product")
 
 BundleOption = Annotated[
     Optional[Path],  # noqa: UP045 - typer reads this at run time, on Python 3.10 too
@@ -329,7 +331,12 @@ def threshold(
 @app.command()
 def inspect(
     paths: Annotated[list[str], typer.Argument(help="Images, folders or videos to inspect.")],
-    bank: Annotated[Path, typer.Option("--bank", "-b", help="The product's bank, made by enrol.")],
+    bank: Annotated[Optional[Path], typer.Option("--bank", "-b", help="The product's bank, made by enrol.")] = None,  # noqa: UP045
+    product: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--product", metavar="NAME[@VERSION]", help="Instead of --bank, a product with a recipe."),
+    ] = None,
+    products: Annotated[Path, typer.Option("--products", help="The folder of products.")] = Path("products"),
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     out: Annotated[Optional[Path], typer.Option("--out", help="Folder for heatmap pictures.")] = None,  # noqa: UP045
     threshold: Annotated[Optional[float], typer.Option(callback=_above_zero, help="Instead of the bank's own.")] = None,  # noqa: UP045
@@ -343,29 +350,56 @@ def inspect(
     """Inspect parts: one line a part, and with --out a picture with the defects outlined."""
     from edge_resad.bank import load_bank
     from edge_resad.bundle import open_bundle
+    from edge_resad.decision import NotInspected
     from edge_resad.engine.inspector import Inspector
+    from edge_resad.engine.product_inspector import ProductInspector
     from edge_resad.overlay import heat_overlay, with_verdict
+    from edge_resad.recipe import Shelf
 
+    if (bank is None) == (product is None):
+        raise typer.BadParameter("give --bank, or --product, one of them")
+    if product is not None and (threshold is not None or min_area_px):
+        raise typer.BadParameter("--threshold and --min-area-px come from the recipe: edge-resad product change")
     _check_inspectable(paths, out)
-    parts = failed = unreadable = 0
+    parts = failed = unreadable = not_inspected = 0
     written: set[Path] = set()
-    with Inspector(
-        open_bundle(bundle),
-        load_bank(bank),
-        threads=threads,
-        provider=provider,
-        engines=engines,
-        precision=precision,
-        threshold=threshold,
-        min_area_px=min_area_px,
-    ) as inspector:
+    opened = open_bundle(bundle)
+    judge: Inspector | ProductInspector
+    if bank is not None:
+        judge = Inspector(
+            opened,
+            load_bank(bank),
+            threads=threads,
+            provider=provider,
+            engines=engines,
+            precision=precision,
+            threshold=threshold,
+            min_area_px=min_area_px,
+        )
+    else:
+        shelf = Shelf(products)
+        judge = ProductInspector(
+            opened,
+            shelf.open(shelf.find(product or "")),
+            threads=threads,
+            provider=provider,
+            engines=engines,
+            precision=precision,
+        )
+    with judge as inspector:
         for name, image in _parts(paths):
             if isinstance(image, EdgeResadError):
                 unreadable += 1
                 print(f"edge-resad: {image}", file=sys.stderr)
                 continue
-            verdict = inspector.inspect(image)
             parts += 1
+            try:
+                verdict = inspector.inspect(image)
+            except NotInspected as obstacle:
+                not_inspected += 1
+                told = {"image": name, "verdict": "not inspected", "reason": obstacle.obstacle}
+                print(json.dumps(told) if as_json else f"----  not inspected: {obstacle}  {name}", flush=True)
+                continue
             failed += verdict.status == "fail"
             print(_json_line(name, verdict) if as_json else _text_line(name, verdict), flush=True)
             if out is not None:
@@ -377,7 +411,8 @@ def inspect(
                 _write_picture(out, name, with_verdict(picture, verdict), written)
     if not as_json:
         unread = f", {unreadable} could not be read" if unreadable else ""
-        print(f"{_counted(parts, 'part')}, {failed} failed{unread}")
+        without = f", {not_inspected} not inspected" if not_inspected else ""
+        print(f"{_counted(parts, 'part')}, {failed} failed{without}{unread}")
     if unreadable:
         raise typer.Exit(1)
 
@@ -720,6 +755,8 @@ def _video_frames(path: str) -> Iterator[tuple[str, NDArray[np.uint8]]]:
 def _json_line(name: str, verdict: Verdict) -> str:
     regions = [
         {"box": region.box, "area_px": region.area_px, "peak": round(region.peak, 4), "polygon": region.polygon}
+        | ({} if region.roi is None else {"roi": region.roi})
+        | ({} if region.area_mm2 is None else {"area_mm2": round(region.area_mm2, 4), "size_mm": region.size_mm})
         for region in verdict.regions
     ]
     return json.dumps(

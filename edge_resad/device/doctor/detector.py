@@ -8,11 +8,13 @@ import numpy as np
 
 from edge_resad.bank import load_bank
 from edge_resad.bundle import LADDERS, Bundle, Precision, open_bundle
+from edge_resad.device.changeover import first_product
 from edge_resad.device.doctor.case import Case
 from edge_resad.device.doctor.check import Check, ok, problem, warning
 from edge_resad.device.station import open_inspector
 from edge_resad.engine.engine_file import engine_folder, open_engines, rebuild_command, sidecar_of
 from edge_resad.errors import EdgeResadError, EngineError
+from edge_resad.recipe import Shelf
 
 
 def bundle(case: Case) -> Check:
@@ -87,4 +89,11 @@ def _precision(case: Case) -> Precision | None:
     """What the station computes in; None where no station says."""
     if case.station is None:
         return None
-    return case.station.engine.precision or load_bank(case.station.inspection.bank).info.precision
+    station = case.station
+    if station.engine.precision is not None:
+        return station.engine.precision
+    if station.inspection.bank is not None:
+        return load_bank(station.inspection.bank).info.precision
+    assert station.products is not None  # or the station file would have been refused
+    shelf = Shelf(station.products.folder)
+    return shelf.open(first_product(shelf, station.products)).bank_of(0).info.precision
