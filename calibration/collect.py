@@ -12,6 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from calibration.methods import BINS, Histogram, Limits
+from edge_resad.engine.onnx_runtime import session_options
 from edge_resad.errors import CalibrationError
 
 Image = NDArray[np.uint8]
@@ -61,9 +62,7 @@ def _watching(encoder: Path, tensors: Sequence[str], threads: int) -> onnxruntim
     model = onnx.load(encoder)
     del model.graph.output[:]
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
+    options = session_options(threads)
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 

@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
+from edge_resad.engine.onnx_runtime import DISABLED, session_options
 from export.quantize import layers_of, quantize
 from export.ranges import Dialect, Range
 
@@ -42,12 +43,12 @@ def sensitivity(
         alone.CopyFrom(model)
         session = _session(quantize(alone, ranges, dialect, [layer]), threads)
         found = [_features(session, image) for image in images]
-        costs[layer] = float(np.mean([_distance(a, b) for a, b in zip(found, expected, strict=True)]))
+        costs[layer] = float(np.mean([distance(a, b) for a, b in zip(found, expected, strict=True)]))
         progress(f"layers, {dialect}", index + 1, len(layers))
     return costs
 
 
-def _distance(found: list[Rows], expected: list[Rows]) -> float:
+def distance(found: list[Rows], expected: list[Rows]) -> float:
     """Mean over levels of the patches' mean cosine distance."""
     return float(np.mean([1 - (_unit(a) * _unit(b)).sum(1).mean() for a, b in zip(found, expected, strict=True)]))
 
@@ -58,10 +59,10 @@ def _unit(rows: Rows) -> NDArray[np.float64]:
 
 
 def _session(model: onnx.ModelProto, threads: int) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    options = session_options(threads)
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"], disabled_optimizers=DISABLED
+    )
 
 
 def _features(session: onnxruntime.InferenceSession, image: Image) -> list[Rows]:

@@ -63,6 +63,14 @@ OwnPrecisionOption = Annotated[
     Optional[PrecisionChoice],  # noqa: UP045
     typer.Option("--precision", help="What the network computes in; without it, what the bank was made in."),
 ]
+ProviderOption = Annotated[
+    Literal["cpu", "cuda", "tensorrt"],
+    typer.Option("--provider", help="What runs the network; tensorrt: the engines that edge-resad build has built."),
+]
+EnginesOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--engines", help="Folder of the engines; without it, where edge-resad build puts them."),
+]
 HELD_FRAMES = 4  # pictures that a camera's driver may have kept from before it was asked
 OUTPUT_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # what a write to stdout may end with
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
@@ -121,6 +129,8 @@ def enrol(
     product: Annotated[str, typer.Option(help="Name of the product; the bank's file name without it.")] = "",
     shots: Annotated[int, typer.Option(min=1, max=64, help="Parts to take where PATHS is a camera.")] = 4,
     false_alarm_rate: FalseAlarmRateOption = 0.05,
+    provider: ProviderOption = "cpu",
+    engines: EnginesOption = None,
     bundle: BundleOption = None,
     threads: ThreadsOption = 1,
     augment: AugmentOption = "auto",
@@ -154,17 +164,29 @@ def enrol(
         if pick is not None:
             shown, picked = (
                 images,
-                pick_references(opened, images, pick, precision=precision, threads=threads, progress=step).parts,
+                pick_references(
+                    opened,
+                    images,
+                    pick,
+                    precision=precision,
+                    threads=threads,
+                    provider=provider,
+                    engines=engines,
+                    progress=step,
+                ).parts,
             )
             images, digests = [shown[part] for part in picked], [digests[part] for part in picked if digests]
         made = enrol_images(
             opened, images, product=named, digests=digests, precision=precision, threads=threads,
-            false_alarm_rate=false_alarm_rate, augment=augment, head=head, progress=step,
+            provider=provider, engines=engines, false_alarm_rate=false_alarm_rate, augment=augment, head=head,
+            progress=step,
         )  # fmt: skip
     warnings = list(made.warnings)
     if pick is not None and len(shown) > len(picked):
         others = [part for part in range(len(shown)) if part not in picked]
-        warnings += coverage(opened, made.bank, shown, others, threads=threads).warnings
+        warnings += coverage(
+            opened, made.bank, shown, others, threads=threads, provider=provider, engines=engines
+        ).warnings
     save_bank(made.bank, output)
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
@@ -187,6 +209,8 @@ def advise(
     head: HeadOption = None,
     precision: PrecisionOption = "fp32",
     false_alarm_rate: FalseAlarmRateOption = 0.05,
+    provider: ProviderOption = "cpu",
+    engines: EnginesOption = None,
     bundle: BundleOption = None,
     threads: ThreadsOption = 1,
 ) -> None:
@@ -201,13 +225,29 @@ def advise(
     files = image_files(paths)
     images = [read_image(file) for file in files]
     with _progress("advise", show=sys.stderr.isatty()) as step:
-        advice = pick_references(opened, images, count, precision=precision, threads=threads, progress=step)
+        advice = pick_references(
+            opened,
+            images,
+            count,
+            precision=precision,
+            threads=threads,
+            provider=provider,
+            engines=engines,
+            progress=step,
+        )
         made = enrol_images(
             opened, [images[part] for part in advice.parts], product="advice", precision=precision, threads=threads,
-            augment=augment, head=head, false_alarm_rate=false_alarm_rate, progress=step,
+            provider=provider, engines=engines, augment=augment, head=head, false_alarm_rate=false_alarm_rate,
+            progress=step,
         )  # fmt: skip
         others = [part for part in range(len(images)) if part not in advice.parts]
-        found = coverage(opened, made.bank, images, others, threads=threads, progress=step) if others else None
+        found = (
+            coverage(
+                opened, made.bank, images, others, threads=threads, provider=provider, engines=engines, progress=step
+            )
+            if others
+            else None
+        )
     if as_json:
         print(json.dumps(_advice_json(files, advice, found)))
         return
@@ -233,6 +273,8 @@ def threshold(
         typer.Option("--set", callback=_above_zero, help="Set the threshold by hand."),
     ] = None,
     false_alarm_rate: FalseAlarmRateOption = 0.05,
+    provider: ProviderOption = "cpu",
+    engines: EnginesOption = None,
     bundle: BundleOption = None,
     threads: ThreadsOption = 1,
 ) -> None:
@@ -260,7 +302,7 @@ def threshold(
         files = image_files(paths)
         scores, peaks = [], []
         with (
-            Inspector(open_bundle(bundle), loaded, threads=threads) as inspector,
+            Inspector(open_bundle(bundle), loaded, threads=threads, provider=provider, engines=engines) as inspector,
             _progress("judge", show=sys.stderr.isatty()) as step,
         ):
             for index, file in enumerate(files):
@@ -300,6 +342,8 @@ def inspect(
     threshold: Annotated[Optional[float], typer.Option(callback=_above_zero, help="Instead of the bank's own.")] = None,  # noqa: UP045
     min_area_px: Annotated[int, typer.Option(min=0, help="Smallest defect that counts, pixels.")] = 0,
     precision: OwnPrecisionOption = None,
+    provider: ProviderOption = "cpu",
+    engines: EnginesOption = None,
     bundle: BundleOption = None,
     threads: ThreadsOption = 1,
 ) -> None:
@@ -323,11 +367,25 @@ def inspect(
     judge: Inspector | ProductInspector
     if bank is not None:
         judge = Inspector(
-            opened, load_bank(bank), threads=threads, precision=precision, threshold=threshold, min_area_px=min_area_px
+            opened,
+            load_bank(bank),
+            threads=threads,
+            provider=provider,
+            engines=engines,
+            precision=precision,
+            threshold=threshold,
+            min_area_px=min_area_px,
         )
     else:
         shelf = Shelf(products)
-        judge = ProductInspector(opened, shelf.open(shelf.find(product or "")), threads=threads, precision=precision)
+        judge = ProductInspector(
+            opened,
+            shelf.open(shelf.find(product or "")),
+            threads=threads,
+            provider=provider,
+            engines=engines,
+            precision=precision,
+        )
     with judge as inspector:
         for name, image in _parts(paths):
             if isinstance(image, EdgeResadError):
@@ -570,6 +628,29 @@ def build(
 
 
 @app.command()
+def doctor(
+    station: Annotated[Optional[Path], typer.Argument(help="The station file; without it, the machine alone.")] = None,  # noqa: UP045
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Say what is here, what is missing and what to do. Changes nothing; exit code 1 where there is a problem."""
+    from edge_resad.device.doctor import Check, examine
+
+    checks: list[Check] = []
+    for check in examine(station):
+        checks.append(check)
+        if not as_json:
+            print(f"{check.state:8} {check.name:13} {check.says}", flush=True)
+    problems, warnings = (sum(check.state == state for check in checks) for state in ("problem", "warning"))
+    if as_json:
+        said = [{"check": check.name, "state": check.state, "says": check.says} for check in checks]
+        print(json.dumps({"checks": said, "problems": problems, "warnings": warnings}))
+    else:
+        print(f"{_counted(problems, 'problem')}, {_counted(warnings, 'warning')}")
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command()
 def demo(
     broker: Annotated[Optional[str], typer.Option(help="HOST[:PORT] of a broker; without it, one is embedded.")] = None,  # noqa: UP045
     out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("demo-out"),
@@ -583,7 +664,7 @@ def demo(
 
 
 def _is_camera(path: str) -> bool:
-    return path.startswith(("/dev/video", "/dev/v4l/")) or path.partition(":")[0] == "synthetic"
+    return path.startswith(("/dev/video", "/dev/v4l/", "/dev/edge-resad/")) or path.partition(":")[0] == "synthetic"
 
 
 def _product(given: str, output: Path) -> str:

@@ -11,7 +11,7 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from edge_resad.engine.onnx_runtime import DISABLED
+from edge_resad.engine.onnx_runtime import DISABLED, session_options
 from edge_resad.errors import BundleError
 from export.quantize import tensors_of
 
@@ -72,10 +72,7 @@ class _Watched:
     def __init__(self, model: onnx.ModelProto, tensors: Sequence[str], file: Path, threads: int) -> None:
         there = {value.name for value in model.graph.output}
         model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors if name not in there)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
-        options.add_session_config_entry("session.x64quantprecision", "1")  # and DISABLED: as the product's engine
+        options = session_options(threads)
         try:
             self._session = onnxruntime.InferenceSession(
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"], disabled_optimizers=DISABLED

@@ -177,7 +177,7 @@ def test_a_file_where_the_pictures_should_go_is_one_sentence(run: Shell, line: P
     assert said.startswith("edge-resad: cannot write the picture ")
 
 
-@pytest.mark.parametrize("camera", ["synthetic", "synthetic:flange", "/dev/video9"])
+@pytest.mark.parametrize("camera", ["synthetic", "synthetic:flange", "/dev/video9", "/dev/edge-resad/port-9"])
 def test_inspecting_a_camera_is_what_a_station_does(run: Shell, line: Path, camera: str) -> None:
     assert "edge-resad run" in run("inspect", camera, "--bank", line / "flange.bank").refusal
 

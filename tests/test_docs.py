@@ -20,8 +20,14 @@ from edge_resad.demo.products import draw
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 README = CHECKOUT / "README.md"
-PAGES = sorted([README, CHECKOUT / "CHANGELOG.md", *(CHECKOUT / "docs").rglob("*.md")])
-SOURCES = ("*.py", "*.md", "*.toml", "*.txt", "Makefile", "NOTICE", "run", "*.cfg", "*.ini", "*.yml", "*.yaml")
+PAGES = sorted(
+    [README, CHECKOUT / "CHANGELOG.md", *(CHECKOUT / "docs").rglob("*.md"), *(CHECKOUT / "deploy").rglob("*.md")]
+)
+SOURCES = (
+    *("*.py", "*.sh", "run", "Makefile"),
+    *("*.md", "*.txt", "NOTICE"),
+    *("*.toml", "*.cfg", "*.ini", "*.yml", "*.yaml", "*.service", "*.rules"),
+)
 MACHINE = re.compile(
     r"(?<![\w.])/(?:work|root|home|Users|opt/py\w*)/[\w.]|\b(?:pypi\.org|pythonhosted|download\.pytorch\.org)"
 )
@@ -67,7 +73,7 @@ def quoted_code(text: str) -> Iterator[str]:
 def commands_in(text: str) -> Iterator[list[str]]:
     """Every `edge-resad VERB ...` of a page, as words. Prose that only names the program is no command."""
     for code in quoted_code(text):
-        found = re.match(r"(?:\$ )?edge-resad +([a-z].*)", code.strip())
+        found = re.match(r"(?:\$ )?(?:sudo -u edge-resad -H )?edge-resad +([a-z].*)", code.strip())
         if found:
             yield shlex.split(found[1], comments=True)
 
@@ -240,6 +246,7 @@ def test_no_text_names_a_machine_or_a_registry() -> None:
 def test_a_lie_about_a_command_is_found(lie: str) -> None:
     assert len(wrong_commands(f"Use `{lie}`.")) == 1
     assert len(wrong_commands(f"```console\n$ {lie}  # so\n```\n")) == 1
+    assert len(wrong_commands(f"```console\n$ sudo -u edge-resad -H {lie}\n```\n")) == 1
 
 
 def test_a_dead_link_and_a_missing_file_are_found() -> None:

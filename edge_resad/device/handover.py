@@ -78,6 +78,7 @@ class Capture:
     def __init__(self, source: FrameSource, halt: threading.Event) -> None:
         """halt: the event that the source was given to stop at; set when the inspection ends."""
         self.slot = NewestFrame(live=source.live)
+        self.opened = False  # whether the source was entered: frames may come
         self._source = source
         self._halt = halt
         self._thread = threading.Thread(target=self._work, name=THREAD, daemon=True)
@@ -98,6 +99,7 @@ class Capture:
     def _work(self) -> None:
         try:
             with self._source:
+                self.opened = True
                 while (frame := self._source.read()) is not None and self.slot.put(frame):
                     pass
         except BaseException as error:  # raised again by the inspection loop, in the thread that can say it

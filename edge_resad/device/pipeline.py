@@ -85,6 +85,9 @@ class Tally:
     def parts(self) -> int:
         return self.passed + self.failed + self.not_inspected.total()
 
+    def __str__(self) -> str:
+        return f"{self.passed} passed, {self.failed} failed, {self.not_inspected.total()} not inspected"
+
     def count(self, inspection: Inspection) -> None:
         """Take one more part."""
         if inspection.verdict is None:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails
 
 from edge_resad.bundle import Precision
+from edge_resad.engine.engine import IoMemory, Provider
 from edge_resad.errors import SettingsError
 from edge_resad.messages import Id
 
@@ -110,10 +111,19 @@ class ProductsSection(_Section):
 class EngineSection(_Section):
     """What computes."""
 
-    provider: Literal["cpu", "cuda", "tensorrt"] = Field(default="cpu", description="what runs the network")
+    provider: Provider = Field(
+        default="cpu",
+        description="what runs the network: ONNX Runtime, or the engines that `edge-resad build` has built",
+    )
     threads: int = Field(default=1, ge=1, le=256, description="CPU threads of the network")
     precision: Precision | None = Field(
         default=None, description="what the network computes in; without it: as the bank was made"
+    )
+    engines: FilePath | None = Field(
+        default=None, description="TensorRT: folder of the engines; without it: where `edge-resad build` puts them"
+    )
+    io_memory: IoMemory = Field(
+        default="auto", description="TensorRT: image and map in the GPU's memory or the host's; auto tries both"
     )
 
 

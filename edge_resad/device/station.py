@@ -17,8 +17,10 @@ from edge_resad.device.camera import FrameSource, Products, open_camera
 from edge_resad.device.changeover import Changeover
 from edge_resad.device.frame import Frame
 from edge_resad.device.handover import Capture, NewestFrame
+from edge_resad.device.notify import Service
 from edge_resad.device.pipeline import Alarm, Inspection, Judge, Line, Reason, Tally
 from edge_resad.device.post import Post
+from edge_resad.device.progress import Progress, VitalSigns
 from edge_resad.device.publisher import Publisher, Timing
 from edge_resad.device.settings import StationFile, load_station
 from edge_resad.device.signals import stopped_by_signals
@@ -125,9 +127,10 @@ def run_station(
 
     on_inspection: called for every part that reached the inspection, in this thread.
     """
-    halt = threading.Event()  # the camera's own: it also ends when the inspection fails
+    halt = VitalSigns()  # the camera's own: it also ends when the inspection fails
     source = open_source(settings, halt) if open_source else open_camera(settings.camera, stop=halt, products=products)
     tally = Tally()
+    service = Service.of_environment(describe=lambda: str(tally))
     spool = _spool(settings)
     with spool, ExitStack() as stack:
         judge = stack.enter_context((open_judge or open_inspector)(settings))
@@ -135,13 +138,16 @@ def run_station(
         verdicts = stack.enter_context(_verdict_log(settings))
         post, alarm = _post(settings, spool), _alarm(settings, judge)
         line = Line(judge, alarm, max_age_s=settings.inspection.max_age_s if source.live else None)
-        with _last_word(post, alarm), Capture(source, halt) as capture:
+        with _last_word(post, alarm, service), Capture(source, halt) as capture:
             log.info("station %s inspects %s", settings.station.device, settings.camera.source)
-            for frame in _frames(capture.slot, stop):
+
+            def step(frame: Frame) -> Inspection:
                 if isinstance(judge, Changeover) and judge.before(frame.image):
                     recipe = judge.product.recipe
                     post.end(alarm.restart(recipe.debounce_k, recipe.debounce_n))
-                inspection = line.step(frame)
+                return line.step(frame)
+
+            for inspection in _inspections(capture, step, stop, service, Progress(halt)):
                 post.send(inspection, judge.score_map)
                 tally.count(inspection)
                 if verdicts is not None:
@@ -160,30 +166,33 @@ def open_inspector(settings: StationFile) -> AbstractContextManager[Judge]:
     """The inspector of these settings, not yet entered: of one bank, or of the products of a folder."""
     inspection, engine = settings.inspection, settings.engine
     if settings.products is not None:
-        return Changeover(
-            open_bundle(inspection.bundle),
-            settings.products,
-            threads=engine.threads,
-            provider=engine.provider,
-            precision=engine.precision,
-        )
+        return Changeover(open_bundle(inspection.bundle), settings.products, engine)
     assert inspection.bank is not None  # or the station file would have been refused
     return Inspector(
         open_bundle(inspection.bundle),
         load_bank(inspection.bank),
         threads=engine.threads,
         provider=engine.provider,
+        engines=engine.engines,
+        io_memory=engine.io_memory,
         precision=engine.precision,
         threshold=inspection.threshold,
         min_area_px=inspection.min_area_px,
     )
 
 
-def _frames(slot: NewestFrame, stop: threading.Event) -> Iterator[Frame]:
-    while not stop.is_set() and not slot.ended:
-        frame = slot.get(POLL_S)
-        if frame is not None:
-            yield frame
+def _inspections(
+    capture: Capture, line: Callable[[Frame], Inspection], stop: threading.Event, service: Service, progress: Progress
+) -> Iterator[Inspection]:
+    while not stop.is_set() and not capture.slot.ended:
+        frame = capture.slot.get(POLL_S)
+        inspection = line(frame) if frame is not None else None
+        if inspection is not None:
+            yield inspection
+        if capture.opened:
+            service.ready()  # the inspector was there before the camera
+            if progress.step(inspection):
+                service.progress()
 
 
 def _spool(settings: StationFile) -> Spool:
@@ -216,11 +225,12 @@ def _alarm(settings: StationFile, judge: Judge) -> Alarm:
 
 
 @contextmanager
-def _last_word(post: Post, alarm: Alarm) -> Iterator[None]:
+def _last_word(post: Post, alarm: Alarm, service: Service) -> Iterator[None]:
     """End the alert that is open when the watch over the line ends, whatever ends it."""
     try:
         yield
     finally:
+        service.stopping()
         post.end(alarm.end())
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 
 import numpy as np
@@ -14,10 +16,10 @@ from numpy.typing import NDArray
 from edge_resad.bank import Bank, Fusion, Rows, check_fits, filled
 from edge_resad.bundle import Bundle, Precision
 from edge_resad.decision import Verdict, judge
-from edge_resad.engine.engine import Engine
+from edge_resad.engine.engine import Engine, IoMemory, Provider
 from edge_resad.engine.fusion import write_fusion
-from edge_resad.engine.onnx_runtime import OnnxRuntimeEngine
-from edge_resad.errors import BankError
+from edge_resad.engine.open import engine_for
+from edge_resad.errors import BankError, EngineError
 from edge_resad.image import fit
 
 PAINT = np.uint8(128)  # what the network sees of what does not count, at enrolment as at inspection
@@ -40,7 +42,9 @@ class Inspector:
         bank: Bank,
         *,
         threads: int = 1,
-        provider: str = "cpu",
+        provider: Provider = "cpu",
+        engines: Path | None = None,  # where `edge-resad build` put them, if not where they lie by default
+        io_memory: IoMemory = "auto",
         precision: Precision | None = None,  # the bank's own
         threshold: float | None = None,
         min_area_px: int = 0,
@@ -48,7 +52,9 @@ class Inspector:
         self._bundle = bundle
         self._bank = bank
         self._threads = threads
-        self._provider = provider
+        self._provider: Provider = provider
+        self._engines = engines
+        self._io_memory: IoMemory = io_memory
         self._precision = precision or bank.info.precision
         self._threshold = threshold
         self._min_area_px = min_area_px
@@ -56,12 +62,18 @@ class Inspector:
         self.timings: dict[str, float] = {"resize_ms": 0.0, "engine_ms": 0.0, "decide_ms": 0.0}
 
     def __enter__(self) -> Inspector:
-        graph = self._bundle.graphs(self._precision).detector
+        opened = engine_for(
+            self._bundle,
+            "detector",
+            self._precision,
+            provider=self._provider,
+            threads=self._threads,
+            engines=self._engines,
+            io_memory=self._io_memory,
+        )
         with ExitStack() as opening:
-            engine: Engine = opening.enter_context(
-                OnnxRuntimeEngine(self._bundle.file(graph), graph, provider=self._provider, threads=self._threads)
-            )
-            self._engine = engine
+            opening.callback(self._forget)
+            engine = self._engine = opening.enter_context(opened)
             self._image = engine.inputs["image"]
             self._map = engine.outputs["map"]
             self._score = engine.outputs["score"]
@@ -104,10 +116,19 @@ class Inspector:
     def put(self, prepared: PreparedBank) -> None:
         """Change the product to a prepared bank, between two parts. Allocates nothing."""
         for name, rows in prepared.inputs.items():
-            np.copyto(self._engine.inputs[name], rows)
+            self._engine.write(name, rows)
         write_fusion(self._engine, prepared.bank.info.fusion)
         self._bank = prepared.bank
         self.prepared = prepared
+
+    @property
+    def engine_timings(self) -> Mapping[str, float]:
+        """Milliseconds of the last part's stages inside the engine, by its own clock; empty where it has none."""
+        return self._engine.timings
+
+    def keep_warm(self) -> None:
+        """Run the network on what it has seen last, so that an idle GPU keeps its clocks up. `score_map` changes."""
+        self._engine.run()
 
     @property
     def score_map(self) -> NDArray[np.float32]:
@@ -128,6 +149,10 @@ class Inspector:
         """Judge one part.
 
         frame: (H, W, 3) uint8, BGR, of any size.
+
+        Raises:
+            EngineError: the engine fails, or gives something that is no number: such a part is not inspected.
+            ImageError:  the frame is no picture.
         """
         score = self.look(frame)
         ran = time.perf_counter()
@@ -147,6 +172,10 @@ class Inspector:
 
         picture: (H, W, 3) uint8, BGR, of any size.
         paint:   (S, S, 1) True where the network is to see grey instead, S the side of its input.
+
+        Raises:
+            EngineError: the engine fails, or gives something that is no number.
+            ImageError:  the frame is no picture.
         """
         start = time.perf_counter()
         fit(picture, self._bundle.manifest.image_size, self._image)
@@ -156,7 +185,19 @@ class Inspector:
         self._engine.run()
         self.timings["resize_ms"] = (fitted - start) * 1e3
         self.timings["engine_ms"] = (time.perf_counter() - fitted) * 1e3
-        return float(self._score)
+        score = float(self._score)
+        if not (math.isfinite(score) and math.isfinite(self._map.max())):  # no comparison with it means anything
+            raise EngineError(
+                f"the {self._precision} network gave no number for this part, which is not inspected. Inspect in "
+                "another precision, or export the bundle again."
+            )
+        return score
+
+    def _forget(self) -> None:
+        """Views of memory that the engine has given back."""
+        for name in ("_engine", "_image", "_map", "_score"):
+            if hasattr(self, name):
+                delattr(self, name)
 
 
 def write_bank(
@@ -171,7 +212,7 @@ def write_bank(
     Rows are repeated to the bank's capacity, raw or unit as the graph asks.
     """
     for name, rows in bank_inputs(engine, bundle, levels, level_norm).items():
-        np.copyto(engine.inputs[name], rows)
+        engine.write(name, rows)
     write_fusion(engine, fusion)
 
 

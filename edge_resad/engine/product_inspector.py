@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import TracebackType
 
 import numpy as np
@@ -17,6 +17,7 @@ from edge_resad.decision import NotInspected, Region, Status, Verdict, judge
 from edge_resad.engine.alignment import Aligner
 from edge_resad.engine.canvas import Canvas
 from edge_resad.engine.cutout import Cutout, Matrix
+from edge_resad.engine.engine import IoMemory, Provider
 from edge_resad.engine.inspector import Inspector, PreparedBank
 from edge_resad.errors import BankError, ProductError
 from edge_resad.image import check_frame
@@ -50,12 +51,22 @@ class ProductInspector:
         product: Product,
         *,
         threads: int = 1,
-        provider: str = "cpu",
+        provider: Provider = "cpu",
+        engines: Path | None = None,  # where `edge-resad build` put them, if not where they lie by default
+        io_memory: IoMemory = "auto",
         precision: Precision | None = None,  # that of the product's first bank
     ) -> None:
         self._bundle = bundle
         self._first = product
-        self._inspector = Inspector(bundle, product.bank_of(0), threads=threads, provider=provider, precision=precision)
+        self._inspector = Inspector(
+            bundle,
+            product.bank_of(0),
+            threads=threads,
+            provider=provider,
+            engines=engines,
+            io_memory=io_memory,
+            precision=precision,
+        )
         self.timings: dict[str, float] = {"align_ms": 0.0, "resize_ms": 0.0, "engine_ms": 0.0, "decide_ms": 0.0}
 
     def __enter__(self) -> ProductInspector:
@@ -120,7 +131,8 @@ class ProductInspector:
 
         Raises:
             NotInspected: the frame has another size, or the part cannot be aligned.
-            ArithmeticError: the score of a region is no number.
+            EngineError:  the engine fails, or gives something that is no number.
+            ImageError:   the frame is no picture.
         """
         ready, recipe = self._ready, self.product.recipe
         check_frame(frame)
@@ -150,8 +162,6 @@ class ProductInspector:
         taken = time.perf_counter()
         self._put(ready.banks[index])
         score = self._inspector.look(picture, cutout.paint)
-        if not math.isfinite(score):  # the highest of several scores would hide it
-            raise ArithmeticError(f"the score of region {cutout.name} is {score}, expected a number")
         ran = time.perf_counter()
         cells = cutout.masked(self._inspector.score_map, ready.cells)
         level = product.bank_of(index).info.threshold.region

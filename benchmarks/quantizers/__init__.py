@@ -1,0 +1,1 @@
+"""Our Q/DQ beside that of others: see `__main__`."""
