@@ -101,6 +101,14 @@ PrecisionOption = Annotated[
 RateOption = Annotated[
     float, typer.Option("--false-alarm-rate", min=0.0001, max=0.5, help="Share of good parts that may fail.")
 ]
+ProviderOption = Annotated[
+    Literal["cpu", "cuda", "tensorrt"],
+    typer.Option("--provider", help="What runs the network; tensorrt: the engines that edge-resad build has built."),
+]
+EnginesOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--engines", help="Folder of the engines; without it, where edge-resad build puts them."),
+]
 BundleOption = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("--bundle", help="Folder of a bundle; without it, the one that comes with the package."),
@@ -188,6 +196,8 @@ def new(
     note: NoteOption = "",
     precision: PrecisionOption = "fp32",
     false_alarm_rate: RateOption = 0.05,
+    provider: ProviderOption = "cpu",
+    engines: EnginesOption = None,
     bundle: BundleOption = None,
     products: FolderOption = Path("products"),
 ) -> None:
@@ -204,7 +214,8 @@ def new(
         good=good, bank=bank, roi=roi, alike=alike, ignore=ignore, align=align, max_shift_px=max_shift_px,
         max_turn_deg=max_turn_deg, min_likeness=min_likeness, threshold=threshold, mm_per_px=mm_per_px,
         min_area_px=min_area_px, min_area_mm2=min_area_mm2, debounce=debounce, severity=severity, code=code, note=note,
-        precision=precision, false_alarm_rate=false_alarm_rate, bundle=bundle,
+        precision=precision, false_alarm_rate=false_alarm_rate, provider=provider, engines=engines,
+        bundle=bundle,
     )  # fmt: skip
     _print_product(_made(shelf, name, None, wishes))
 
@@ -233,6 +244,8 @@ def change(
     note: NoteOption = "",
     precision: PrecisionOption = "fp32",
     false_alarm_rate: RateOption = 0.05,
+    provider: ProviderOption = "cpu",
+    engines: EnginesOption = None,
     bundle: BundleOption = None,
     products: FolderOption = Path("products"),
 ) -> None:
@@ -249,7 +262,8 @@ def change(
         max_turn_deg=max_turn_deg, min_likeness=min_likeness, threshold=threshold, mm_per_px=mm_per_px,
         min_area_px=min_area_px, min_area_mm2=min_area_mm2, debounce=debounce, severity=severity, code=code, note=note,
         without=without, threshold_from=threshold_from,
-        precision=precision, false_alarm_rate=false_alarm_rate, bundle=bundle,
+        precision=precision, false_alarm_rate=false_alarm_rate, provider=provider, engines=engines,
+        bundle=bundle,
     )  # fmt: skip
     made = _made(shelf, old.recipe.product, old, wishes)
     print(f"{old.label} -> {made.label}")
@@ -326,6 +340,8 @@ class _Wishes:
     note: str
     precision: Literal["fp32", "fp16", "int8"]
     false_alarm_rate: float
+    provider: Literal["cpu", "cuda", "tensorrt"]
+    engines: Path | None
     bundle: Path | None
     without: list[str] | None = None
     threshold_from: list[str] | None = None
@@ -417,6 +433,7 @@ def _enrolled(
     done = enrol_product(
         open_bundle(wishes.bundle), recipe, pictures, ignore=None if mask is None else mask.max(axis=2) > 0,
         reference=reference, precision=wishes.precision, false_alarm_rate=wishes.false_alarm_rate,
+        provider=wishes.provider, engines=wishes.engines,
     )  # fmt: skip
     for warning in done.warnings:
         print(f"warning: {warning}", file=sys.stderr)
@@ -431,7 +448,10 @@ def _reestimated(product: Product, wishes: _Wishes) -> dict[str, bytes]:
     from edge_resad.image import image_files, read_image
 
     pictures = [read_image(file) for file in image_files(wishes.threshold_from or ())]
-    found = thresholds_from(open_bundle(wishes.bundle), product, pictures, false_alarm_rate=wishes.false_alarm_rate)
+    found = thresholds_from(
+        open_bundle(wishes.bundle), product, pictures, false_alarm_rate=wishes.false_alarm_rate,
+        provider=wishes.provider, engines=wishes.engines,
+    )  # fmt: skip
     changed = {}
     for name, threshold in found.items():
         bank = product.banks[name]

@@ -5,17 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_resad.bundle import Bundle, Precision
+from edge_resad.bundle import Bundle
 from edge_resad.decision import NotInspected, Verdict
 from edge_resad.device.codes import CodeReader
-from edge_resad.device.settings import ProductsSection
-from edge_resad.engine.engine import IoMemory, Provider
+from edge_resad.device.settings import EngineSection, ProductsSection
 from edge_resad.engine.product_inspector import ProductInspector, ReadyProduct
 from edge_resad.errors import EdgeResadError, ProductError
 from edge_resad.recipe import Choice, Product, Shelf
@@ -37,12 +35,8 @@ class Changeover:
         self,
         bundle: Bundle,
         settings: ProductsSection,
+        engine: EngineSection | None = None,
         *,
-        threads: int = 1,
-        provider: Provider = "cpu",
-        engines: Path | None = None,
-        io_memory: IoMemory = "auto",
-        precision: Precision | None = None,
         poll_s: float = POLL_S,
     ) -> None:
         self.problem: str | None = None  # why the product that was asked for is not in use
@@ -51,11 +45,7 @@ class Changeover:
         self._reader = None if settings.code == "off" else CodeReader(settings.code)
         self._poll_s = poll_s
         self._bundle = bundle
-        self._threads = threads
-        self._provider: Provider = provider
-        self._engines = engines
-        self._io_memory: IoMemory = io_memory
-        self._precision = precision
+        self._engine = engine or EngineSection()
         self._next: ReadyProduct | None = None
         self._coded: dict[str, Choice] = {}
         self._codes_of: dict[Choice, tuple[str, ...]] = {}  # read once: a version never changes
@@ -71,11 +61,11 @@ class Changeover:
         self._inspector = ProductInspector(
             self._bundle,
             self._shelf.open(self._asked),
-            threads=self._threads,
-            provider=self._provider,
-            engines=self._engines,
-            io_memory=self._io_memory,
-            precision=self._precision,
+            threads=self._engine.threads,
+            provider=self._engine.provider,
+            engines=self._engine.engines,
+            io_memory=self._engine.io_memory,
+            precision=self._engine.precision,
         )
         self._inspector.__enter__()
         self._coded = self._codes()

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from edge_resad import __version__
@@ -141,8 +140,14 @@ def run_station(
         line = Line(judge, alarm, max_age_s=settings.inspection.max_age_s if source.live else None)
         with _last_word(post, alarm, service), Capture(source, halt) as capture:
             log.info("station %s inspects %s", settings.station.device, settings.camera.source)
-            changes = partial(_change_product, judge, post, alarm)
-            for inspection in _inspections(capture, line, stop, service, Progress(halt), changes):
+
+            def step(frame: Frame) -> Inspection:
+                if isinstance(judge, Changeover) and judge.before(frame.image):
+                    recipe = judge.product.recipe
+                    post.end(alarm.restart(recipe.debounce_k, recipe.debounce_n))
+                return line.step(frame)
+
+            for inspection in _inspections(capture, step, stop, service, Progress(halt)):
                 post.send(inspection, judge.score_map)
                 tally.count(inspection)
                 if verdicts is not None:
@@ -161,15 +166,7 @@ def open_inspector(settings: StationFile) -> AbstractContextManager[Judge]:
     """The inspector of these settings, not yet entered: of one bank, or of the products of a folder."""
     inspection, engine = settings.inspection, settings.engine
     if settings.products is not None:
-        return Changeover(
-            open_bundle(inspection.bundle),
-            settings.products,
-            threads=engine.threads,
-            provider=engine.provider,
-            engines=engine.engines,
-            io_memory=engine.io_memory,
-            precision=engine.precision,
-        )
+        return Changeover(open_bundle(inspection.bundle), settings.products, engine)
     assert inspection.bank is not None  # or the station file would have been refused
     return Inspector(
         open_bundle(inspection.bundle),
@@ -185,31 +182,17 @@ def open_inspector(settings: StationFile) -> AbstractContextManager[Judge]:
 
 
 def _inspections(
-    capture: Capture,
-    line: Line,
-    stop: threading.Event,
-    service: Service,
-    progress: Progress,
-    changes: Callable[[Frame], None],
+    capture: Capture, line: Callable[[Frame], Inspection], stop: threading.Event, service: Service, progress: Progress
 ) -> Iterator[Inspection]:
     while not stop.is_set() and not capture.slot.ended:
         frame = capture.slot.get(POLL_S)
-        inspection = None
-        if frame is not None:
-            changes(frame)
-            inspection = line.step(frame)
+        inspection = line(frame) if frame is not None else None
+        if inspection is not None:
             yield inspection
         if capture.opened:
             service.ready()  # the inspector was there before the camera
             if progress.step(inspection):
                 service.progress()
-
-
-def _change_product(judge: Judge, post: Post, alarm: Alarm, frame: Frame) -> None:
-    """Between two parts: take the product that was chosen meanwhile, or that a code on this part names."""
-    if isinstance(judge, Changeover) and judge.before(frame.image):
-        recipe = judge.product.recipe
-        post.end(alarm.restart(recipe.debounce_k, recipe.debounce_n))
 
 
 def _spool(settings: StationFile) -> Spool:

@@ -174,8 +174,8 @@ class Inspector:
         paint:   (S, S, 1) True where the network is to see grey instead, S the side of its input.
 
         Raises:
-            EngineError: the engine fails, or gives something that is no number: such a part is not inspected.
-            ImageError:  the picture is none.
+            EngineError: the engine fails, or gives something that is no number.
+            ImageError:  the frame is no picture.
         """
         start = time.perf_counter()
         fit(picture, self._bundle.manifest.image_size, self._image)

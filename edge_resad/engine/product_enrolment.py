@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from edge_resad.bundle import Bundle
 from edge_resad.decision import NotInspected
 from edge_resad.engine.alignment import Aligner
 from edge_resad.engine.cutout import Cutout, Matrix
+from edge_resad.engine.engine import Provider
 from edge_resad.engine.enrolment import enrol, threshold_from
 from edge_resad.engine.inspector import PAINT, Inspector
 from edge_resad.engine.product_inspector import aligner_of, check_size, cutouts_of
@@ -49,7 +51,7 @@ def enrol_product(
     images:    each (H, W, 3) uint8, BGR, as large as the recipe says.
     ignore:    (H, W) True where nothing counts.
     reference: the picture that parts are aligned to; needed where the recipe aligns.
-    wishes:    what `enrol` takes: precision, threads, augment, head.
+    wishes:    what `enrol` takes: precision, threads, provider, engines, augment, head.
     false_alarm_rate: share of good parts that may fail. A part fails where one of its regions does, so each region is
                given its share of it (Bonferroni).
 
@@ -89,6 +91,8 @@ def thresholds_from(
     *,
     false_alarm_rate: float = 0.05,
     threads: int = 1,
+    provider: Provider = "cpu",
+    engines: Path | None = None,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> dict[str, Threshold]:
     """Estimate the thresholds of a product's banks from more good parts, each region for its share of the rate.
@@ -105,7 +109,7 @@ def thresholds_from(
     done, total = 0, len(images) * len(product.banks)
     for name, bank in product.banks.items():
         scores, peaks = [], []
-        with Inspector(bundle, bank, threads=threads) as inspector:
+        with Inspector(bundle, bank, threads=threads, provider=provider, engines=engines) as inspector:
             cells = np.zeros_like(inspector.score_map)
             for number, image in enumerate(images, start=1):
                 to_frame = _aligned(aligner, recipe, image, number, len(images))

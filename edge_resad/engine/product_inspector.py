@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,7 +52,7 @@ class ProductInspector:
         *,
         threads: int = 1,
         provider: Provider = "cpu",
-        engines: Path | None = None,
+        engines: Path | None = None,  # where `edge-resad build` put them, if not where they lie by default
         io_memory: IoMemory = "auto",
         precision: Precision | None = None,  # that of the product's first bank
     ) -> None:
@@ -132,7 +131,8 @@ class ProductInspector:
 
         Raises:
             NotInspected: the frame has another size, or the part cannot be aligned.
-            ArithmeticError: the score of a region is no number.
+            EngineError:  the engine fails, or gives something that is no number.
+            ImageError:   the frame is no picture.
         """
         ready, recipe = self._ready, self.product.recipe
         check_frame(frame)
@@ -162,8 +162,6 @@ class ProductInspector:
         taken = time.perf_counter()
         self._put(ready.banks[index])
         score = self._inspector.look(picture, cutout.paint)
-        if not math.isfinite(score):  # the highest of several scores would hide it
-            raise ArithmeticError(f"the score of region {cutout.name} is {score}, expected a number")
         ran = time.perf_counter()
         cells = cutout.masked(self._inspector.score_map, ready.cells)
         level = product.bank_of(index).info.threshold.region

@@ -32,6 +32,7 @@ from edge_resad.engine.engine_file import engine_folder
 from edge_resad.engine.host import Gpu
 from edge_resad.engine.tensorrt_api import TensorRT
 from edge_resad.errors import EngineError
+from edge_resad.recipe import Alignment, Recipe, Roi, Shelf
 from tests.device.trees import ORIN_NANO, PC, plant
 from tests.mqtt_peers import Mosquitto, free_port
 
@@ -338,6 +339,28 @@ def test_a_station_that_can_inspect_says_how_long_a_part_takes(tmp_path: Path, b
     state, says = one(inspection(case(tmp_path, station=told)))
     assert state == "ok"
     assert "ms by cpu" in says
+
+
+@pytest.mark.parametrize("alignment", [None, Alignment()])
+def test_a_station_of_products_is_looked_at_through_the_product_in_use(
+    tmp_path: Path, bank: Path, alignment: Alignment | None
+) -> None:
+    shelf = Shelf(tmp_path / "products")
+    roi = Roi(name="whole", bank="whole.npz")
+    recipe = Recipe(product="flange", picture_px=(320, 240), alignment=alignment, regions=(roi,))
+    reference = cv2.imencode(".png", cv2.resize(draw("flange", 1, size=256).image, (320, 240)))[1].tobytes()
+    shelf.add(recipe, {"whole.npz": bank.read_bytes(), **({"reference.png": reference} if alignment else {})})
+    shelf.use(shelf.find("flange"))
+    told = StationFile.model_validate(
+        {
+            "station": {"device": "press-7"},
+            "camera": {"source": "/dev/video0"},
+            "products": {"folder": str(tmp_path / "products")},
+        }
+    )
+    state, says = one(inspection(case(tmp_path, station=told)))
+    assert state == "ok"
+    assert ("cannot be aligned, as it should" if alignment else "ms by cpu") in says
 
 
 def test_a_bank_that_does_not_fit_is_a_problem_with_its_way_out(tmp_path: Path, bank: Path) -> None:

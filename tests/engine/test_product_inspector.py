@@ -17,7 +17,7 @@ from edge_resad.demo.products import draw
 from edge_resad.engine.inspector import Inspector
 from edge_resad.engine.product_enrolment import enrol_product
 from edge_resad.engine.product_inspector import ProductInspector
-from edge_resad.errors import ImageError, ProductError
+from edge_resad.errors import EngineError, ImageError, ProductError
 from edge_resad.recipe import Alignment, Product, Recipe, Roi, Severity, Shelf
 from tests.products import BUNDLE, SIDE, Image, bank_of, enrolled, good_parts, moved, part, stocked
 
@@ -248,12 +248,18 @@ def test_a_good_part_that_cannot_be_aligned_is_not_enrolled(aligned: Product) ->
 def test_a_score_that_is_no_number_is_not_hidden_by_that_of_another_region(
     halves: Product, broken: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scores = [0.5, 0.5]
-    scores[broken] = float("nan")
-    left = iter(scores)
-    monkeypatch.setattr(Inspector, "look", lambda *_: next(left))
-    with ProductInspector(BUNDLE, halves) as inspector, pytest.raises(ArithmeticError, match="is nan, expected"):
-        inspector.inspect(part("board", 50))
+    with ProductInspector(BUNDLE, halves) as inspector:
+        inside = inspector._inspector
+        run, times = inside._engine.run, iter(range(2))
+
+        def runs() -> None:
+            run()
+            if next(times) == broken:
+                inside._score.fill(np.nan)
+
+        monkeypatch.setattr(inside._engine, "run", runs)
+        with pytest.raises(EngineError, match="gave no number for this part, which is not inspected"):
+            inspector.inspect(part("board", 50))
 
 
 def test_a_frame_of_another_size_is_not_judged(halves: Product) -> None:

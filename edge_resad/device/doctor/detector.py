@@ -8,7 +8,8 @@ import numpy as np
 
 from edge_resad.bank import load_bank
 from edge_resad.bundle import LADDERS, Bundle, Precision, open_bundle
-from edge_resad.device.changeover import first_product
+from edge_resad.decision import NotInspected
+from edge_resad.device.changeover import Changeover, first_product
 from edge_resad.device.doctor.case import Case
 from edge_resad.device.doctor.check import Check, ok, problem, warning
 from edge_resad.device.station import open_inspector
@@ -71,11 +72,14 @@ def inspection(case: Case) -> Check | None:
     try:
         with open_inspector(case.station) as judge:
             side = _bundle(case).manifest.image_size
-            grey = np.full((side, side, 3), 128, np.uint8)
+            size = (judge.product.recipe.picture_px if isinstance(judge, Changeover) else None) or (side, side)
+            grey = np.full((*size[::-1], 3), 128, np.uint8)
             judge.inspect(grey)  # the first is slower
             began = time.perf_counter()
             judge.inspect(grey)
             took_ms = (time.perf_counter() - began) * 1e3
+    except NotInspected:  # what a part cannot be aligned to is no fault of the station
+        return ok("inspection", f"the product is ready on {case.provider}; a grey part cannot be aligned, as it should")
     except EdgeResadError as error:
         return problem("inspection", str(error))
     return ok("inspection", f"a grey part is judged in {took_ms:.1f} ms by {case.provider}, with the station's bank")
@@ -89,11 +93,11 @@ def _precision(case: Case) -> Precision | None:
     """What the station computes in; None where no station says."""
     if case.station is None:
         return None
-    station = case.station
-    if station.engine.precision is not None:
-        return station.engine.precision
-    if station.inspection.bank is not None:
-        return load_bank(station.inspection.bank).info.precision
-    assert station.products is not None  # or the station file would have been refused
-    shelf = Shelf(station.products.folder)
-    return shelf.open(first_product(shelf, station.products)).bank_of(0).info.precision
+    told = case.station
+    if told.engine.precision is not None:
+        return told.engine.precision
+    if told.products is not None:
+        shelf = Shelf(told.products.folder)
+        return shelf.open(first_product(shelf, told.products)).bank_of(0).info.precision
+    assert told.inspection.bank is not None  # or the station file would have been refused
+    return load_bank(told.inspection.bank).info.precision
