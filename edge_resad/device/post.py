@@ -53,7 +53,7 @@ class Post:
     """Writes letters into the spool. Nothing here waits for the network or the disk."""
 
     def __init__(self, spool: Spool, address: Address, *, product: str, camera: str, draw: Draw | None) -> None:
-        """draw: who makes the pictures; None sends none."""
+        """product: where the verdict does not name its own. draw: who makes the pictures; None sends none."""
         self._spool = spool
         self._address = address
         self._product = product
@@ -85,7 +85,7 @@ class Post:
         compose = partial(
             fault_message,
             self._address,
-            product=self._product,
+            product=self._shown_product,
             camera=self._camera,
             phase=phase,
             severity=severity,
@@ -99,13 +99,19 @@ class Post:
         compose = partial(
             not_inspected_message,
             self._address,
-            product=self._product,
+            product=self._shown_product,
             camera=self._camera,
             reason=inspection.not_inspected or "inspector_error",
             frame_id=inspection.frame.frame_id,
         )
         # As expendable as a passed part on a full disk: a black camera must not push failed parts out of the spool.
         self._spool.put(self._address.verdict_topic(self._camera), compose, kind="pass")
+
+    @property
+    def _shown_product(self) -> str:
+        """What was on the line last: a part that nobody could judge does not tell."""
+        verdict = self._last.verdict if self._last is not None else None
+        return (verdict.product if verdict is not None else None) or self._product
 
     def _send_alert(self, alert: Alert, inspection: Inspection, jpeg: bytes | None) -> None:
         change = {"alert_id": alert.alert_id, "phase": alert.phase, "severity": alert.severity}
@@ -126,12 +132,15 @@ class Post:
 
     def _about(self, message: Callable[..., bytes], inspection: Inspection, **more: object) -> Callable[..., bytes]:
         """A message of this part that lacks nothing but its stamp."""
+        verdict = inspection.verdict
+        assert verdict is not None
         return partial(
             message,
             self._address,
-            product=self._product,
+            product=verdict.product or self._product,
+            product_version=verdict.product_version,
             camera=self._camera,
-            verdict=inspection.verdict,
+            verdict=verdict,
             frame_id=inspection.frame.frame_id,
             latency_ms=inspection.latency.total_ms,
             **more,

@@ -80,6 +80,10 @@ class Watch:
         if self._last_at is None:
             self._last_at = now
 
+    def learn_anew(self) -> None:
+        """Another product is shown: learn how sharp its pictures are."""
+        self._sharpness, self._usual = [], None
+
     def look(self, frame: Frame, now: float) -> Blind | None:
         """Take a frame; why it cannot be judged, None where it can. now: monotonic seconds."""
         self._last_at = now

@@ -220,6 +220,14 @@ def test_a_belt_that_is_empty_now_and_then_is_not_blurred() -> None:
         assert watch.said == ()
 
 
+def test_another_product_may_have_softer_edges() -> None:
+    watch = trained()
+    watch.learn_anew()
+    for number in range(60):
+        watch.look(shown(smooth()), 10.0 + number / 10)
+        assert watch.said == ()
+
+
 def test_looking_allocates_nothing_that_stays() -> None:
     watch = Watch(CAMERA)
     frames = [shown(scene(size=(720, 1280))) for _ in range(4)]
