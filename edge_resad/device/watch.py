@@ -23,6 +23,7 @@ BLINDING: frozenset[Fault] = frozenset({"silent", "wrong_size", "black", "white"
 BEGIN_S = 1.0  # what lasts so long is said; a single odd frame is not
 FORGET_S = 1.0  # what has not been seen for so long has not begun
 END_S = 3.0  # what was said is over when it has not been seen for so long
+FIRST_S = 5.0  # a camera that has just been opened may be silent for so long: a CSI camera needs about two
 LEARN_FRAMES = 24  # pictures with edges from which a camera's own sharpness is learnt
 STRAY = 0.001  # share of the samples that may lie beyond a limit: hot pixels, a reflection
 ROWS = 21  # places down a picture where three rows are looked at
@@ -107,6 +108,8 @@ class Watch:
     def tick(self, now: float) -> None:
         """Let time pass without a frame: what was wrong with the last one goes on."""
         silent_s = self._limits.silent_s
+        if silent_s is not None and self._eye is None:
+            silent_s = max(silent_s, FIRST_S)
         silent = silent_s is not None and self._last_at is not None and now - self._last_at >= silent_s
         if silent or "silent" in self._spells:
             self._step(now, "silent", silent)

@@ -567,6 +567,24 @@ def test_what_hung_gives_its_camera_back_and_another_try_follows_without_a_leak(
     assert eventually(lambda: handles() <= handles_before)
 
 
+def test_a_camera_that_is_lost_again_and_again_is_found_again_without_a_leak() -> None:
+    class Leaving(HangingDevice):
+        """Gives one frame, then fails as an unplugged camera does."""
+
+        def grab(self) -> bool:
+            self.let_go.set()
+            return super().grab()
+
+    driver, clock, before = Driver(1), FakeClock(), handles()
+    camera = V4L2Camera("/dev/video7", open_device=lambda: Leaving(driver), stop=FakeStop(clock), clock=clock)
+    with camera:
+        shown = [camera.read() for _ in range(200)]
+    assert [one and one.frame_id for one in shown] == list(range(200))
+    assert camera.lost == 199
+    assert driver.opened == driver.released == 200
+    assert handles() <= before
+
+
 def test_a_camera_that_is_looked_for_does_not_hang() -> None:
     clock = FakeClock()
     halt = VitalSigns()
