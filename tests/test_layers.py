@@ -21,6 +21,7 @@ CONTRACTS_MAY_IMPORT = {"overlay": {"errors", "decision"}, "bank": {"errors", "b
 ROOMS_MAY_IMPORT = {
     "engine": {"errors", "image", "bundle", "bank", "decision"},
     "device": {"errors", "image", "bundle", "bank", "decision", "messages", "overlay", "engine"},
+    "bench": {"errors", "bundle", "bank", "charts", "page", "engine", "device"},
     "datasets": {"errors", "image"},
     "evaluation": {"errors", "image", "bundle", "bank", "datasets", "overlay", "charts", "page", "engine"},
     "model": {"errors", "image"},

@@ -22,7 +22,7 @@ SAMPLE = re.compile(r'edge_resad_[a-z_]+\{([a-z]+="[^"\n]*",?)+\} [-+.e\d]+')
 
 
 def text(stages: Stages | None = None, **more: int) -> str:
-    tally = Tally(passed=5, failed=2, alerts=1, not_inspected=Counter(too_old=3))
+    tally = Tally(passed=5, failed=2, alerts=1, not_inspected=Counter({"too_old": 3}))
     counts = {"waiting": 4, "lost": 0, "log_lines_lost": 0, **more}
     return prometheus_text(LABELS, tally, stages or Stages(), **counts)
 
