@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import sys
 import tracemalloc
 from array import array
 from dataclasses import dataclass
@@ -34,7 +33,6 @@ class Allocation:
     """Per part, of Python's and NumPy's memory."""
 
     kept_bytes: float  # more with every part: 0 where nothing grows
-    kept_blocks: float
     temporary_bytes: float  # at most at a time, given back before the verdict is there; median
 
 
@@ -45,24 +43,22 @@ def allocation(judge: Judging, parts: Shown, *, parts_a_round: int = ROUND, roun
     cache keeps once for all does not.
     """
     peaks = array("q", bytes(8 * parts_a_round))  # holds no objects
-    kept: list[tuple[int, int]] = []  # bytes and blocks of every round
+    kept = array("q", bytes(8 * (1 + rounds)))
     tracemalloc.start()
     try:
-        for _ in range(1 + rounds):
+        for turn in range(1 + rounds):
             gc.collect()
-            blocks, (start, _peak) = sys.getallocatedblocks(), tracemalloc.get_traced_memory()
+            start, _ = tracemalloc.get_traced_memory()
             for number in range(parts_a_round):
-                before, _peak = tracemalloc.get_traced_memory()
+                before, _ = tracemalloc.get_traced_memory()
                 tracemalloc.reset_peak()
                 judge.inspect(parts[number])
                 peaks[number] = tracemalloc.get_traced_memory()[1] - before
             gc.collect()
-            end, _peak = tracemalloc.get_traced_memory()
-            kept.append((end - start, sys.getallocatedblocks() - blocks))
+            kept[turn] = tracemalloc.get_traced_memory()[0] - start
     finally:
         tracemalloc.stop()
     return Allocation(
-        kept_bytes=max(0.0, min(size for size, _ in kept[1:]) / parts_a_round),
-        kept_blocks=max(0.0, min(count for _, count in kept[1:]) / parts_a_round),
+        kept_bytes=max(0.0, min(kept[1:]) / parts_a_round),
         temporary_bytes=float(median(peaks)),
     )

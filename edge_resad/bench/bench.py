@@ -36,6 +36,7 @@ Progress = Callable[[str, int, int], None]
 
 FRAMES = 200
 BARE = 60  # parts whose engine alone is timed, before the station and again after it
+SETTLE_S = 1.0
 THRESHOLD = 2.5  # between drawn good parts and the defective one: a bench asks for times, not for verdicts
 WARM_UP = 20  # parts that are not counted: clocks rise, caches fill
 
@@ -183,7 +184,7 @@ def run_bench(request: Request, products: Products, *, progress: Progress = lamb
                 on_inspection=lambda inspection: observers[0](inspection),
                 stages=stages,
             )
-        after = held()
+        after = _settled(before)
         progress("bare engine", 0, 1)
         seen = observers[0]
         if not seen.is_warm:
@@ -210,6 +211,14 @@ def run_bench(request: Request, products: Products, *, progress: Progress = lamb
         held={"before": before, "warm": seen.warm, "end": seen.last, "after": after},
         heat=watch.heat,
     )
+
+
+def _settled(before: Held) -> Held:
+    """What is held once the kernel has seen the last threads go, which takes it a moment."""
+    until = time.monotonic() + SETTLE_S
+    while (now := held()) != replace(now, handles=before.handles, threads=before.threads) and time.monotonic() < until:
+        time.sleep(0.01)
+    return now
 
 
 def _too_few(summary: StationSummary) -> str:

@@ -17,7 +17,7 @@ from edge_resad.device.frame import Clock, Pace
 Picture = NDArray[np.uint8]
 """(H, W, 3) uint8, BGR."""
 
-DRAWN_PX = 512  # side of a drawn part at most; larger frames are scaled from it
+DRAWN_PX = (256, 512)  # least and largest side of a drawn part; other frames are scaled from it
 GOOD = 8  # good parts, shown in turn
 BAD_EVERY = 32  # of so many parts one is defective
 POLL_S = 0.1  # how often a line that waits for a verdict looks whether it should stop
@@ -38,11 +38,14 @@ class Parts:
 
 def draw_parts(products: Products, family: str, size: tuple[int, int], *, references: int = 4) -> Parts:
     """Draw what a bench shows. size: width and height of the frames, pixels."""
-    side = min(*size, DRAWN_PX)
+    least, largest = DRAWN_PX
+    side = max(least, min(*size, largest))
+
+    how = cv2.INTER_AREA if max(size) < side else cv2.INTER_LINEAR
 
     def drawn(seed: int, defect: str | None = None) -> Picture:
         image = products.draw(family, seed, size=side, defect=defect, severity=3).image
-        return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+        return np.asarray(cv2.resize(image, size, interpolation=how), np.uint8)
 
     return Parts(
         references=tuple(drawn(seed) for seed in range(references)),

@@ -116,12 +116,13 @@ def sentences(figures: Figures) -> Iterator[str]:
     yield f"cold start {cold.seconds:.2f} s to the first verdict{peak}; first part {figures.first_ms:.1f} ms"
     kept = figures.allocation
     yield (
-        f"allocated and kept per part: {kept.kept_blocks:.1f} blocks, {kept.kept_bytes:.0f} bytes; "
-        f"given back {kept.temporary_bytes / 1e3:.1f} kB"
+        f"allocated per part by the inspection: {kept.kept_bytes:.0f} bytes that stay, "
+        f"{kept.temporary_bytes:.0f} that are given back"
     )
     slope = figures.rss_mb_per_h
     yield "memory " + (f"grows by {slope:.2f} MB/h" if slope is not None else "slope: takes a run of a minute or more")
-    yield _held(figures, "handles") + "; " + _held(figures, "threads")
+    yield _held(figures, "handles")
+    yield _held(figures, "threads")
     yield _heat(figures)
     yield f"{figures.machine}; load {figures.load[0]:.1f} before, {figures.load[1]:.1f} after"
 
