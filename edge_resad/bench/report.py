@@ -73,13 +73,13 @@ def overhead(figures: Figures) -> tuple[float, float]:
 
 def as_table(figures: Figures) -> Group:
     """For a terminal: the stages, and below them everything else in sentences."""
-    table = Table(title=title(figures))
+    table = Table()
     table.add_column("stage")
     for column in COLUMNS:
         table.add_column(column, justify="right")
     for name, row in rows(figures).items():
         table.add_row(name, *(shown(row[column]) for column in COLUMNS), end_section=name == "outputs")
-    return Group(table, *(Text(sentence) for sentence in sentences(figures)))
+    return Group(Text(title(figures)), table, *(Text(sentence) for sentence in sentences(figures)))
 
 
 def title(figures: Figures) -> str:
