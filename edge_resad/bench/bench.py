@@ -72,7 +72,7 @@ class Figures:
     summary: StationSummary
     cold: ColdStart
     allocation: Allocation
-    memory: tuple[tuple[float, float], ...]  # (seconds, MB) after the warm-up
+    memory: tuple[tuple[float, float], ...]  # (seconds, MB) from the warm-up to the last part
     held: Mapping[str, Held]  # before, warm, at the end, after
     heat: Heat
 
@@ -88,8 +88,8 @@ class Figures:
 
     @property
     def rss_mb_per_h(self) -> float | None:
-        """How fast memory grows; None after less than a minute."""
-        return slope_per_hour(self.memory)
+        """How fast memory grows once caches are full: over the last two thirds; None where those are under a minute."""
+        return slope_per_hour(self.memory[len(self.memory) // 3 :])
 
 
 class _Observer:
@@ -207,7 +207,7 @@ def run_bench(request: Request, products: Products, *, progress: Progress = lamb
         summary=summary,
         cold=cold,
         allocation=memory_use,
-        memory=tuple(watch.memory),
+        memory=tuple(sample for sample in watch.memory if sample[0] <= seen.ended - watch.began),
         held={"before": before, "warm": seen.warm, "end": seen.last, "after": after},
         heat=watch.heat,
     )

@@ -120,7 +120,9 @@ def sentences(figures: Figures) -> Iterator[str]:
         f"{kept.temporary_bytes:.0f} that are given back"
     )
     slope = figures.rss_mb_per_h
-    yield "memory " + (f"grows by {slope:.2f} MB/h" if slope is not None else "slope: takes a run of a minute or more")
+    yield "memory " + (
+        f"grows by {slope:.2f} MB/h" if slope is not None else "slope: takes a run of a minute and a half"
+    )
     yield _held(figures, "handles")
     yield _held(figures, "threads")
     yield _heat(figures)

@@ -52,7 +52,7 @@ class Watch:
         self._thread = threading.Thread(target=self._work, name="watch", daemon=True)
 
     def __enter__(self) -> Watch:
-        self._began = time.monotonic()
+        self.began = time.monotonic()
         self._before: Throttling = throttling(self._root)
         self._after = self._before
         self.look()
@@ -70,7 +70,7 @@ class Watch:
         """Take one more look."""
         rss_mb = held(self._root).rss_mb
         if rss_mb is not None:
-            self.memory.append((time.monotonic() - self._began, rss_mb))
+            self.memory.append((time.monotonic() - self.began, rss_mb))
         for zone in zones(self._root)[:1]:  # the hottest
             self._warmest = max(self._warmest or (zone.celsius, zone.name), (zone.celsius, zone.name))
         self._after = throttling(self._root)

@@ -85,6 +85,12 @@ def test_the_json_names_what_the_latency_benchmark_names_likewise(figures: Figur
     assert told["rss_mb_per_h"] is None  # over so short a time it would say nothing
 
 
+def test_caches_that_fill_at_the_beginning_are_no_growth(figures: Figures) -> None:
+    filling = [(float(second), 100.0 + second) for second in range(30)]
+    level = [(float(second), 130.0 + second / 3600) for second in range(30, 100)]
+    assert replace(figures, memory=(*filling, *level)).rss_mb_per_h == pytest.approx(1.0)
+
+
 def test_percentiles_do_not_fall(figures: Figures) -> None:
     for row in as_json(figures)["stages_ms"].values():  # type: ignore[attr-defined]
         assert row["min"] <= row["p50"] <= row["p95"] <= row["p99"] <= row["max"]
