@@ -25,6 +25,7 @@ demo: $(DEMO)/.ready ## show the whole product on this machine: no camera, no GP
 	@$(DEMO)/bin/edge-resad demo $(DEMO_ARGS)
 
 test: $(DEV)/.ready ## run the tests
+	@$(DEV)/bin/python -m tests.engine.fake_gpu.pycuda_build
 	@$(DEV)/bin/python -m pytest $(TEST_ARGS)
 
 check: $(DEV)/.ready ## ruff and mypy over the whole tree

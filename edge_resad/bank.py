@@ -20,6 +20,7 @@ from edge_resad.bundle import HeadName, Precision
 from edge_resad.errors import BankError
 
 SCHEMA_VERSION = 2
+MOST_BYTES = 2**30  # of a bank in memory: larger than any, and less than a device has
 Rows = NDArray[np.float32]
 Fusion = tuple[float, float, float, float]
 """b, a, h0, H0: score = nn^b exp(a (h - h0)), map = nn^b exp(a (H - H0)), where nn is what the nearest reference gives,
@@ -86,15 +87,12 @@ def save_bank(bank: Bank, path: Path) -> None:
     Raises:
         BankError: the file cannot be written.
     """
-    content = io.BytesIO()
-    arrays: dict[str, NDArray[Any]] = {f"level_{index}": rows for index, rows in enumerate(bank.levels)}
-    arrays["info"] = np.frombuffer(bank.info.model_dump_json().encode(), np.uint8)
-    np.savez(content, allow_pickle=False, **arrays)
+    content = bank_content(bank)
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with scratch.open("wb") as file:
-            file.write(content.getbuffer())
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(scratch, path)
@@ -104,6 +102,15 @@ def save_bank(bank: Bank, path: Path) -> None:
         raise BankError(f"cannot write the bank {path}: {error.strerror or error}. Check space and rights.") from error
 
 
+def bank_content(bank: Bank) -> bytes:
+    """The bytes of a bank's file."""
+    content = io.BytesIO()
+    arrays: dict[str, NDArray[Any]] = {f"level_{index}": rows for index, rows in enumerate(bank.levels)}
+    arrays["info"] = np.frombuffer(bank.info.model_dump_json().encode(), np.uint8)
+    np.savez(content, allow_pickle=False, **arrays)
+    return content.getvalue()
+
+
 def load_bank(path: Path) -> Bank:
     """Read a bank.
 
@@ -111,15 +118,37 @@ def load_bank(path: Path) -> Bank:
         BankError: no such file, not a bank, damaged, of another schema, or nothing can be judged with it.
     """
     try:
-        if path.is_file() and not zipfile.is_zipfile(path):
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise BankError(f"no bank at {path}. Make one from good parts: edge-resad enrol GOOD_PARTS -o {path}") from None
+    except OSError as error:
+        raise BankError(
+            f"{path} is not a bank or is damaged ({error}). Make it again: edge-resad enrol GOOD_PARTS -o {path}"
+        ) from error
+    return read_bank(content, path)
+
+
+def read_bank(content: bytes, path: object) -> Bank:
+    """A bank from the bytes of its file.
+
+    path: what to call the file where it is no bank.
+
+    Raises:
+        BankError: not a bank, damaged, of another schema, or nothing can be judged with it.
+    """
+    file = io.BytesIO(content)
+    try:
+        if not zipfile.is_zipfile(file):
             raise zipfile.BadZipFile("not a zip archive")  # NumPy would take a bare array, or look for a pickle
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        with zipfile.ZipFile(file) as entries:
+            if sum(entry.file_size for entry in entries.infolist()) > MOST_BYTES:
+                raise zipfile.BadZipFile("larger than any bank")
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as archive:
             raw = json.loads(archive["info"].tobytes())
             count = len(archive.files) - 1
             levels = tuple(np.ascontiguousarray(archive[f"level_{index}"], np.float32) for index in range(count))
-    except FileNotFoundError:
-        raise BankError(f"no bank at {path}. Make one from good parts: edge-resad enrol GOOD_PARTS -o {path}") from None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile) as error:
         raise BankError(
             f"{path} is not a bank or is damaged ({error}). Make it again: edge-resad enrol GOOD_PARTS -o {path}"
         ) from error

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 import typer
 
 from edge_resad.errors import EdgeResadError
+from edge_resad.product_verbs import product_app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,6 +38,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(product_app, name="product")
 
 BundleOption = Annotated[
     Optional[Path],  # noqa: UP045 - typer reads this at run time, on Python 3.10 too
@@ -60,6 +62,14 @@ PrecisionOption = Annotated[
 OwnPrecisionOption = Annotated[
     Optional[PrecisionChoice],  # noqa: UP045
     typer.Option("--precision", help="What the network computes in; without it, what the bank was made in."),
+]
+ProviderOption = Annotated[
+    Literal["cpu", "cuda", "tensorrt"],
+    typer.Option("--provider", help="What runs the network; tensorrt: the engines that edge-resad build has built."),
+]
+EnginesOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--engines", help="Folder of the engines; without it, where edge-resad build puts them."),
 ]
 HELD_FRAMES = 4  # pictures that a camera's driver may have kept from before it was asked
 OUTPUT_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # what a write to stdout may end with
@@ -126,6 +136,8 @@ def enrol(
     product: Annotated[str, typer.Option(help="Name of the product; the bank's file name without it.")] = "",
     shots: Annotated[int, typer.Option(min=1, max=64, help="Parts to take where PATHS is a camera.")] = 4,
     false_alarm_rate: FalseAlarmRateOption = 0.05,
+    provider: ProviderOption = "cpu",
+    engines: EnginesOption = None,
     bundle: BundleOption = None,
     threads: ThreadsOption = 1,
     augment: AugmentOption = "auto",
@@ -159,17 +171,29 @@ def enrol(
         if pick is not None:
             shown, picked = (
                 images,
-                pick_references(opened, images, pick, precision=precision, threads=threads, progress=step).parts,
+                pick_references(
+                    opened,
+                    images,
+                    pick,
+                    precision=precision,
+                    threads=threads,
+                    provider=provider,
+                    engines=engines,
+                    progress=step,
+                ).parts,
             )
             images, digests = [shown[part] for part in picked], [digests[part] for part in picked if digests]
         made = enrol_images(
             opened, images, product=named, digests=digests, precision=precision, threads=threads,
-            false_alarm_rate=false_alarm_rate, augment=augment, head=head, progress=step,
+            provider=provider, engines=engines, false_alarm_rate=false_alarm_rate, augment=augment, head=head,
+            progress=step,
         )  # fmt: skip
     warnings = list(made.warnings)
     if pick is not None and len(shown) > len(picked):
         others = [part for part in range(len(shown)) if part not in picked]
-        warnings += coverage(opened, made.bank, shown, others, threads=threads).warnings
+        warnings += coverage(
+            opened, made.bank, shown, others, threads=threads, provider=provider, engines=engines
+        ).warnings
     save_bank(made.bank, output)
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
@@ -192,6 +216,8 @@ def advise(
     head: HeadOption = None,
     precision: PrecisionOption = "fp32",
     false_alarm_rate: FalseAlarmRateOption = 0.05,
+    provider: ProviderOption = "cpu",
+    engines: EnginesOption = None,
     bundle: BundleOption = None,
     threads: ThreadsOption = 1,
 ) -> None:
@@ -206,13 +232,29 @@ def advise(
     files = image_files(paths)
     images = [read_image(file) for file in files]
     with _progress("advise", show=sys.stderr.isatty()) as step:
-        advice = pick_references(opened, images, count, precision=precision, threads=threads, progress=step)
+        advice = pick_references(
+            opened,
+            images,
+            count,
+            precision=precision,
+            threads=threads,
+            provider=provider,
+            engines=engines,
+            progress=step,
+        )
         made = enrol_images(
             opened, [images[part] for part in advice.parts], product="advice", precision=precision, threads=threads,
-            augment=augment, head=head, false_alarm_rate=false_alarm_rate, progress=step,
+            provider=provider, engines=engines, augment=augment, head=head, false_alarm_rate=false_alarm_rate,
+            progress=step,
         )  # fmt: skip
         others = [part for part in range(len(images)) if part not in advice.parts]
-        found = coverage(opened, made.bank, images, others, threads=threads, progress=step) if others else None
+        found = (
+            coverage(
+                opened, made.bank, images, others, threads=threads, provider=provider, engines=engines, progress=step
+            )
+            if others
+            else None
+        )
     if as_json:
         print(json.dumps(_advice_json(files, advice, found)))
         return
@@ -238,6 +280,8 @@ def threshold(
         typer.Option("--set", callback=_above_zero, help="Set the threshold by hand."),
     ] = None,
     false_alarm_rate: FalseAlarmRateOption = 0.05,
+    provider: ProviderOption = "cpu",
+    engines: EnginesOption = None,
     bundle: BundleOption = None,
     threads: ThreadsOption = 1,
 ) -> None:
@@ -265,7 +309,7 @@ def threshold(
         files = image_files(paths)
         scores, peaks = [], []
         with (
-            Inspector(open_bundle(bundle), loaded, threads=threads) as inspector,
+            Inspector(open_bundle(bundle), loaded, threads=threads, provider=provider, engines=engines) as inspector,
             _progress("judge", show=sys.stderr.isatty()) as step,
         ):
             for index, file in enumerate(files):
@@ -294,39 +338,75 @@ def threshold(
 @app.command()
 def inspect(
     paths: Annotated[list[str], typer.Argument(help="Images, folders or videos to inspect.")],
-    bank: Annotated[Path, typer.Option("--bank", "-b", help="The product's bank, made by enrol.")],
+    bank: Annotated[Optional[Path], typer.Option("--bank", "-b", help="The product's bank, made by enrol.")] = None,  # noqa: UP045
+    product: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--product", metavar="NAME[@VERSION]", help="Instead of --bank, a product with a recipe."),
+    ] = None,
+    products: Annotated[Path, typer.Option("--products", help="The folder of products.")] = Path("products"),
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     out: Annotated[Optional[Path], typer.Option("--out", help="Folder for heatmap pictures.")] = None,  # noqa: UP045
     threshold: Annotated[Optional[float], typer.Option(callback=_above_zero, help="Instead of the bank's own.")] = None,  # noqa: UP045
     min_area_px: Annotated[int, typer.Option(min=0, help="Smallest defect that counts, pixels.")] = 0,
     precision: OwnPrecisionOption = None,
+    provider: ProviderOption = "cpu",
+    engines: EnginesOption = None,
     bundle: BundleOption = None,
     threads: ThreadsOption = 1,
 ) -> None:
     """Inspect parts: one line a part, and with --out a picture with the defects outlined."""
     from edge_resad.bank import load_bank
     from edge_resad.bundle import open_bundle
+    from edge_resad.decision import NotInspected
     from edge_resad.engine.inspector import Inspector
+    from edge_resad.engine.product_inspector import ProductInspector
     from edge_resad.overlay import heat_overlay, with_verdict
+    from edge_resad.recipe import Shelf
 
+    if (bank is None) == (product is None):
+        raise typer.BadParameter("give --bank, or --product, one of them")
+    if product is not None and (threshold is not None or min_area_px):
+        raise typer.BadParameter("--threshold and --min-area-px come from the recipe: edge-resad product change")
     _check_inspectable(paths, out)
-    parts = failed = unreadable = 0
+    parts = failed = unreadable = not_inspected = 0
     written: set[Path] = set()
-    with Inspector(
-        open_bundle(bundle),
-        load_bank(bank),
-        threads=threads,
-        precision=precision,
-        threshold=threshold,
-        min_area_px=min_area_px,
-    ) as inspector:
+    opened = open_bundle(bundle)
+    judge: Inspector | ProductInspector
+    if bank is not None:
+        judge = Inspector(
+            opened,
+            load_bank(bank),
+            threads=threads,
+            provider=provider,
+            engines=engines,
+            precision=precision,
+            threshold=threshold,
+            min_area_px=min_area_px,
+        )
+    else:
+        shelf = Shelf(products)
+        judge = ProductInspector(
+            opened,
+            shelf.open(shelf.find(product or "")),
+            threads=threads,
+            provider=provider,
+            engines=engines,
+            precision=precision,
+        )
+    with judge as inspector:
         for name, image in _parts(paths):
             if isinstance(image, EdgeResadError):
                 unreadable += 1
                 print(f"edge-resad: {image}", file=sys.stderr)
                 continue
-            verdict = inspector.inspect(image)
             parts += 1
+            try:
+                verdict = inspector.inspect(image)
+            except NotInspected as obstacle:
+                not_inspected += 1
+                told = {"image": name, "verdict": "not inspected", "reason": obstacle.obstacle}
+                print(json.dumps(told) if as_json else f"----  not inspected: {obstacle}  {name}", flush=True)
+                continue
             failed += verdict.status == "fail"
             print(_json_line(name, verdict) if as_json else _text_line(name, verdict), flush=True)
             if out is not None:
@@ -338,7 +418,8 @@ def inspect(
                 _write_picture(out, name, with_verdict(picture, verdict), written)
     if not as_json:
         unread = f", {unreadable} could not be read" if unreadable else ""
-        print(f"{_counted(parts, 'part')}, {failed} failed{unread}")
+        without = f", {not_inspected} not inspected" if not_inspected else ""
+        print(f"{_counted(parts, 'part')}, {failed} failed{without}{unread}")
     if unreadable:
         raise typer.Exit(1)
 
@@ -729,6 +810,8 @@ def _video_frames(path: str) -> Iterator[tuple[str, NDArray[np.uint8]]]:
 def _json_line(name: str, verdict: Verdict) -> str:
     regions = [
         {"box": region.box, "area_px": region.area_px, "peak": round(region.peak, 4), "polygon": region.polygon}
+        | ({} if region.roi is None else {"roi": region.roi})
+        | ({} if region.area_mm2 is None else {"area_mm2": round(region.area_mm2, 4), "size_mm": region.size_mm})
         for region in verdict.regions
     ]
     return json.dumps(

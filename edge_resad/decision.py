@@ -11,6 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 Status = Literal["pass", "fail"]
+Obstacle = Literal["not_aligned", "wrong_size", "unknown_product"]
+"""What may keep a part from being judged by its product."""
+
+SEVERITY_CLASSES = (1.25, 1.75)
+"""Times the threshold: where a defect begins to be major, and critical."""
+
+
+class NotInspected(Exception):
+    """A part that cannot be judged. Whoever catches it counts the part and says so; nobody lets it pass."""
+
+    def __init__(self, obstacle: Obstacle, says: str) -> None:
+        super().__init__(says)
+        self.obstacle = obstacle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +34,9 @@ class Region:
     area_px: int
     peak: float  # highest value of the anomaly map inside
     polygon: tuple[tuple[int, int], ...]  # outline, (x, y)
+    roi: str | None = None  # which of its product's regions of interest it lies in
+    area_mm2: float | None = None  # where the product knows its scale
+    size_mm: tuple[float, float] | None = None  # width, height of the box
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,15 +48,19 @@ class Verdict:
     threshold: float
     regions: tuple[Region, ...]  # worst first
     region_threshold: float | None = None  # value of the map from which its regions begin; None: there are none
+    product: str | None = None  # by whose recipe it was judged
+    product_version: int | None = None
+    severity_classes: tuple[float, float] = SEVERITY_CLASSES
 
     @property
     def severity(self) -> Literal["none", "minor", "major", "critical"]:
-        """How far beyond the threshold the score lies: up to 1.25x, up to 1.75x, more."""
+        """How far beyond the threshold the score lies: up to 1.25x, up to 1.75x, more, or as the product says."""
         if self.status == "pass":
             return "none"
-        if self.score < 1.25 * self.threshold:
+        major, critical = self.severity_classes
+        if self.score < major * self.threshold:
             return "minor"
-        return "major" if self.score < 1.75 * self.threshold else "critical"
+        return "major" if self.score < critical * self.threshold else "critical"
 
 
 class Debounce:
@@ -65,7 +85,7 @@ def judge(
     threshold: float,
     region: float,
     frame_size: tuple[int, int],
-    min_area_px: int = 0,
+    min_area_px: float = 0,
 ) -> Verdict:
     """Decide on one part.
 

@@ -30,6 +30,10 @@ class BankError(EdgeResadError):
     """A reference bank does not fit the bundle, or cannot be made from these references."""
 
 
+class ProductError(EdgeResadError):
+    """A product's recipe cannot be used, written or moved."""
+
+
 class CalibrationError(EdgeResadError):
     """INT8's ranges cannot be found with these images, or do not fit what is exported."""
 

@@ -34,9 +34,21 @@ MACHINE = re.compile(
 
 
 def verbs() -> dict[str, Any]:
-    """Name -> command of everything that `edge-resad` can do; click's own type, which some typers bring inside."""
+    """Name -> command of everything that `edge-resad` can do; click's own type, which some typers bring inside.
+
+    A verb of a group has the group's name before it: `product list`.
+    """
     group: Any = typer.main.get_command(app)
-    return dict(group.commands)
+    found: dict[str, Any] = {}
+    for name, command in group.commands.items():
+        inside = getattr(command, "commands", None)
+        found |= {name: command} if inside is None else {f"{name} {verb}": told for verb, told in inside.items()}
+    return found
+
+
+def verb_of(words: list[str]) -> str | None:
+    """The verb that a command's words begin with; None where there is none."""
+    return next((name for name in (" ".join(words[:2]), words[0]) if name in verbs()), None)
 
 
 def options(verb: str) -> set[str]:
@@ -69,11 +81,13 @@ def commands_in(text: str) -> Iterator[list[str]]:
 def wrong_commands(text: str) -> list[str]:
     wrong = []
     for words in commands_in(text):
-        if words[0] not in verbs():
-            wrong.append(f"edge-resad {words[0]}")
+        verb = verb_of(words)
+        if verb is None:
+            if words != ["product"]:  # the group as a whole
+                wrong.append(f"edge-resad {words[0]}")
             continue
         given = {word.partition("=")[0] for word in words[1:] if word.startswith("-")}
-        wrong += [f"edge-resad {words[0]} {option}" for option in sorted(given - options(words[0]))]
+        wrong += [f"edge-resad {verb} {option}" for option in sorted(given - options(verb))]
     return wrong
 
 
@@ -119,7 +133,13 @@ def test_every_link_and_file_of_a_page_exists(page: Path) -> None:
 
 def test_the_readme_names_every_command() -> None:
     named = {words[0] for words in commands_in(README.read_text(encoding="utf-8"))}
-    assert verbs().keys() - named == set()
+    assert {verb.partition(" ")[0] for verb in verbs()} - named == set()
+
+
+def test_the_page_of_recipes_names_every_command_of_products() -> None:
+    page = CHECKOUT / "docs" / "recipes.md"
+    named = {verb_of(words) for words in commands_in(page.read_text(encoding="utf-8"))}
+    assert {verb for verb in verbs() if verb.startswith("product ")} - named == set()
 
 
 def shown_parts(folder: Path) -> None:
@@ -219,7 +239,10 @@ def test_no_text_names_a_machine_or_a_registry() -> None:
     assert found == []
 
 
-@pytest.mark.parametrize("lie", ["edge-resad polish", "edge-resad run --frobnicate", "edge-resad enrol good --shot=4"])
+@pytest.mark.parametrize(
+    "lie",
+    ["edge-resad polish", "edge-resad run --frobnicate", "edge-resad enrol good --shot=4", "edge-resad product polish"],
+)
 def test_a_lie_about_a_command_is_found(lie: str) -> None:
     assert len(wrong_commands(f"Use `{lie}`.")) == 1
     assert len(wrong_commands(f"```console\n$ {lie}  # so\n```\n")) == 1

@@ -13,14 +13,14 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_resad.decision import Debounce, Verdict
+from edge_resad.decision import Debounce, NotInspected, Obstacle, Verdict
 from edge_resad.device.frame import Clock, Frame
 from edge_resad.device.histogram import Histogram
 from edge_resad.messages import Phase, Severity
 
 log = logging.getLogger(__name__)
 
-Reason = Literal["too_old", "inspector_error", "overwritten", "unreadable", "stopped"]
+Reason = Literal["too_old", "inspector_error", "overwritten", "unreadable", "stopped"] | Obstacle
 """Why a part has no verdict."""
 
 _SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # from the mildest to the worst
@@ -30,7 +30,7 @@ class Judge(Protocol):
     """What the pipeline needs of an inspector."""
 
     def inspect(self, frame: NDArray[np.uint8], /) -> Verdict:
-        """Judge one part. frame: (H, W, 3) uint8, BGR."""
+        """Judge one part. frame: (H, W, 3) uint8, BGR. Raises NotInspected where it cannot."""
 
     @property
     def score_map(self) -> NDArray[np.float32]:
@@ -114,6 +114,12 @@ class Alarm:
         self._new_id = new_id
         self._open: Alert | None = None
 
+    def restart(self, k: int, n: int) -> Alert | None:
+        """Begin anew for another product; the alert of the one before ends, where one is open."""
+        self._debounce = Debounce(k, n)
+        self._last = deque(maxlen=n)
+        return self.end()
+
     def step(self, verdict: Verdict) -> Alert | None:
         """Take one more verdict; the alert to send, where there is something new to say."""
         self._last.append(verdict)
@@ -161,19 +167,27 @@ class Line:
         age_s = began - frame.captured_mono
         if self._max_age_s is not None and age_s > self._max_age_s:
             return _without(frame, "too_old", Latency(waiting_ms=1e3 * age_s, inspecting_ms=0.0))
-        verdict = self._verdict(frame)
+        verdict, reason = self._verdict(frame)
         latency = Latency(waiting_ms=1e3 * age_s, inspecting_ms=1e3 * (self._clock.monotonic() - began))
         if verdict is None:
-            return _without(frame, "inspector_error", latency)
+            return _without(frame, reason, latency)
         alert = self._alarm.step(verdict)
         return Inspection(frame=frame, verdict=verdict, not_inspected=None, latency=latency, alert=alert)
 
-    def _verdict(self, frame: Frame) -> Verdict | None:
+    def _verdict(self, frame: Frame) -> tuple[Verdict | None, Reason]:
+        """The verdict, or why there is none."""
         try:
             verdict = self._judge.inspect(frame.image)
             if not math.isfinite(verdict.score):
                 raise ArithmeticError(f"the score of part {frame.frame_id} is {verdict.score}, expected a number")
-            return verdict
+            return verdict, "inspector_error"
+        except NotInspected as obstacle:
+            if obstacle.obstacle not in self._said:
+                self._said.add(obstacle.obstacle)
+                log.warning(
+                    "part %d was not inspected: %s; more of this kind are only counted", frame.frame_id, obstacle
+                )
+            return None, obstacle.obstacle
         except Exception as error:  # whatever it is, the next part is already on its way
             kind = type(error).__name__
             if kind not in self._said:
@@ -181,7 +195,7 @@ class Line:
                 log.exception(
                     "part %d was not inspected (%s); more of this kind are only counted", frame.frame_id, kind
                 )
-            return None
+            return None, "inspector_error"
 
 
 def _grown(alert: Alert, verdict: Verdict) -> Alert:

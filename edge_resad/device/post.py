@@ -48,7 +48,7 @@ class Post:
     """Writes letters into the spool. Nothing here waits for the network or the disk."""
 
     def __init__(self, spool: Spool, address: Address, *, product: str, camera: str, draw: Draw | None) -> None:
-        """draw: who makes the pictures; None sends none."""
+        """product: where the verdict does not name its own. draw: who makes the pictures; None sends none."""
         self._spool = spool
         self._address = address
         self._product = product
@@ -92,12 +92,15 @@ class Post:
 
     def _about(self, message: Callable[..., bytes], inspection: Inspection, **more: object) -> Callable[..., bytes]:
         """A message of this part that lacks nothing but its stamp."""
+        verdict = inspection.verdict
+        assert verdict is not None
         return partial(
             message,
             self._address,
-            product=self._product,
+            product=verdict.product or self._product,
+            product_version=verdict.product_version,
             camera=self._camera,
-            verdict=inspection.verdict,
+            verdict=verdict,
             frame_id=inspection.frame.frame_id,
             latency_ms=inspection.latency.total_ms,
             **more,

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails
 
 from edge_resad.bundle import Precision
+from edge_resad.engine.engine import IoMemory, Provider
 from edge_resad.errors import SettingsError
 from edge_resad.messages import Id
 
@@ -63,7 +64,9 @@ class CameraSection(_Section):
 class InspectionSection(_Section):
     """What is a defect, and how many failed parts make an alert."""
 
-    bank: FilePath = Field(description="the product's reference bank, made by `edge-resad enrol`")
+    bank: FilePath | None = Field(
+        default=None, description="the product's reference bank, made by `edge-resad enrol`; or set [products] folder"
+    )
     bundle: FilePath | None = Field(default=None, description="without it: the bundle that comes with the package")
     threshold: float | None = Field(default=None, gt=0, description="without it: the bank's own")
     min_area_px: int = Field(default=0, ge=0, description="smallest defect that counts, in pixels of the camera")
@@ -84,13 +87,43 @@ class InspectionSection(_Section):
         return self
 
 
+class ProductsSection(_Section):
+    """Products with recipes, instead of one bank."""
+
+    folder: FilePath = Field(description="the products' folder, made by `edge-resad product new`")
+    use: str | None = Field(
+        default=None, description="the product to begin with, while `edge-resad product use` has named none"
+    )
+    code: Literal["off", "qr", "barcode"] = Field(
+        default="off", description="a code on the part that names its product is read from the picture"
+    )
+    code_needed: bool = Field(
+        default=False, description="a part whose code is not found is not inspected; false: its product is that before"
+    )
+
+    @model_validator(mode="after")
+    def _can_read(self) -> ProductsSection:
+        if self.code_needed and self.code == "off":
+            raise ValueError('code_needed is true and code is "off". Set code to what is on the parts')
+        return self
+
+
 class EngineSection(_Section):
     """What computes."""
 
-    provider: Literal["cpu", "cuda", "tensorrt"] = Field(default="cpu", description="what runs the network")
+    provider: Provider = Field(
+        default="cpu",
+        description="what runs the network: ONNX Runtime, or the engines that `edge-resad build` has built",
+    )
     threads: int = Field(default=1, ge=1, le=256, description="CPU threads of the network")
     precision: Precision | None = Field(
         default=None, description="what the network computes in; without it: as the bank was made"
+    )
+    engines: FilePath | None = Field(
+        default=None, description="TensorRT: folder of the engines; without it: where `edge-resad build` puts them"
+    )
+    io_memory: IoMemory = Field(
+        default="auto", description="TensorRT: image and map in the GPU's memory or the host's; auto tries both"
     )
 
 
@@ -176,12 +209,31 @@ class StationFile(_Section):
 
     station: StationSection
     camera: CameraSection
-    inspection: InspectionSection
+    inspection: InspectionSection = InspectionSection()
+    products: ProductsSection | None = None
     engine: EngineSection = EngineSection()
     broker: BrokerSection | None = None
     spool: SpoolSection = SpoolSection()
     log: LogSection = LogSection()
     metrics: MetricsSection = MetricsSection()
+
+    @model_validator(mode="after")
+    def _knows_its_product(self) -> StationFile:
+        told = self.inspection
+        if self.products is None:
+            if told.bank is None:
+                raise ValueError(
+                    "[inspection] bank is missing. Set it to a bank of edge-resad enrol, or set [products] folder"
+                )
+            return self
+        of_recipes = ("bank", "threshold", "min_area_px", "debounce_k", "debounce_n")
+        twice = [key for key in of_recipes if key in told.model_fields_set]
+        if twice:
+            raise ValueError(
+                f"[inspection] {twice[0]} is set beside [products], where it comes from the product's recipe. "
+                "Remove one of them; edge-resad product change sets it in the recipe"
+            )
+        return self
 
 
 def load_station(path: Path) -> StationFile:
@@ -262,6 +314,8 @@ def _explain(error: ErrorDetails) -> str:
     if error["type"] == "missing":
         return f"{what} is missing" + (f". Set it to: {expected(section, key)}" if key else ", the section is needed")
     if error["type"] == "value_error":
+        if not section:
+            return str(error["ctx"]["error"])
         return f"{what} {error['ctx']['error']}"
     if not key:
         return f"{section} is {_shown(error['input'])}, expected a section [{section}]"

@@ -14,6 +14,8 @@ from edge_resad import __version__
 from edge_resad.bank import load_bank
 from edge_resad.bundle import Precision, open_bundle
 from edge_resad.device.camera import FrameSource, Products, open_camera
+from edge_resad.device.changeover import Changeover
+from edge_resad.device.frame import Frame
 from edge_resad.device.handover import Capture, NewestFrame
 from edge_resad.device.metrics import MetricsFile, prometheus_text
 from edge_resad.device.notify import Service
@@ -140,14 +142,21 @@ def run_station(
     spool = _spool(settings)
     with spool, ExitStack() as stack:
         judge = stack.enter_context((open_judge or open_inspector)(settings))
-        publisher = stack.enter_context(_publisher(settings, spool, stages)) if settings.broker else None
+        publisher = stack.enter_context(_publisher(settings, spool, judge, stages)) if settings.broker else None
         verdicts = stack.enter_context(_verdict_log(settings))
         stack.enter_context(_metrics(settings, tally, stages, spool, verdicts))
-        post, alarm = _post(settings, spool), _alarm(settings)
+        post, alarm = _post(settings, spool), _alarm(settings, judge)
         line = Line(judge, alarm, max_age_s=settings.inspection.max_age_s if source.live else None)
         with _last_word(post, alarm, service), Capture(source, halt) as capture:
             log.info("station %s inspects %s", settings.station.device, settings.camera.source)
-            for inspection in _inspections(capture, line, stop, service, Progress(halt)):
+
+            def step(frame: Frame) -> Inspection:
+                if isinstance(judge, Changeover) and judge.before(frame.image):
+                    recipe = judge.product.recipe
+                    post.end(alarm.restart(recipe.debounce_k, recipe.debounce_n))
+                return line.step(frame)
+
+            for inspection in _inspections(capture, step, stop, service, Progress(halt)):
                 judged = time.perf_counter()
                 post.send(inspection, judge.score_map)
                 tally.count(inspection)
@@ -167,13 +176,18 @@ def run_station(
 
 
 def open_inspector(settings: StationFile) -> AbstractContextManager[Judge]:
-    """The inspector of these settings, not yet entered."""
+    """The inspector of these settings, not yet entered: of one bank, or of the products of a folder."""
     inspection, engine = settings.inspection, settings.engine
+    if settings.products is not None:
+        return Changeover(open_bundle(inspection.bundle), settings.products, engine)
+    assert inspection.bank is not None  # or the station file would have been refused
     return Inspector(
         open_bundle(inspection.bundle),
         load_bank(inspection.bank),
         threads=engine.threads,
         provider=engine.provider,
+        engines=engine.engines,
+        io_memory=engine.io_memory,
         precision=engine.precision,
         threshold=inspection.threshold,
         min_area_px=inspection.min_area_px,
@@ -181,11 +195,11 @@ def open_inspector(settings: StationFile) -> AbstractContextManager[Judge]:
 
 
 def _inspections(
-    capture: Capture, line: Line, stop: threading.Event, service: Service, progress: Progress
+    capture: Capture, line: Callable[[Frame], Inspection], stop: threading.Event, service: Service, progress: Progress
 ) -> Iterator[Inspection]:
     while not stop.is_set() and not capture.slot.ended:
         frame = capture.slot.get(POLL_S)
-        inspection = line.step(frame) if frame is not None else None
+        inspection = line(frame) if frame is not None else None
         if inspection is not None:
             yield inspection
         if capture.opened:
@@ -199,9 +213,10 @@ def _spool(settings: StationFile) -> Spool:
     return Spool(spool.path, max_bytes=spool.max_mb * 10**6, commit_ms=spool.commit_ms)
 
 
-def _publisher(settings: StationFile, spool: Spool, stages: Stages) -> Publisher:
+def _publisher(settings: StationFile, spool: Spool, judge: Judge, stages: Stages) -> Publisher:
     assert settings.broker is not None
-    birth = {"version": __version__, "product": settings.station.product, "camera": settings.camera.name}
+    product = judge.product.recipe.product if isinstance(judge, Changeover) else settings.station.product
+    birth = {"version": __version__, "product": product, "camera": settings.camera.name}
     return Publisher(spool, settings.broker, settings.station, birth=birth, stages=stages.times, timing=CLOSING)
 
 
@@ -216,7 +231,9 @@ def _post(settings: StationFile, spool: Spool) -> Post:
     )
 
 
-def _alarm(settings: StationFile) -> Alarm:
+def _alarm(settings: StationFile, judge: Judge) -> Alarm:
+    if isinstance(judge, Changeover):
+        return Alarm(judge.product.recipe.debounce_k, judge.product.recipe.debounce_n)
     return Alarm(settings.inspection.debounce_k, settings.inspection.debounce_n)
 
 

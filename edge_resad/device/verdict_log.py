@@ -160,13 +160,23 @@ def as_record(inspection: Inspection) -> dict[str, object]:
     record["latency_ms"] = round(inspection.latency.total_ms, 3)
     if verdict is None:
         return {**record, "status": "not inspected", "reason": inspection.not_inspected}
+    if verdict.product is not None:
+        record["product"] = verdict.product
+        record["product_version"] = verdict.product_version
     record["status"] = verdict.status
     record["score"] = round(verdict.score, 6)
     record["threshold"] = round(verdict.threshold, 6)
     if verdict.status == "fail":
         record["severity"] = verdict.severity
         record["regions"] = [
-            {"box": region.box, "area_px": region.area_px, "peak": round(region.peak, 6)} for region in verdict.regions
+            {
+                "box": region.box,
+                "area_px": region.area_px,
+                "peak": round(region.peak, 6),
+                **({} if region.roi is None else {"roi": region.roi}),
+                **({} if region.area_mm2 is None else {"area_mm2": round(region.area_mm2, 4)}),
+            }
+            for region in verdict.regions
         ]
     if alert is not None:
         record["alert"] = {"id": alert.alert_id, "phase": alert.phase, "severity": alert.severity}

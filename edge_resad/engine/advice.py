@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_resad.bank import Bank, Rows
 from edge_resad.bundle import Bundle, Precision
+from edge_resad.engine.engine import Provider
 from edge_resad.engine.enrolment import encode
 from edge_resad.engine.inspector import Inspector
 from edge_resad.engine.matching import Features, distance
-from edge_resad.engine.onnx_runtime import OnnxRuntimeEngine
+from edge_resad.engine.open import engine_for
 from edge_resad.errors import BankError
 
 Image = NDArray[np.uint8]
@@ -75,7 +77,8 @@ def advise(
     *,
     precision: Precision = "fp32",
     threads: int = 1,
-    provider: str = "cpu",
+    provider: Provider = "cpu",
+    engines: Path | None = None,
     progress: Progress = lambda stage, done, total: None,
 ) -> Advice:
     """Pick the references that leave the other parts as near as possible: greedy facility location over patches.
@@ -92,9 +95,8 @@ def advise(
     compared = tuple(int(index) for index in np.linspace(0, len(images) - 1, min(len(images), MOST_PARTS)).round())
     if count > len(compared):
         raise BankError(f"{count} references were to be picked, at most {len(compared)} can be. Pick fewer.")
-    graph = bundle.graphs(precision).encoder
     features = []
-    with OnnxRuntimeEngine(bundle.file(graph), graph, provider=provider, threads=threads) as encoder:
+    with engine_for(bundle, "encoder", precision, provider=provider, threads=threads, engines=engines) as encoder:
         for index in compared:
             features.append(encode(encoder, bundle, images[index]))
             progress("encode", len(features), len(compared))
@@ -180,7 +182,8 @@ def coverage(
     others: Sequence[int],
     *,
     threads: int = 1,
-    provider: str = "cpu",
+    provider: Provider = "cpu",
+    engines: Path | None = None,
     progress: Progress = lambda stage, done, total: None,
 ) -> Coverage:
     """Judge good parts that are not in the bank, and say so where more of them fail than should.
@@ -189,7 +192,7 @@ def coverage(
     """
     threshold = bank.info.threshold
     ratios = []
-    with Inspector(bundle, bank, threads=threads, provider=provider) as inspector:
+    with Inspector(bundle, bank, threads=threads, provider=provider, engines=engines) as inspector:
         for part in others:
             ratios.append(inspector.inspect(images[part]).score / threshold.score)
             progress("judge", len(ratios), len(others))

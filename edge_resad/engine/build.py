@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_resad import __version__
-from edge_resad.bundle import LADDERS, Bundle, GraphPair, GraphSpec, Precision, Rung
+from edge_resad.bundle import LADDERS, Bundle, GraphPair, GraphSpec, Precision, Rung, file_digest
 from edge_resad.engine.builder import BuildRequest, BuildResult
 from edge_resad.engine.child import Refused, ask
 from edge_resad.engine.engine_file import (
@@ -19,6 +19,7 @@ from edge_resad.engine.engine_file import (
     BuiltGraph,
     Engines,
     EngineSet,
+    GoldenFile,
     GraphName,
     RefusedRung,
     Settings,
@@ -28,6 +29,8 @@ from edge_resad.engine.engine_file import (
     sidecar_of,
     write_whole,
 )
+from edge_resad.engine.golden import golden_bytes
+from edge_resad.engine.golden_run import golden_runs
 from edge_resad.engine.host import Host, this_host
 from edge_resad.engine.tensorrt_api import TensorRT, find_tensorrt
 from edge_resad.errors import EngineError
@@ -77,6 +80,7 @@ def build_engines(
                 return Built(engines=found, fresh=False)
         with _scratch(place) as scratch:
             step = _Steps(progress, len(GRAPHS) * len(ladder))
+            golden = _golden(bundle, scratch, precision)
             rung, results, refused = _climb(bundle, precision, ladder, scratch, asked, step, lock)
             about = EngineSet(
                 schema_version=SCHEMA_VERSION,
@@ -89,6 +93,7 @@ def build_engines(
                 detector=_built(
                     bundle.manifest.rungs[rung].detector, f"detector.{precision}.plan", results["detector"]
                 ),
+                golden=golden,
                 tensorrt=tensorrt.name,
                 tensorrt_version=tensorrt.version,
                 settings=asked,
@@ -198,6 +203,15 @@ def _built(graph: GraphSpec, plan: str, result: BuildResult) -> BuiltGraph:
     )
 
 
+def _golden(bundle: Bundle, scratch: Path, precision: Precision) -> GoldenFile | None:
+    runs = golden_runs(bundle)
+    if not runs:
+        return None
+    file, content = scratch / f"golden.{precision}.npz", golden_bytes(runs)
+    write_whole(file, content)
+    return GoldenFile(file=file.name, sha256=file_digest(content))
+
+
 def _calibration(bundle: Bundle, rung: Rung) -> str | None:
     calibration = bundle.manifest.calibration
     return calibration.sha256 if calibration and rung.startswith("int8") else None
@@ -205,11 +219,13 @@ def _calibration(bundle: Bundle, rung: Rung) -> str | None:
 
 def _move_in(scratch: Path, place: Path, about: EngineSet) -> None:
     """Plans first, the sidecar last: one that was interrupted in between does not fit, and is built again."""
-    for graph in (about.encoder, about.detector):
+    for held in (about.encoder, about.detector, about.golden):
+        if held is None:
+            continue
         try:
-            os.replace(scratch / graph.file, place / graph.file)
+            os.replace(scratch / held.file, place / held.file)
         except OSError as error:
-            raise cannot_write(place / graph.file, error) from error
+            raise cannot_write(place / held.file, error) from error
     text = about.model_dump_json(indent=2) + "\n"
     write_whole(sidecar_of(place, about.precision), text.encode())
 

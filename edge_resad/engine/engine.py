@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+Provider = Literal["cpu", "cuda", "tensorrt"]
+"""ONNX Runtime on the CPU, ONNX Runtime on CUDA, or the engines that `edge-resad build` has built."""
+
+IoMemory = Literal["auto", "device", "mapped"]
+"""Where TensorRT reads its image and writes its outputs: the GPU's memory, with copies, or the host's, without."""
+
 
 class Engine(Protocol):
-    """One graph, ready to run. All buffers are allocated on entry; one engine belongs to one thread."""
+    """One graph, ready to run. All buffers are allocated on entry and void after exit; one engine, one thread."""
 
     def __enter__(self) -> Engine:
         """Load the graph and allocate its buffers."""
@@ -25,12 +31,21 @@ class Engine(Protocol):
 
     @property
     def inputs(self) -> Mapping[str, NDArray[Any]]:
-        """The input buffers by name: write into them, then run."""
+        """The input buffers by name. Write the image into its own, which every run reads; the others by `write`."""
         ...
 
     @property
     def outputs(self) -> Mapping[str, NDArray[np.float32]]:
         """The output buffers by name: overwritten by the next run, so copy what you keep."""
+        ...
+
+    @property
+    def timings(self) -> Mapping[str, float]:
+        """Milliseconds of the last run's stages on the engine's own clock; empty where it has none."""
+        ...
+
+    def write(self, name: str, values: NDArray[Any]) -> None:
+        """Give an input a value that stays until the next one, such as a bank. It holds from the next run on."""
         ...
 
     def run(self) -> None:

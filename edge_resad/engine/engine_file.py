@@ -15,11 +15,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge_resad.bundle import Bundle, Precision, Rung, TensorSpec
+from edge_resad.engine.golden import Golden, read_golden
 from edge_resad.engine.host import Host, this_host
 from edge_resad.engine.tensorrt_api import TensorRT, find_tensorrt
 from edge_resad.errors import EngineError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 GraphName = Literal["encoder", "detector"]
 
@@ -59,6 +60,13 @@ class BuiltGraph(_Part):
     timing_cache_used: bool
 
 
+class GoldenFile(_Part):
+    """What both graphs give for a stored input, computed by ONNX Runtime; see `golden`."""
+
+    file: str = Field(pattern=r"^[A-Za-z0-9_.-]+\.npz$")
+    sha256: str
+
+
 class EngineSet(_Part):
     """The sidecar: both engines of one precision."""
 
@@ -70,6 +78,7 @@ class EngineSet(_Part):
     calibration_sha256: str | None  # None: no INT8
     encoder: BuiltGraph
     detector: BuiltGraph
+    golden: GoldenFile | None = None  # None: the bundle holds no FP32 graphs for ONNX Runtime
     tensorrt: str  # the module's name
     tensorrt_version: str
     settings: Settings
@@ -87,6 +96,11 @@ class Engines:
     def file(self, graph: BuiltGraph) -> Path:
         """Where a graph's plan lies."""
         return self.folder / graph.file
+
+    def golden(self, graph: GraphName) -> Golden | None:
+        """What a graph must give at every start, where that is known."""
+        held = self.about.golden
+        return None if held is None else read_golden(self.folder / held.file, graph)
 
 
 def engine_folder(bundle: Bundle, environ: Mapping[str, str] = os.environ) -> Path:
@@ -188,12 +202,14 @@ def _misfit(about: EngineSet, bundle: Bundle, tensorrt: TensorRT, host: Host) ->
 
 
 def _damage(about: EngineSet, folder: Path) -> str | None:
-    for graph in (about.encoder, about.detector):
-        file = folder / graph.file
+    for held in (about.encoder, about.detector, about.golden):
+        if held is None:
+            continue
+        file = folder / held.file
         try:
             content = file.read_bytes()
         except OSError as error:
             return f"{file.name} cannot be read ({error.strerror})"
-        if hashlib.sha256(content).hexdigest() != graph.sha256:
+        if hashlib.sha256(content).hexdigest() != held.sha256:
             return f"{file.name} is damaged or was changed"
     return None

@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import cv2
@@ -16,12 +17,12 @@ from edge_resad import __version__
 from edge_resad.bank import AugmentationMode, Bank, BankInfo, Rows, Threshold, coreset
 from edge_resad.bundle import Bundle, HeadName, Precision
 from edge_resad.engine.augmentation import TURNS, Wish, decide, modes_of, shrunk, turned
-from edge_resad.engine.engine import Engine
+from edge_resad.engine.engine import Engine, Provider
 from edge_resad.engine.folds import MOST, Fold, folds_of, reduced
 from edge_resad.engine.fusion import calibrated, head_named, judged, uncalibrated
 from edge_resad.engine.inspector import write_bank
 from edge_resad.engine.matching import Features, far_from
-from edge_resad.engine.onnx_runtime import OnnxRuntimeEngine
+from edge_resad.engine.open import engine_for
 from edge_resad.engine.references import cannot_tell, nonsense, warnings_about
 from edge_resad.errors import BankError
 from edge_resad.image import check_frame, fit
@@ -55,7 +56,8 @@ def enrol(
     digests: Sequence[str] | None = None,
     precision: Precision = "fp32",
     threads: int = 1,
-    provider: str = "cpu",
+    provider: Provider = "cpu",
+    engines: Path | None = None,
     false_alarm_rate: float = 0.05,
     seed: int = 0,
     augment: Wish = "auto",
@@ -69,6 +71,7 @@ def enrol(
     judged against itself, moved and relit.
 
     images:           each (H, W, 3) uint8, BGR.
+    engines:          where TensorRT's engines lie, if not where they lie by default.
     digests:          sha256 of each image's file; computed from the pixels where not given.
     false_alarm_rate: share of good parts that may fail, aimed at by the threshold.
     augment:          whether turned copies of the references go into the bank; auto asks the references.
@@ -81,16 +84,13 @@ def enrol(
         raise BankError("no reference images were given. Show at least one good part; four or more make a better bank.")
     named = head_named(bundle.manifest, head)
     fusion = uncalibrated(bundle.manifest, named)
-    graphs = bundle.graphs(precision)
     alone = len(images) == 1
     held_out = _variations(images[0]) if alone else list(images)
     steps = len(images) + len(held_out)
     modes = modes_of(augment, len(images))
     with (
-        OnnxRuntimeEngine(bundle.file(graphs.encoder), graphs.encoder, provider=provider, threads=threads) as encoder,
-        OnnxRuntimeEngine(
-            bundle.file(graphs.detector), graphs.detector, provider=provider, threads=threads
-        ) as detector,
+        engine_for(bundle, "encoder", precision, provider=provider, threads=threads, engines=engines) as encoder,
+        engine_for(bundle, "detector", precision, provider=provider, threads=threads, engines=engines) as detector,
     ):
         seen, shown = [], []
         for image in images:

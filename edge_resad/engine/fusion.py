@@ -90,7 +90,7 @@ def judged(detector: Engine, image: NDArray[np.uint8], size: int, fusion: Fusion
 def write_fusion(detector: Engine, fusion: Fusion) -> None:
     """Say which head judges, where the graph has several."""
     if "fusion" in detector.inputs:
-        np.copyto(detector.inputs["fusion"], np.array(fusion, np.float32))
+        detector.write("fusion", np.array(fusion, np.float32))
 
 
 def _run(detector: Engine, fusion: Fusion) -> None:

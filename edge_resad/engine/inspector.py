@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 
 import numpy as np
@@ -12,11 +16,21 @@ from numpy.typing import NDArray
 from edge_resad.bank import Bank, Fusion, Rows, check_fits, filled
 from edge_resad.bundle import Bundle, Precision
 from edge_resad.decision import Verdict, judge
-from edge_resad.engine.engine import Engine
+from edge_resad.engine.engine import Engine, IoMemory, Provider
 from edge_resad.engine.fusion import write_fusion
-from edge_resad.engine.onnx_runtime import OnnxRuntimeEngine
-from edge_resad.errors import BankError
+from edge_resad.engine.open import engine_for
+from edge_resad.errors import BankError, EngineError
 from edge_resad.image import fit
+
+PAINT = np.uint8(128)  # what the network sees of what does not count, at enrolment as at inspection
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PreparedBank:
+    """A bank as the detector takes it: loading it is copying."""
+
+    bank: Bank
+    inputs: Mapping[str, NDArray[np.float32]]  # by the name of the detector's input
 
 
 class Inspector:
@@ -28,7 +42,9 @@ class Inspector:
         bank: Bank,
         *,
         threads: int = 1,
-        provider: str = "cpu",
+        provider: Provider = "cpu",
+        engines: Path | None = None,  # where `edge-resad build` put them, if not where they lie by default
+        io_memory: IoMemory = "auto",
         precision: Precision | None = None,  # the bank's own
         threshold: float | None = None,
         min_area_px: int = 0,
@@ -36,19 +52,28 @@ class Inspector:
         self._bundle = bundle
         self._bank = bank
         self._threads = threads
-        self._provider = provider
+        self._provider: Provider = provider
+        self._engines = engines
+        self._io_memory: IoMemory = io_memory
         self._precision = precision or bank.info.precision
         self._threshold = threshold
         self._min_area_px = min_area_px
+        self.prepared: PreparedBank | None = None  # the bank in the engine
         self.timings: dict[str, float] = {"resize_ms": 0.0, "engine_ms": 0.0, "decide_ms": 0.0}
 
     def __enter__(self) -> Inspector:
-        graph = self._bundle.graphs(self._precision).detector
+        opened = engine_for(
+            self._bundle,
+            "detector",
+            self._precision,
+            provider=self._provider,
+            threads=self._threads,
+            engines=self._engines,
+            io_memory=self._io_memory,
+        )
         with ExitStack() as opening:
-            engine: Engine = opening.enter_context(
-                OnnxRuntimeEngine(self._bundle.file(graph), graph, provider=self._provider, threads=self._threads)
-            )
-            self._engine = engine
+            opening.callback(self._forget)
+            engine = self._engine = opening.enter_context(opened)
             self._image = engine.inputs["image"]
             self._map = engine.outputs["map"]
             self._score = engine.outputs["score"]
@@ -67,6 +92,14 @@ class Inspector:
         Raises:
             BankError: the bank belongs to another bundle or precision, or lost rows; the old one stays.
         """
+        self.put(self.prepare(bank))
+
+    def prepare(self, bank: Bank) -> PreparedBank:
+        """Make a bank ready for `put`. Touches no buffer: another thread may do it while parts are judged.
+
+        Raises:
+            BankError: the bank belongs to another bundle or precision, or lost rows.
+        """
         manifest = self._bundle.manifest
         check_fits(bank, manifest.bundle_id, self._precision, [level.channels for level in manifest.levels])
         for index, (level, rows) in enumerate(zip(manifest.levels, bank.levels, strict=True)):
@@ -77,8 +110,25 @@ class Inspector:
                     f"{level.capacity}. Make it again: edge-resad enrol GOOD_PARTS -o BANK"
                 )
         level_norm = np.array(bank.info.level_norm, np.float32)
-        write_bank(self._engine, self._bundle, bank.levels, level_norm, bank.info.fusion)
-        self._bank = bank
+        inputs = bank_inputs(self._engine, self._bundle, bank.levels, level_norm)
+        return PreparedBank(bank=bank, inputs=inputs)
+
+    def put(self, prepared: PreparedBank) -> None:
+        """Change the product to a prepared bank, between two parts. Allocates nothing."""
+        for name, rows in prepared.inputs.items():
+            self._engine.write(name, rows)
+        write_fusion(self._engine, prepared.bank.info.fusion)
+        self._bank = prepared.bank
+        self.prepared = prepared
+
+    @property
+    def engine_timings(self) -> Mapping[str, float]:
+        """Milliseconds of the last part's stages inside the engine, by its own clock; empty where it has none."""
+        return self._engine.timings
+
+    def keep_warm(self) -> None:
+        """Run the network on what it has seen last, so that an idle GPU keeps its clocks up. `score_map` changes."""
+        self._engine.run()
 
     @property
     def score_map(self) -> NDArray[np.float32]:
@@ -99,24 +149,55 @@ class Inspector:
         """Judge one part.
 
         frame: (H, W, 3) uint8, BGR, of any size.
+
+        Raises:
+            EngineError: the engine fails, or gives something that is no number: such a part is not inspected.
+            ImageError:  the frame is no picture.
         """
-        start = time.perf_counter()
-        fit(frame, self._bundle.manifest.image_size, self._image)
-        fitted = time.perf_counter()
-        self._engine.run()
+        score = self.look(frame)
         ran = time.perf_counter()
         verdict = judge(
             self._map,
-            float(self._score),
+            score,
             threshold=self.threshold,
             region=self.region_threshold,
             frame_size=frame.shape[:2],
             min_area_px=self._min_area_px,
         )
-        self.timings["resize_ms"] = (fitted - start) * 1e3
-        self.timings["engine_ms"] = (ran - fitted) * 1e3
         self.timings["decide_ms"] = (time.perf_counter() - ran) * 1e3
         return verdict
+
+    def look(self, picture: NDArray[np.uint8], paint: NDArray[np.bool_] | None = None) -> float:
+        """The score of a picture, without a verdict; its map is in `score_map`.
+
+        picture: (H, W, 3) uint8, BGR, of any size.
+        paint:   (S, S, 1) True where the network is to see grey instead, S the side of its input.
+
+        Raises:
+            EngineError: the engine fails, or gives something that is no number.
+            ImageError:  the frame is no picture.
+        """
+        start = time.perf_counter()
+        fit(picture, self._bundle.manifest.image_size, self._image)
+        if paint is not None:
+            np.copyto(self._image, PAINT, where=paint)
+        fitted = time.perf_counter()
+        self._engine.run()
+        self.timings["resize_ms"] = (fitted - start) * 1e3
+        self.timings["engine_ms"] = (time.perf_counter() - fitted) * 1e3
+        score = float(self._score)
+        if not (math.isfinite(score) and math.isfinite(self._map.max())):  # no comparison with it means anything
+            raise EngineError(
+                f"the {self._precision} network gave no number for this part, which is not inspected. Inspect in "
+                "another precision, or export the bundle again."
+            )
+        return score
+
+    def _forget(self) -> None:
+        """Views of memory that the engine has given back."""
+        for name in ("_engine", "_image", "_map", "_score"):
+            if hasattr(self, name):
+                delattr(self, name)
 
 
 def write_bank(
@@ -130,12 +211,21 @@ def write_bank(
 
     Rows are repeated to the bank's capacity, raw or unit as the graph asks.
     """
+    for name, rows in bank_inputs(engine, bundle, levels, level_norm).items():
+        engine.write(name, rows)
+    write_fusion(engine, fusion)
+
+
+def bank_inputs(
+    engine: Engine, bundle: Bundle, levels: tuple[Rows, ...], level_norm: NDArray[np.float32]
+) -> dict[str, NDArray[np.float32]]:
+    """What a bank is in a detector's inputs, by name. Only looks at what inputs there are."""
+    inputs = {"level_norm": level_norm}
     for index, (level, rows) in enumerate(zip(bundle.manifest.levels, levels, strict=True)):
         full = filled(rows, level.capacity)
         if f"bank_{index}" in engine.inputs:
-            np.copyto(engine.inputs[f"bank_{index}"], full)
+            inputs[f"bank_{index}"] = full
         if f"bank_unit_{index}" in engine.inputs:
             unit = full / np.maximum(np.linalg.norm(full, axis=1, keepdims=True), 1e-12)
-            np.copyto(engine.inputs[f"bank_unit_{index}"], unit)
-    np.copyto(engine.inputs["level_norm"], level_norm)
-    write_fusion(engine, fusion)
+            inputs[f"bank_unit_{index}"] = np.asarray(unit, np.float32)
+    return inputs

@@ -19,7 +19,6 @@ from edge_resad.errors import BundleError, SettingsError
 _PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
 }
 
 _VNNI = {"avx512_vnni", "avx512vnni", "avx_vnni"}
@@ -101,6 +100,15 @@ class OnnxRuntimeEngine:
     def outputs(self) -> Mapping[str, NDArray[np.float32]]:
         """The output buffers by name: overwritten by the next run, so copy what you keep."""
         return self._outputs
+
+    @property
+    def timings(self) -> Mapping[str, float]:
+        """Empty: ONNX Runtime has no clock of its own."""
+        return {}
+
+    def write(self, name: str, values: NDArray[Any]) -> None:
+        """Give an input a value that stays until the next one."""
+        np.copyto(self._inputs[name], values)
 
     def run(self) -> None:
         """Compute the outputs from the inputs. Allocates nothing of ours."""

@@ -13,6 +13,7 @@ from typing import Any
 from edge_resad.errors import EngineError
 
 MODULES = ("tensorrt", "tensorrt_rtx")
+_MOST_LINES = 5000
 OLDEST = (10, 3)  # of `tensorrt`; the first whose strongly typed networks take what a bundle holds
 
 
@@ -30,7 +31,7 @@ class TensorRT:
 
 @dataclass(frozen=True)
 class Log:
-    """What TensorRT said, line by line."""
+    """What TensorRT said lately, line by line."""
 
     lines: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -74,11 +75,17 @@ def recording_logger(trt: Any, log: Log) -> Any:
 
         def log(self, severity: Any, message: str) -> None:
             if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
-                log.errors.append(message)
+                _keep(log.errors, message)
             elif severity != trt.ILogger.VERBOSE:
-                log.lines.append(message)
+                _keep(log.lines, message)
 
     return Recorder()
+
+
+def _keep(lines: list[str], line: str) -> None:
+    lines.append(line)
+    if len(lines) > 2 * _MOST_LINES:  # an engine that warns at every run for months
+        del lines[:-_MOST_LINES]
 
 
 def first_reason(errors: list[str]) -> str:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from edge_resad.bundle import TensorSpec
-from edge_resad.engine.child import Refused, answer
-from edge_resad.engine.tensorrt_api import Log, find_tensorrt, recording_logger
+from edge_resad.engine.child import answer
+from edge_resad.engine.cuda import Cuda, Stream
+from edge_resad.engine.plan import Plan
+from edge_resad.engine.tensorrt_api import TensorRT, find_tensorrt
 from edge_resad.errors import EngineError
-
-if TYPE_CHECKING:
-    from pycuda.driver import Context, Device, DeviceAllocation, Event, Stream
-    from tensorrt import ICudaEngine, IExecutionContext
 
 
 class TimingRequest(BaseModel):
@@ -47,66 +45,54 @@ def time_engine(request: TimingRequest) -> Timing:
         EngineError: no TensorRT, no pycuda, or no GPU.
         Refused: TensorRT does not load the plan, or does not run it.
     """
-    trt = find_tensorrt().module
-    try:
-        import pycuda.driver as driver
-    except (ImportError, OSError) as error:
-        raise EngineError(
-            f"engines cannot be timed without pycuda ({error}): pip install 'edge-resad[jetson]', or name the "
-            "precision: --precision fp16."
-        ) from error
-    try:
-        driver.init()
-        device: Device = driver.Device(0)
-        context: Context = device.retain_primary_context()
-        context.push()
-    except driver.Error as error:
-        raise EngineError(
-            f"engines cannot be timed: the GPU does not start ({error}). Name the precision: --precision fp16."
-        ) from error
-    try:
-        return _timed(trt, driver, request)
-    finally:
-        context.pop()
+    tensorrt = find_tensorrt()
+    with ExitStack() as opening:
+        try:
+            cuda = opening.enter_context(Cuda())
+        except EngineError as error:
+            raise EngineError(f"engines cannot be timed: {error} Or name the precision: --precision fp16.") from error
+        try:
+            return _timed(cuda, tensorrt, request, opening)
+        except cuda.failures as error:
+            raise EngineError(
+                f"engines cannot be timed: the GPU failed ({error}). Name the precision: --precision fp16."
+            ) from error
 
 
-def _timed(trt: Any, driver: Any, request: TimingRequest) -> Timing:
-    log = Log()
-    runtime = trt.Runtime(recording_logger(trt, log))
-    engine: ICudaEngine | None = runtime.deserialize_cuda_engine(request.plan.read_bytes())
-    if engine is None:
-        raise Refused(log.reason)
-    execution: IExecutionContext | None = engine.create_execution_context()
-    if execution is None:
-        raise Refused(log.reason)
-    stream: Stream = driver.Stream()
-    buffers = _bind(driver, execution, request, log)
-    start: Event = driver.Event()
-    end: Event = driver.Event()
+def _timed(cuda: Cuda, tensorrt: TensorRT, request: TimingRequest, opening: ExitStack) -> Timing:
+    stream = cuda.stream()
+    opening.callback(stream.close)
+    start, end = cuda.event(), cuda.event()
+    opening.callback(start.close)
+    opening.callback(end.close)
+    addresses = {spec.name: _filled(cuda, spec, stream, opening) for spec in (*request.inputs, *request.outputs)}
+    plan = opening.enter_context(Plan(request.plan, request.inputs, request.outputs, tensorrt))
+    opening.callback(stream.synchronize)
+    for name, address in addresses.items():
+        plan.bind(name, address)
     times = []
     for number in range(request.warm_up + request.runs):
-        start.record(stream)
-        if not execution.execute_async_v3(stream.handle):
-            raise Refused(log.reason)
-        end.record(stream)
-        end.synchronize()
+        stream.record(start)
+        plan.enqueue(stream.handle)
+        stream.record(end)
+        stream.synchronize()
         if number >= request.warm_up:
-            times.append(float(end.time_since(start)))  # ms
-    del buffers  # not earlier: the runs wrote into them
+            times.append(end.ms_since(start))
     return Timing(median_ms=median(times), worst_ms=max(times))
 
 
-def _bind(driver: Any, execution: IExecutionContext, request: TimingRequest, log: Log) -> list[DeviceAllocation]:
+def _filled(cuda: Cuda, spec: TensorSpec, stream: Stream, opening: ExitStack) -> int:
+    """The address of memory with random content."""
     random = np.random.default_rng(0)
-    buffers = []
-    for spec in (*request.inputs, *request.outputs):
-        content = (random.random(spec.shape) * (255 if spec.dtype == "uint8" else 1)).astype(spec.dtype)
-        buffer: DeviceAllocation = driver.mem_alloc(content.nbytes)
-        driver.memcpy_htod(buffer, np.ascontiguousarray(content))
-        if not execution.set_tensor_address(spec.name, int(buffer)):
-            raise Refused(log.reason)
-        buffers.append(buffer)
-    return buffers
+    content = (random.random(spec.shape) * (255 if spec.dtype == "uint8" else 1)).astype(spec.dtype)
+    device = cuda.device_buffer(content.nbytes)
+    opening.callback(device.close)
+    host = cuda.host_buffer(content.nbytes)
+    opening.callback(host.close)
+    host.bytes[:] = content.reshape(-1).view(np.uint8)
+    stream.upload(device.address, host.bytes)
+    stream.synchronize()
+    return device.address
 
 
 if __name__ == "__main__":

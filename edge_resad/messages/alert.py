@@ -21,6 +21,7 @@ class Alert(Origin):
     severity: Severity
     camera: Id
     product: Id
+    product_version: int | None = None  # where the product has a recipe
     verdict: Judgement
     image: ImageReference | None = None
 
@@ -45,6 +46,7 @@ def alert_message(
     latency_ms: float,
     alert_id: str | None = None,
     image: ImageReference | None = None,
+    product_version: int | None = None,
 ) -> bytes:
     """The payload for `address.alert_topic(severity)`; without `alert_id` the alert takes this message's own id."""
     data = Alert(
@@ -54,6 +56,7 @@ def alert_message(
         severity=severity,
         camera=camera,
         product=product,
+        product_version=product_version,
         verdict=judgement_of(verdict, frame_id, latency_ms),
         image=image,
     )

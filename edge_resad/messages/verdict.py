@@ -23,6 +23,9 @@ class Region(Strict):
     area_px: int
     peak: FiniteFloat  # highest value of the anomaly map inside
     polygon: tuple[tuple[int, int], ...] = ()  # outline, (x, y)
+    roi: str | None = None  # which of its product's regions of interest it lies in
+    area_mm2: FiniteFloat | None = None  # where the product knows its scale
+    size_mm: tuple[FiniteFloat, FiniteFloat] | None = None  # width, height of the defect as the product lies
 
 
 class Judgement(Strict):
@@ -43,6 +46,7 @@ class Verdict(Origin, Judgement):
 
     camera: Id
     product: Id
+    product_version: int | None = None  # where the product has a recipe
 
 
 class VerdictMessage(Envelope):
@@ -63,6 +67,12 @@ class RegionLike(Protocol):
     def peak(self) -> float: ...
     @property
     def polygon(self) -> tuple[tuple[int, int], ...]: ...
+    @property
+    def roi(self) -> str | None: ...
+    @property
+    def area_mm2(self) -> float | None: ...
+    @property
+    def size_mm(self) -> tuple[float, float] | None: ...
 
 
 class VerdictLike(Protocol):
@@ -89,10 +99,17 @@ def verdict_message(
     verdict: VerdictLike,
     frame_id: int,
     latency_ms: float,
+    product_version: int | None = None,
 ) -> bytes:
     """The payload for `address.verdict_topic(camera)`."""
     judged = judgement_of(verdict, frame_id, latency_ms)
-    data = Verdict(**origin_fields(address, stamp), **dict(judged), product=product, camera=camera)
+    data = Verdict(
+        **origin_fields(address, stamp),
+        **dict(judged),
+        camera=camera,
+        product=product,
+        product_version=product_version,
+    )
     return VerdictMessage(**envelope_fields(address, stamp.event_id, stamp.wall), data=data).payload()
 
 
@@ -112,4 +129,13 @@ def judgement_of(verdict: VerdictLike, frame_id: int, latency_ms: float) -> Judg
 
 def _region(region: RegionLike) -> Region:
     step = max(1, -(-len(region.polygon) // MAX_POLYGON))  # every n-th point, so that an outline stays closed and small
-    return Region(box=region.box, area_px=region.area_px, peak=region.peak, polygon=tuple(region.polygon[::step]))
+    size = region.size_mm
+    return Region(
+        box=region.box,
+        area_px=region.area_px,
+        peak=region.peak,
+        polygon=tuple(region.polygon[::step]),
+        roi=region.roi,
+        area_mm2=None if region.area_mm2 is None else round(region.area_mm2, 4),
+        size_mm=None if size is None else (round(size[0], 3), round(size[1], 3)),
+    )

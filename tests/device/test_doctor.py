@@ -32,6 +32,7 @@ from edge_resad.engine.engine_file import engine_folder
 from edge_resad.engine.host import Gpu
 from edge_resad.engine.tensorrt_api import TensorRT
 from edge_resad.errors import EngineError
+from edge_resad.recipe import Alignment, Recipe, Roi, Shelf
 from tests.device.trees import ORIN_NANO, PC, plant
 from tests.mqtt_peers import Mosquitto, free_port
 
@@ -303,6 +304,14 @@ def test_no_engines_are_a_problem_where_the_station_asks_for_them(tmp_path: Path
     assert "--precision fp16" in says
 
 
+def test_engines_are_looked_for_in_the_stations_folder(tmp_path: Path, cache: Path) -> None:
+    told: dict[str, object] = {"provider": "tensorrt", "precision": "fp16", "engines": str(tmp_path / "mine")}
+    machine = case(tmp_path, ORIN_NANO, station=station(tmp_path, engine=told), ask_tensorrt=some_tensorrt)
+    state, says = one(engines(machine))
+    assert state == "problem"
+    assert f"--out {tmp_path / 'mine'}" in says
+
+
 def test_engines_that_do_not_fit_are_said(tmp_path: Path, cache: Path) -> None:
     from edge_resad.bundle import open_bundle
 
@@ -330,6 +339,28 @@ def test_a_station_that_can_inspect_says_how_long_a_part_takes(tmp_path: Path, b
     state, says = one(inspection(case(tmp_path, station=told)))
     assert state == "ok"
     assert "ms by cpu" in says
+
+
+@pytest.mark.parametrize("alignment", [None, Alignment()])
+def test_a_station_of_products_is_looked_at_through_the_product_in_use(
+    tmp_path: Path, bank: Path, alignment: Alignment | None
+) -> None:
+    shelf = Shelf(tmp_path / "products")
+    roi = Roi(name="whole", bank="whole.npz")
+    recipe = Recipe(product="flange", picture_px=(320, 240), alignment=alignment, regions=(roi,))
+    reference = cv2.imencode(".png", cv2.resize(draw("flange", 1, size=256).image, (320, 240)))[1].tobytes()
+    shelf.add(recipe, {"whole.npz": bank.read_bytes(), **({"reference.png": reference} if alignment else {})})
+    shelf.use(shelf.find("flange"))
+    told = StationFile.model_validate(
+        {
+            "station": {"device": "press-7"},
+            "camera": {"source": "/dev/video0"},
+            "products": {"folder": str(tmp_path / "products")},
+        }
+    )
+    state, says = one(inspection(case(tmp_path, station=told)))
+    assert state == "ok"
+    assert ("cannot be aligned, as it should" if alignment else "ms by cpu") in says
 
 
 def test_a_bank_that_does_not_fit_is_a_problem_with_its_way_out(tmp_path: Path, bank: Path) -> None:

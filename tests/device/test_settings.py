@@ -79,7 +79,7 @@ def test_a_misspelt_key_names_its_neighbour_and_all_known_keys(tmp_path: Path) -
 def test_a_misspelt_section_names_its_neighbour_and_all_known_sections(tmp_path: Path) -> None:
     message = refusal(tmp_path, SMALLEST + '[brocker]\nhost = "mqtt"\n')
     assert "brocker is not a known section. Did you mean broker?" in message
-    assert "Known: station, camera, inspection, engine, broker, spool, log" in message
+    assert "Known: station, camera, inspection, products, engine, broker, spool, log" in message
 
 
 def test_a_key_outside_its_section_is_told_where_it_belongs(tmp_path: Path) -> None:
@@ -117,8 +117,26 @@ def test_a_device_name_must_fit_into_a_topic(tmp_path: Path) -> None:
 
 
 def test_a_missing_section_is_named(tmp_path: Path) -> None:
+    text = SMALLEST[: SMALLEST.index("[camera]")] + SMALLEST[SMALLEST.index("[inspection]") :]
+    assert refusal(tmp_path, text).endswith("[camera] is missing, the section is needed")
+
+
+def test_a_station_needs_a_bank_or_products(tmp_path: Path) -> None:
     text = SMALLEST[: SMALLEST.index("[inspection]")]
-    assert refusal(tmp_path, text).endswith("[inspection] is missing, the section is needed")
+    assert refusal(tmp_path, text).endswith(
+        "station.toml: [inspection] bank is missing. Set it to a bank of edge-resad enrol, or set [products] folder"
+    )
+    with_products = load_station(written(tmp_path, text + '[products]\nfolder = "products"\n'))
+    assert with_products.products is not None
+    assert with_products.products.folder == tmp_path / "products"
+
+
+@pytest.mark.parametrize("key", ["bank", "threshold", "min_area_px", "debounce_k", "debounce_n"])
+def test_what_a_recipe_sets_cannot_be_set_beside_it(tmp_path: Path, key: str) -> None:
+    text = SMALLEST[: SMALLEST.index("[inspection]")] + '[products]\nfolder = "products"\n[inspection]\n'
+    value = '"bank.npz"' if key == "bank" else "1"
+    message = refusal(tmp_path, f"{text}{key} = {value}\n")
+    assert f"[inspection] {key} is set beside [products], where it comes from the product's recipe" in message
 
 
 @pytest.mark.parametrize("source", ["", "camera", "folder:", "video:", "synthetic:", "video0", "http://camera"])
@@ -178,7 +196,11 @@ def test_the_example_station_file_loads_and_shows_every_key() -> None:
 
 def test_the_example_loads_with_every_comment_taken_off(tmp_path: Path) -> None:
     text = (DOCS / "station.toml").read_text(encoding="utf-8")
-    load_station(written(tmp_path, re.sub(r"^# (?=\[?\w+(\]$| = ))", "", text, flags=re.M)))
+    all_of_it = re.sub(r"^# (?=\[?\w+(\]$| = ))", "", text, flags=re.M)
+    with_a_bank = re.sub(r"^\[products\]\n(.+\n)+", "", all_of_it, flags=re.M)
+    with_products = re.sub(r"^(bank|threshold|min_area_px|debounce_[kn]) = .*\n", "", all_of_it, flags=re.M)
+    assert load_station(written(tmp_path, with_a_bank)).products is None
+    assert load_station(written(tmp_path, with_products)).products is not None
 
 
 def test_the_reference_says_of_every_key_what_it_takes_and_its_default() -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sys
+import json
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 pytest.importorskip("onnx", reason="makes graphs, which takes a workstation: pip install 'edge-resad[workstation]'")
 
-from edge_resad.bundle import TensorSpec, Verification, file_digest, write_verification
+from edge_resad.bundle import Verification, file_digest, write_verification
 from edge_resad.engine import auto
 from edge_resad.engine.auto import build_quickest, time_detector
 from edge_resad.engine.build import build_engines
@@ -21,7 +21,9 @@ from edge_resad.engine.engine_file import Engines, Settings
 from edge_resad.engine.host import Host
 from edge_resad.engine.timing import TimingRequest, time_engine
 from edge_resad.errors import EngineError
+from tests.engine.fake_gpu.driver import FakeDriver
 from tests.engine.rungs import Quantized, bundle_with, float_conv, int8_conv, needs_builder
+from tests.engine.small_graph import write_small
 
 NOWHERE = Host(gpu=None, l4t=None)
 SM86 = Settings(sm="SM86")
@@ -111,7 +113,7 @@ def test_the_timer_without_pycuda_says_what_to_install(tmp_path: Path, monkeypat
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     bundle = bundle_with(tmp_path / "bundle", {"fp32": FLOAT})
     engines = build_engines(bundle, "fp32", tmp_path / "out", settings=SM86, host=NOWHERE).engines
-    with pytest.raises(EngineError, match=r"cannot be timed without pycuda \(no pycuda here\).*edge-resad\[jetson\]"):
+    with pytest.raises(EngineError, match=r"cannot be timed: pycuda.*\(no pycuda here\).*edge-resad\[jetson\]"):
         time_detector(engines)
 
 
@@ -126,80 +128,29 @@ def test_an_engine_that_does_not_run_is_one_sentence(tmp_path: Path, monkeypatch
         time_detector(engines)
 
 
-class FakeGpu:
-    """pycuda.driver and TensorRT of a GPU whose first runs are slow, as clocks rise."""
-
-    Error = RuntimeError
-
-    def __init__(self, *, loads: bool = True, runs: bool = True) -> None:
-        self.loads, self.works = loads, runs
-        self.contexts, self.ran, self.addresses = 0, 0, dict[str, int]()
-        self.ILogger = type("ILogger", (), {})
-        self.Runtime = lambda logger: SimpleNamespace(deserialize_cuda_engine=lambda plan: self if loads else None)
-        self.Device = lambda number: SimpleNamespace(retain_primary_context=lambda: self)
-        self.Stream = lambda: SimpleNamespace(handle=7)
-        self.Event = lambda: SimpleNamespace(
-            record=lambda stream: None,
-            synchronize=lambda: None,
-            time_since=lambda start: 100.0 if self.ran <= 3 else float(self.ran),
-        )
-
-    def init(self) -> None: ...
-
-    def push(self) -> None:
-        self.contexts += 1
-
-    def pop(self) -> None:
-        self.contexts -= 1
-
-    def create_execution_context(self) -> FakeGpu:
-        return self
-
-    def set_tensor_address(self, name: str, address: int) -> bool:
-        self.addresses[name] = address
-        return True
-
-    def mem_alloc(self, size: int) -> int:
-        return size
-
-    def memcpy_htod(self, buffer: int, content: Any) -> None:
-        assert content.nbytes == buffer
-
-    def execute_async_v3(self, stream: int) -> bool:
-        assert stream == 7
-        self.ran += 1
-        return self.works
-
-
-def timed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gpu: FakeGpu) -> float:
-    package = ModuleType("pycuda")
-    package.__dict__["driver"] = gpu
-    tensorrt = ModuleType("tensorrt")
-    tensorrt.__dict__.update(__version__="10.3.0", Runtime=gpu.Runtime, ILogger=gpu.ILogger)
-    for name, module in (("pycuda", package), ("pycuda.driver", gpu), ("tensorrt", tensorrt)):
-        monkeypatch.setitem(sys.modules, name, module)
-    (tmp_path / "d.plan").write_bytes(b"plan")
-    request = TimingRequest(
-        plan=tmp_path / "d.plan",
-        inputs=(TensorSpec(name="image", shape=(4, 4, 3), dtype="uint8"),),
-        outputs=(TensorSpec(name="score", shape=(), dtype="float32"),),
-        warm_up=3,
-        runs=5,
-    )
+def timed(folder: Path) -> float:
+    onnx, graph = write_small(folder)
+    plan = folder / "d.plan"
+    plan.write_text(json.dumps({"onnx": str(onnx)}))
+    request = TimingRequest(plan=plan, inputs=graph.inputs, outputs=graph.outputs, warm_up=3, runs=5)
     return time_engine(request).median_ms
 
 
-def test_the_time_is_the_median_of_the_runs_after_the_warm_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    gpu = FakeGpu()
-    assert timed(monkeypatch, tmp_path, gpu) == 6.0  # of 4, 5, 6, 7, 8
-    assert gpu.addresses == {"image": 48, "score": 4}
-    assert gpu.contexts == 0
+def test_the_time_is_the_median_of_the_runs_after_the_warm_up(trt: Any, tmp_path: Path) -> None:
+    trt._behaviour.kernel_us = iter([100_000.0] * 3 + [4000.0, 5000.0, 6000.0, 7000.0, 8000.0])
+    assert timed(tmp_path) == pytest.approx(6.0)
 
 
-@pytest.mark.parametrize("gpu", [FakeGpu(loads=False), FakeGpu(runs=False)])
-def test_a_plan_that_does_not_load_or_run_is_refused(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gpu: FakeGpu
-) -> None:
+@pytest.mark.parametrize(
+    ("method", "answer"), [("Runtime.deserialize_cuda_engine", None), ("IExecutionContext.execute_async_v3", False)]
+)
+def test_a_plan_that_does_not_load_or_run_is_refused(trt: Any, tmp_path: Path, method: str, answer: Any) -> None:
+    trt._behaviour.fails = (method, answer)
     with pytest.raises(Refused):
-        timed(monkeypatch, tmp_path, gpu)
-    assert gpu.contexts == 0
+        timed(tmp_path)
+
+
+def test_a_gpu_that_fails_while_it_is_timed_is_a_sentence(gpu: FakeDriver, trt: Any, tmp_path: Path) -> None:
+    gpu.fail("cuMemAlloc")
+    with pytest.raises(EngineError, match=r"cannot be timed: the GPU failed \(cuMemAlloc failed.*--precision fp16"):
+        timed(tmp_path)

@@ -14,6 +14,7 @@ from edge_resad.bundle import (
     open_bundle,
 )
 from edge_resad.engine.engine_file import (
+    SCHEMA_VERSION,
     BuiltGraph,
     Engines,
     EngineSet,
@@ -56,7 +57,7 @@ def graph(name: str, content: bytes) -> BuiltGraph:
 def written(folder: Path, bundle: Bundle, **changes: Any) -> Path:
     """Engines of that bundle, built on an Orin by TensorRT 10.3.0, but for the changes."""
     about = EngineSet(
-        schema_version=1,
+        schema_version=SCHEMA_VERSION,
         bundle_id=bundle.manifest.bundle_id,
         precision="fp16",
         rung="fp16",
@@ -119,7 +120,7 @@ def test_a_damaged_plan_is_refused(bundle: Bundle, tmp_path: Path, content: byte
         opened(bundle, folder)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", "\x00", '{"schema_version": 1}', '{"schema_version": 99}'])
+@pytest.mark.parametrize("text", ["", "[]", "{", "\x00", '{"schema_version": 2}', '{"schema_version": 99}'])
 def test_a_damaged_sidecar_is_refused(bundle: Bundle, tmp_path: Path, text: str) -> None:
     folder = written(tmp_path / "engines", bundle)
     sidecar_of(folder, "fp16").write_text(text)

@@ -15,7 +15,7 @@ from edge_resad.bundle import Precision, open_bundle
 from edge_resad.demo.products import Part, draw
 from edge_resad.engine.enrolment import enrol
 from edge_resad.engine.inspector import Inspector
-from edge_resad.errors import BankError, ImageError
+from edge_resad.errors import BankError, EngineError, ImageError
 
 Image = NDArray[np.uint8]
 BUNDLE = open_bundle()
@@ -51,6 +51,16 @@ def test_a_bank_that_lost_rows_is_refused(flange: Bank) -> None:
     torn = replace(flange, levels=(flange.levels[0][:5], *flange.levels[1:]))
     with pytest.raises(BankError, match="has 5 rows at level 0, expected"), Inspector(BUNDLE, torn):
         pass
+
+
+@pytest.mark.parametrize(("buffer", "value"), [("_score", np.nan), ("_map", np.nan), ("_score", np.inf)])
+def test_what_is_no_number_is_no_verdict(
+    flange: Bank, monkeypatch: pytest.MonkeyPatch, buffer: str, value: float
+) -> None:
+    with Inspector(BUNDLE, flange, min_area_px=1) as inspector:
+        monkeypatch.setattr(inspector._engine, "run", lambda: getattr(inspector, buffer).fill(value))
+        with pytest.raises(EngineError, match="gave no number for this part, which is not inspected"):
+            inspector.inspect(_part("flange", 50).image)
 
 
 def test_a_reference_itself_is_far_below_the_threshold(flange: Bank) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ from edge_resad.bundle import TensorSpec, open_bundle
 from edge_resad.engine.onnx_runtime import OnnxRuntimeEngine, products_overflow
 from edge_resad.errors import BundleError, SettingsError
 
+CHECKOUT = Path(__file__).resolve().parents[2]
 BUNDLE = open_bundle()
 ENCODER = BUNDLE.graphs("fp32").encoder
 FILE = BUNDLE.file(ENCODER)
@@ -95,5 +99,21 @@ def test_a_graph_that_is_not_what_its_manifest_says_is_refused() -> None:
 
 def test_a_provider_that_is_not_installed_is_named_beside_those_that_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
-    with pytest.raises(SettingsError, match=r"provider is 'tensorrt'.*it has cpu"):
-        OnnxRuntimeEngine(FILE, ENCODER, provider="tensorrt").__enter__()
+    with pytest.raises(SettingsError, match=r"provider is 'cuda'.*it has cpu"):
+        OnnxRuntimeEngine(FILE, ENCODER, provider="cuda").__enter__()
+
+
+def test_onnx_runtime_keeps_no_diary_of_what_we_run(tmp_path: Path) -> None:
+    script = """
+import numpy as np
+from edge_resad.bundle import open_bundle
+from edge_resad.engine.onnx_runtime import OnnxRuntimeEngine
+bundle = open_bundle()
+graph = bundle.graphs("fp32").encoder
+with OnnxRuntimeEngine(bundle.file(graph), graph) as engine:
+    engine.run()
+"""
+    environment = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    subprocess.run([sys.executable, "-c", script], env=environment, cwd=CHECKOUT, check=True, timeout=60)
+    assert list(tmp_path.iterdir()) == []

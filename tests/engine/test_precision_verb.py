@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from edge_resad.bank import load_bank
 from edge_resad.cli import app
 from edge_resad.demo.products import draw
-from edge_resad.errors import BankError
+from edge_resad.errors import BankError, EngineError
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +83,15 @@ def test_advise_judges_in_the_precision_that_was_asked_for(line: Path) -> None:
     ]
     assert len(set(worst)) == 3
     assert all(0.3 < one < 1.5 for one in worst)
+
+
+@pytest.mark.parametrize("verb", [["enrol", "good", "-o", "x.bank"], ["inspect", "parts", "-b", "int8.bank"]])
+def test_tensorrt_without_engines_is_one_sentence_with_the_command(line: Path, verb: list[str], tmp_path: Path) -> None:
+    named = [str(line / word) if "." in word or word in ("good", "parts") else word for word in verb]
+    done = CliRunner().invoke(app, [*named, "--provider", "tensorrt", "--engines", str(tmp_path / "nowhere")])
+    assert isinstance(done.exception, EngineError), done.output
+    assert "edge-resad build" in str(done.exception)
+    assert not (line / "x.bank").exists()
 
 
 def test_evaluate_says_in_what_it_judged(line: Path) -> None:

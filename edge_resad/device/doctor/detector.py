@@ -8,11 +8,14 @@ import numpy as np
 
 from edge_resad.bank import load_bank
 from edge_resad.bundle import LADDERS, Bundle, Precision, open_bundle
+from edge_resad.decision import NotInspected
+from edge_resad.device.changeover import Changeover, first_product
 from edge_resad.device.doctor.case import Case
 from edge_resad.device.doctor.check import Check, ok, problem, warning
 from edge_resad.device.station import open_inspector
 from edge_resad.engine.engine_file import engine_folder, open_engines, rebuild_command, sidecar_of
 from edge_resad.errors import EdgeResadError, EngineError
+from edge_resad.recipe import Shelf
 
 
 def bundle(case: Case) -> Check:
@@ -39,18 +42,20 @@ def engines(case: Case) -> Check | None:
     if isinstance(tensorrt, EngineError):
         return None  # said by the check of TensorRT
     say = problem if case.provider == "tensorrt" else warning
+    folder = case.station.engine.engines if case.station else None
     try:
         opened = _bundle(case)
         wanted = _precision(case)
-        built = [one for one in LADDERS if sidecar_of(engine_folder(opened), one).exists()]
+        built = [one for one in LADDERS if sidecar_of(folder or engine_folder(opened), one).exists()]
         if not built and wanted is None:
             if case.provider == "cpu" and not case.is_jetson:
                 return ok(name, "none are built, and none are asked for")
-            return say(name, f"none are built. Build them: {rebuild_command(opened, 'auto', None)}")
+            return say(name, f"none are built. Build them: {rebuild_command(opened, 'auto', folder)}")
         if wanted is not None and wanted not in built and case.provider != "tensorrt":
             return ok(name, f"none are built for {wanted}, and the station runs on {case.provider}")
         found = [
-            open_engines(opened, one, host=case.host, tensorrt=tensorrt) for one in ([wanted] if wanted else built)
+            open_engines(opened, one, folder, host=case.host, tensorrt=tensorrt)
+            for one in ([wanted] if wanted else built)
         ]
     except EngineError as error:
         return say(name, str(error))
@@ -67,11 +72,14 @@ def inspection(case: Case) -> Check | None:
     try:
         with open_inspector(case.station) as judge:
             side = _bundle(case).manifest.image_size
-            grey = np.full((side, side, 3), 128, np.uint8)
+            size = (judge.product.recipe.picture_px if isinstance(judge, Changeover) else None) or (side, side)
+            grey = np.full((*size[::-1], 3), 128, np.uint8)
             judge.inspect(grey)  # the first is slower
             began = time.perf_counter()
             judge.inspect(grey)
             took_ms = (time.perf_counter() - began) * 1e3
+    except NotInspected:  # what a part cannot be aligned to is no fault of the station
+        return ok("inspection", f"the product is ready on {case.provider}; a grey part cannot be aligned, as it should")
     except EdgeResadError as error:
         return problem("inspection", str(error))
     return ok("inspection", f"a grey part is judged in {took_ms:.1f} ms by {case.provider}, with the station's bank")
@@ -85,4 +93,11 @@ def _precision(case: Case) -> Precision | None:
     """What the station computes in; None where no station says."""
     if case.station is None:
         return None
-    return case.station.engine.precision or load_bank(case.station.inspection.bank).info.precision
+    told = case.station
+    if told.engine.precision is not None:
+        return told.engine.precision
+    if told.products is not None:
+        shelf = Shelf(told.products.folder)
+        return shelf.open(first_product(shelf, told.products)).bank_of(0).info.precision
+    assert told.inspection.bank is not None  # or the station file would have been refused
+    return load_bank(told.inspection.bank).info.precision

@@ -27,7 +27,10 @@ def python(case: Case) -> Check:
 
 def onnx_runtime(case: Case) -> Check:
     """What ONNX Runtime could compute on."""
-    providers = [name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers()]
+    known = ("CPUExecutionProvider", "CUDAExecutionProvider")
+    providers = [
+        name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers() if name in known
+    ]
     return ok("onnx runtime", f"{onnxruntime.__version__}, computes on {', '.join(providers)}")
 
 

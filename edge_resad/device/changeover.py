@@ -1,0 +1,224 @@
+"""The changeover: which product judges the next part, changed between two parts while the line runs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_resad.bundle import Bundle
+from edge_resad.decision import NotInspected, Verdict
+from edge_resad.device.codes import CodeReader
+from edge_resad.device.settings import EngineSection, ProductsSection
+from edge_resad.engine.product_inspector import ProductInspector, ReadyProduct
+from edge_resad.errors import EdgeResadError, ProductError
+from edge_resad.recipe import Choice, Product, Shelf
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.25  # how often the shelf is looked at
+LEAVE_S = 0.5  # how long the disk may take for a product when the station stops
+HELD = 8  # products that stay ready: so many may alternate on a line without being read again
+
+
+class Changeover:
+    """Judges with the product in use. A thread of its own waits for `edge-resad product use` and prepares what it says.
+
+    The line's thread calls `before` and `inspect`; a part is judged by one product from its beginning to its end.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        settings: ProductsSection,
+        engine: EngineSection | None = None,
+        *,
+        poll_s: float = POLL_S,
+    ) -> None:
+        self.problem: str | None = None  # why the product that was asked for is not in use
+        self._shelf = Shelf(settings.folder)
+        self._settings = settings
+        self._reader = None if settings.code == "off" else CodeReader(settings.code)
+        self._poll_s = poll_s
+        self._bundle = bundle
+        self._engine = engine or EngineSection()
+        self._next: ReadyProduct | None = None
+        self._coded: dict[str, Choice] = {}
+        self._codes_of: dict[Choice, tuple[str, ...]] = {}  # read once: a version never changes
+        self._unknown: NotInspected | None = None  # the part's code names no product
+        self._ready: OrderedDict[Choice, ReadyProduct] = OrderedDict()
+        self._closing = threading.Event()
+        self._lock = threading.Lock()
+        self._watcher = threading.Thread(target=self._watch, name="changeover", daemon=True)
+
+    def __enter__(self) -> Changeover:
+        self._said_at = self._shelf.said_at()
+        self._asked = first_product(self._shelf, self._settings)
+        self._inspector = ProductInspector(
+            self._bundle,
+            self._shelf.open(self._asked),
+            threads=self._engine.threads,
+            provider=self._engine.provider,
+            engines=self._engine.engines,
+            io_memory=self._engine.io_memory,
+            precision=self._engine.precision,
+        )
+        self._inspector.__enter__()
+        self._coded = self._codes()
+        self._closing.clear()
+        self._watcher.start()
+        log.info("the product is %s", self.product.label)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self._closing.set()
+        self._watcher.join(LEAVE_S)  # a disk that hangs keeps its thread, not us
+        self._inspector.__exit__(kind, error, trace)
+
+    @property
+    def product(self) -> Product:
+        """The product that judges now."""
+        return self._inspector.product
+
+    @property
+    def score_map(self) -> NDArray[np.float32]:
+        """(h, w) anomaly map of the last part; valid until the next one."""
+        return self._inspector.score_map
+
+    @property
+    def timings(self) -> Mapping[str, float]:
+        """Milliseconds of the last part's stages."""
+        return self._inspector.timings
+
+    def before(self, frame: NDArray[np.uint8]) -> bool:
+        """Change to the product that was asked for, or that the part's code names; True where that is another one."""
+        with self._lock:
+            asked, self._next = self._next, None
+        self._unknown = None
+        try:
+            coded = self._named_by_code(frame)
+            if coded is not None:
+                asked = None if coded == _choice(self.product) else self._prepared(coded)
+        except Exception as error:  # of OpenCV's detectors too: a part whose product is in doubt is not judged
+            self._doubt(f"its code cannot be followed: {error}")
+        if asked is None or _choice(asked.product) == _choice(self.product):
+            return False
+        self._inspector.load(asked)
+        log.info("the product is %s now", self.product.label)
+        return True
+
+    def inspect(self, frame: NDArray[np.uint8], /) -> Verdict:
+        """Judge one part by the product in use.
+
+        Raises:
+            NotInspected: the part's code names no product here, or the product cannot judge it.
+        """
+        if self._unknown is not None:
+            raise self._unknown
+        return self._inspector.inspect(frame)
+
+    def step(self) -> None:
+        """Look at the shelf once: prepare the product that is asked for, where it is another one."""
+        try:
+            said_at = self._shelf.said_at()
+            said_again, self._said_at = said_at != self._said_at, said_at
+            if said_again:
+                self._asked = self._shelf.in_use() or self._asked
+            self._coded = self._codes()
+            if not said_again:
+                return
+            ready = self._prepared(self._asked)
+        except EdgeResadError as error:
+            if self.problem != str(error):
+                self.problem = str(error)
+                log.error("the product stays %s: %s", self.product.label, error)
+            return
+        self.problem = None
+        with self._lock:
+            self._next = ready
+
+    def _watch(self) -> None:
+        while not self._closing.wait(self._poll_s):
+            try:
+                self.step()
+            except Exception:  # whatever the folder holds, parts are judged by the product that is in use
+                log.exception("the products in %s could not be looked at", self._settings.folder)
+
+    def _prepared(self, choice: Choice) -> ReadyProduct:
+        """A product, ready; those that were in use lately need not be read again, for a version never changes."""
+        with self._lock:
+            held = self._ready.get(choice)
+            if held is not None:
+                self._ready.move_to_end(choice)
+                return held
+        ready = self._inspector.prepare(self._shelf.open(choice))
+        with self._lock:
+            self._ready[choice] = ready
+            while len(self._ready) > HELD:
+                self._ready.popitem(last=False)
+        return ready
+
+    def _named_by_code(self, frame: NDArray[np.uint8]) -> Choice | None:
+        """The product that a code on the part names; None where there is no code to be read."""
+        codes = self._reader.read(frame) if self._reader is not None else []
+        named = {self._coded.get(code) for code in codes} - {None}
+        if len(named) == 1:
+            return next(iter(named))
+        says = ", ".join(codes)
+        if named:
+            self._doubt(f'its codes say "{says}", which names several products')
+        elif codes:
+            self._doubt(
+                f'its code says "{says}", which names no product. Put it into a recipe: '
+                f'edge-resad product change NAME --code "{codes[0]}"'
+            )
+        elif self._settings.code_needed:
+            self._doubt("its code is not found")
+        return None
+
+    def _doubt(self, says: str) -> None:
+        """Nobody knows by which product this part is to be judged: it is not."""
+        self._unknown = NotInspected("unknown_product", says)
+
+    def _codes(self) -> dict[str, Choice]:
+        """What codes mean: of the product in use the version in use, of others the newest."""
+        meaning: dict[str, Choice] = {}
+        for name in self._shelf.names() if self._reader is not None else []:
+            choice = self._asked if name == self._asked.product else self._shelf.find(name)
+            try:
+                if choice not in self._codes_of:
+                    self._codes_of[choice] = self._shelf.recipe(choice).codes
+            except ProductError as error:
+                self._codes_of[choice] = ()
+                log.warning("codes of %s cannot be read: %s", choice, error)
+            meaning |= dict.fromkeys((name, *self._codes_of[choice]), choice)
+        return meaning
+
+
+def first_product(shelf: Shelf, settings: ProductsSection) -> Choice:
+    """What a station begins with: the product that `edge-resad product use` named, or else that of its file.
+
+    Raises:
+        ProductError: there is none, or neither names one.
+    """
+    named = shelf.in_use()
+    if named is not None:
+        return named
+    if settings.use is None:
+        known = ", ".join(shelf.names()) or "none"
+        raise ProductError(
+            f"no product of {shelf.folder} is in use. There are: {known}. Name one: edge-resad product use NAME, or "
+            "[products] use in the station file."
+        )
+    return shelf.find(settings.use)
+
+
+def _choice(product: Product) -> Choice:
+    return Choice(product=product.recipe.product, version=product.version)

@@ -1,0 +1,257 @@
+"""The inspector of products with recipes: regions of interest, masks, alignment, and a changeover between two parts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_resad.bundle import Bundle, Precision
+from edge_resad.decision import NotInspected, Region, Status, Verdict, judge
+from edge_resad.engine.alignment import Aligner
+from edge_resad.engine.canvas import Canvas
+from edge_resad.engine.cutout import Cutout, Matrix
+from edge_resad.engine.engine import IoMemory, Provider
+from edge_resad.engine.inspector import Inspector, PreparedBank
+from edge_resad.errors import BankError, ProductError
+from edge_resad.image import check_frame
+from edge_resad.recipe import Product
+
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReadyProduct:
+    """A product with all that judging takes: from here the changeover is one step."""
+
+    product: Product
+    cutouts: tuple[Cutout, ...]
+    banks: tuple[PreparedBank, ...]  # of each cutout; the same one where regions share it
+    aligner: Aligner | None
+    canvas: Canvas | None  # None: the map of the one region is that of the frame
+    cells: NDArray[np.float32]  # (h, w) scratch for a region's map
+
+
+class ProductInspector:
+    """Judges frames by a product. The engine stays the same whatever the product; it belongs to one thread.
+
+    Values of regions after the first are scaled so that their thresholds are those of the first: one score, one map and
+    one threshold say all of a part.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        product: Product,
+        *,
+        threads: int = 1,
+        provider: Provider = "cpu",
+        engines: Path | None = None,  # where `edge-resad build` put them, if not where they lie by default
+        io_memory: IoMemory = "auto",
+        precision: Precision | None = None,  # that of the product's first bank
+    ) -> None:
+        self._bundle = bundle
+        self._first = product
+        self._inspector = Inspector(
+            bundle,
+            product.bank_of(0),
+            threads=threads,
+            provider=provider,
+            engines=engines,
+            io_memory=io_memory,
+            precision=precision,
+        )
+        self.timings: dict[str, float] = {"align_ms": 0.0, "resize_ms": 0.0, "engine_ms": 0.0, "decide_ms": 0.0}
+
+    def __enter__(self) -> ProductInspector:
+        with _as_of(self._first):
+            self._inspector.__enter__()
+        try:
+            self.load(self.prepare(self._first))
+        except BaseException:
+            self._inspector.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._inspector.__exit__(kind, error, trace)
+
+    def prepare(self, product: Product) -> ReadyProduct:
+        """Make a product ready to judge. Another thread may do it while parts are judged by the one before.
+
+        Raises:
+            ProductError: a bank belongs to another bundle or precision, or nothing of a region counts.
+        """
+        recipe = product.recipe
+        with _as_of(product):
+            banks = {name: self._inspector.prepare(bank) for name, bank in product.banks.items()}
+        cutouts = tuple(cutouts_of(product, self._bundle.manifest.image_size))
+        plain = len(cutouts) == 1 and recipe.regions[0].box is None and recipe.alignment is None
+        return ReadyProduct(
+            product=product,
+            cutouts=cutouts,
+            banks=tuple(banks[roi.bank] for roi in recipe.regions),
+            aligner=aligner_of(product),
+            canvas=None if plain or recipe.picture_px is None else Canvas(recipe.picture_px),
+            cells=np.zeros_like(self._inspector.score_map),
+        )
+
+    def load(self, ready: ReadyProduct) -> None:
+        """Change the product, between two parts. Builds nothing, allocates nothing."""
+        self._put(ready.banks[0])
+        self._ready = ready
+
+    @property
+    def product(self) -> Product:
+        """The product that judges."""
+        return self._ready.product
+
+    @property
+    def score_map(self) -> NDArray[np.float32]:
+        """The last part's anomaly map, (h, w) over the whole frame: a view that the next part overwrites."""
+        return self._ready.cells if self._ready.canvas is None else self._ready.canvas.map
+
+    @property
+    def region_threshold(self) -> float:
+        """The map's value from which a cell belongs to a defect."""
+        return self.product.bank_of(0).info.threshold.region
+
+    def inspect(self, frame: Image) -> Verdict:
+        """Judge one part.
+
+        frame: (H, W, 3) uint8, BGR, as large as the recipe says.
+
+        Raises:
+            NotInspected: the frame has another size, or the part cannot be aligned.
+            EngineError:  the engine fails, or gives something that is no number.
+            ImageError:   the frame is no picture.
+        """
+        ready, recipe = self._ready, self.product.recipe
+        check_frame(frame)
+        check_size(frame, recipe.picture_px)
+        start = time.perf_counter()
+        to_frame = None if ready.aligner is None else ready.aligner.align(frame)
+        self.timings["align_ms"] = 1e3 * (time.perf_counter() - start)
+        self.timings["resize_ms"] = self.timings["engine_ms"] = self.timings["decide_ms"] = 0.0
+        if ready.canvas is not None:
+            ready.canvas.clear()
+        verdicts = []
+        for index in range(len(ready.cutouts)):
+            verdicts.append(self._judged(index, frame, to_frame))
+        start = time.perf_counter()
+        if ready.canvas is not None:
+            ready.canvas.finish(to_frame)
+        verdict = self._together(verdicts)
+        self.timings["decide_ms"] += 1e3 * (time.perf_counter() - start)
+        return verdict
+
+    def _judged(self, index: int, frame: Image, to_frame: Matrix | None) -> Verdict:
+        """What one region says, in the first one's scale and in the frame's pixels."""
+        ready, product = self._ready, self.product
+        cutout, threshold = ready.cutouts[index], product.threshold_of(index)
+        start = time.perf_counter()
+        picture = cutout.take(frame, to_frame)
+        taken = time.perf_counter()
+        self._put(ready.banks[index])
+        score = self._inspector.look(picture, cutout.paint)
+        ran = time.perf_counter()
+        cells = cutout.masked(self._inspector.score_map, ready.cells)
+        level = product.bank_of(index).info.threshold.region
+        scale = self.region_threshold / level
+        if ready.canvas is not None and cutout.box is not None:
+            ready.canvas.add(cells, cutout.box, scale)
+        if cutout.paint is not None and score >= threshold and cells.max() <= 0:  # all of it is where nothing counts
+            verdict = Verdict(status="pass", score=score, threshold=threshold, regions=())
+        else:
+            verdict = judge(
+                cells, score, threshold=threshold, region=level, frame_size=picture.shape[:2],
+                min_area_px=product.recipe.least_area_px,
+            )  # fmt: skip
+        verdict = replace(
+            verdict,
+            score=verdict.score * (product.threshold_of(0) / threshold),
+            threshold=product.threshold_of(0),
+            region_threshold=None if verdict.region_threshold is None else verdict.region_threshold * scale,
+            regions=tuple(self._on_frame(found, cutout, to_frame, scale) for found in verdict.regions),
+        )
+        self.timings["resize_ms"] += self._inspector.timings["resize_ms"] + 1e3 * (taken - start)
+        self.timings["engine_ms"] += self._inspector.timings["engine_ms"]
+        self.timings["decide_ms"] += 1e3 * (time.perf_counter() - ran)
+        return verdict
+
+    def _on_frame(self, found: Region, cutout: Cutout, to_frame: Matrix | None, scale: float) -> Region:
+        region = replace(cutout.on_frame(found, to_frame), peak=found.peak * scale)
+        per_px = self.product.recipe.mm_per_px
+        if per_px is None:
+            return region
+        size_mm = (found.box[2] * per_px, found.box[3] * per_px)  # as the product's picture lies, not the part
+        return replace(region, area_mm2=found.area_px * per_px**2, size_mm=size_mm)
+
+    def _together(self, verdicts: list[Verdict]) -> Verdict:
+        """One verdict of all regions': a part fails where one of them does."""
+        failed = [one for one in verdicts if one.status == "fail"]
+        status: Status = "fail" if failed else "pass"
+        levels = [one.region_threshold for one in failed or verdicts if one.region_threshold is not None]
+        severity, product = self.product.recipe.severity, self.product
+        return Verdict(
+            status=status,
+            score=max(one.score for one in failed or verdicts),
+            threshold=product.threshold_of(0),
+            regions=tuple(
+                sorted((found for one in failed for found in one.regions), key=lambda found: found.peak, reverse=True)
+            ),
+            region_threshold=min(levels) if levels else None,
+            product=product.recipe.product,
+            product_version=product.version,
+            severity_classes=(severity.major, severity.critical),
+        )
+
+    def _put(self, bank: PreparedBank) -> None:
+        if bank is not self._inspector.prepared:
+            self._inspector.put(bank)
+
+
+def cutouts_of(product: Product, side: int) -> list[Cutout]:
+    """The cutouts of a product's regions. side: pixels of both sides of the network's input."""
+    recipe = product.recipe
+    return [
+        Cutout(roi, product.ignore, picture_px=recipe.picture_px, side=side, aligned=recipe.alignment is not None)
+        for roi in recipe.regions
+    ]
+
+
+def aligner_of(product: Product) -> Aligner | None:
+    """What aligns the product's parts; None where nothing does."""
+    if product.recipe.alignment is None or product.reference is None:
+        return None
+    return Aligner(product.reference, product.recipe.alignment)
+
+
+def check_size(frame: Image, picture_px: tuple[int, int] | None) -> None:
+    """Refuse a frame on which the product's regions would lie elsewhere."""
+    if picture_px is not None and frame.shape[1::-1] != picture_px:
+        raise NotInspected(
+            "wrong_size",
+            f"the frame is {frame.shape[1]} x {frame.shape[0]} px, the product's picture is {picture_px[0]} x "
+            f"{picture_px[1]} px. Set the camera's width and height, or make the product again",
+        )
+
+
+@contextmanager
+def _as_of(product: Product) -> Iterator[None]:
+    """What is wrong with a bank, as what is wrong with its product, with the command that makes it anew."""
+    try:
+        yield
+    except BankError as error:
+        raise ProductError(
+            f"{product.label} cannot be used here: {error} For a product that is: "
+            f"edge-resad product change {product.recipe.product} --good GOOD_PARTS."
+        ) from error

@@ -1,0 +1,356 @@
+"""The product changes at a running line: between two parts, within a second, and no part is judged by half of each."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_resad.bank import bank_content
+from edge_resad.decision import NotInspected
+from edge_resad.device.changeover import Changeover
+from edge_resad.device.codes import CodeReader
+from edge_resad.device.frame import Clock, Frame
+from edge_resad.device.pipeline import Inspection
+from edge_resad.device.settings import ProductsSection, StationFile
+from edge_resad.device.spool import Spool
+from edge_resad.device.station import StationSummary, run_station
+from edge_resad.errors import ProductError
+from edge_resad.messages import AlertMessage, VerdictMessage, read_message
+from edge_resad.recipe import Choice, Recipe, Roi, Shelf
+from tests.products import BUNDLE, SIDE, Image, bank_of, part, stocked
+
+WAIT_S = 20.0  # a deadline, not a pause
+CHANGE_S = 2.0  # twice what a changeover may take: the machine of a test may be busy
+NEVER_S = 1000.0
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    """Flanges and caps, flanges on the line."""
+    shelf = Shelf(tmp_path / "products")
+    stocked(shelf, "flange")
+    stocked(shelf, "cap", codes=("4711",))
+    shelf.use(shelf.find("flange"))
+    return shelf
+
+
+class Pictures:
+    """A camera that shows these pictures, each as long as the inspection takes."""
+
+    live = False
+    unreadable = 0
+
+    def __init__(self, pictures: Iterator[Image]) -> None:
+        self._pictures = enumerate(pictures)
+
+    def __enter__(self) -> Pictures:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+    def read(self) -> Frame | None:
+        shown = next(self._pictures, None)
+        clock = Clock()
+        if shown is None:
+            return None
+        return Frame(image=shown[1], frame_id=shown[0], captured_mono=clock.monotonic(), captured_wall=clock.wall())
+
+
+def settings(folder: Path, **products: object) -> StationFile:
+    raw: dict[str, Any] = {
+        "station": {"device": "press-7", "product": "unsaid"},
+        "camera": {"source": "synthetic"},
+        "products": {"folder": str(folder / "products"), **products},
+        "spool": {"path": str(folder / "spool.db"), "commit_ms": 1.0, "thumbnails": False},
+        "log": {"verdicts": str(folder / "verdicts.jsonl")},
+    }
+    return StationFile.model_validate(raw)
+
+
+def station(
+    told: StationFile, pictures: Iterator[Image], on_inspection: Callable[[Inspection], None] | None = None
+) -> StationSummary:
+    return run_station(
+        told,
+        stop=threading.Event(),
+        on_inspection=on_inspection,
+        open_source=lambda _settings, _halt: Pictures(pictures),
+    )
+
+
+def said(folder: Path) -> list[VerdictMessage | AlertMessage]:
+    with Spool(folder / "spool.db", max_bytes=10**9) as spool:
+        messages = [read_message(letter.body) for letter in spool.oldest(10_000)]
+    return [message for message in messages if isinstance(message, VerdictMessage | AlertMessage)]
+
+
+def watched(shelf: Shelf, **products: Any) -> Changeover:
+    """A changeover whose thread never looks: the test says when, with `step`."""
+    return Changeover(BUNDLE, ProductsSection(folder=shelf.folder, **products), poll_s=NEVER_S)
+
+
+# A running station
+
+
+def test_a_running_station_changes_its_product_within_a_second_and_between_two_parts(
+    shelf: Shelf, tmp_path: Path
+) -> None:
+    asked: list[float] = []
+    changed: list[float] = []
+    judged: list[Inspection] = []
+    end = time.monotonic() + WAIT_S
+
+    def line() -> Iterator[Image]:
+        """Flanges; caps from the moment at which the product is changed."""
+        while len([one for one in judged if one.verdict is not None and one.verdict.product == "cap"]) < 3:
+            assert time.monotonic() < end
+            yield part("flange" if not changed else "cap", 50)
+
+    def seen(inspection: Inspection) -> None:
+        judged.append(inspection)
+        assert inspection.verdict is not None
+        if len(judged) == 3:
+            asked.append(time.monotonic())
+            shelf.use(shelf.find("cap"))
+        if not changed and inspection.verdict.product == "cap":
+            changed.append(time.monotonic())
+
+    summary = station(settings(tmp_path), line(), seen)
+    assert changed[0] - asked[0] < CHANGE_S
+    products = [(one.verdict.product, one.verdict.product_version) for one in judged if one.verdict is not None]
+    first_cap = products.index(("cap", 1))
+    assert products == [("flange", 1)] * first_cap + [("cap", 1)] * (len(products) - first_cap)
+    assert summary.not_inspected == {}
+    messages = [message.data for message in said(tmp_path) if isinstance(message, VerdictMessage)]
+    assert [(data.product, data.product_version) for data in messages] == products
+    lines = [json.loads(text) for text in (tmp_path / "verdicts.jsonl").read_text().splitlines()]
+    assert [(one["product"], one["product_version"]) for one in lines] == products
+
+
+def test_every_verdict_is_that_of_one_product_alone(shelf: Shelf) -> None:
+    frames = [part("flange", 50, "scratch"), part("cap", 50, "scratch")]
+    alone = {}
+    for name in ("flange", "cap"):
+        shelf.use(shelf.find(name))
+        with watched(shelf) as judge:
+            alone[name] = [judge.inspect(frame) for frame in frames]
+    with watched(shelf) as judge:
+        for turn in range(6):
+            shelf.use(shelf.find(("flange", "cap")[turn % 2]))
+            for frame in range(2):
+                if frame:
+                    judge.step()
+                judge.before(frames[frame])
+                name = judge.product.recipe.product
+                assert judge.inspect(frames[frame]) == alone[name][frame]
+
+
+def test_an_alert_ends_with_its_product_and_the_next_product_begins_its_own(shelf: Shelf, tmp_path: Path) -> None:
+    stocked(shelf, "cap", debounce_k=2, debounce_n=2)
+    told = settings(tmp_path)
+    done: list[Inspection] = []
+
+    def line() -> Iterator[Image]:
+        end = time.monotonic() + WAIT_S
+        yield part("flange", 50, "scratch")
+        while not any(one.verdict is not None and one.verdict.product == "cap" for one in done):
+            assert time.monotonic() < end
+            yield part("flange", 50, "scratch")
+        yield part("cap", 50, "scratch")
+
+    def seen(inspection: Inspection) -> None:
+        if not done:
+            shelf.use(shelf.find("cap"))
+        done.append(inspection)
+
+    station(told, line(), seen)
+    alerts = [message.data for message in said(tmp_path) if isinstance(message, AlertMessage)]
+    assert [(alert.product, alert.phase) for alert in alerts][:2] == [("flange", "new"), ("flange", "end")]
+    assert {alert.product for alert in alerts[2:]} == {"cap"}  # two of two bad ones
+    assert alerts[2].phase == "new"
+    assert alerts[2].verdict.frame_id == next(
+        one.frame.frame_id for one in done if one.verdict is not None and one.verdict.product == "cap"
+    ) + 1  # fmt: skip
+    assert (alerts[2].product_version, alerts[0].product_version) == (2, 1)
+
+
+def test_a_part_that_cannot_be_judged_is_counted_and_logged_and_raises_no_alarm(shelf: Shelf, tmp_path: Path) -> None:
+    stocked(shelf, "flange", picture_px=(SIDE, SIDE))
+    shelf.use(shelf.find("flange"))
+    small = np.zeros((100, 100, 3), np.uint8)
+    summary = station(settings(tmp_path), iter([part("flange", 50), small, part("flange", 51)]))
+    assert (summary.passed, summary.failed, summary.not_inspected) == (2, 0, {"wrong_size": 1})
+    lines = [json.loads(text) for text in (tmp_path / "verdicts.jsonl").read_text().splitlines()]
+    assert lines[1]["status"] == "not inspected"
+    assert lines[1]["reason"] == "wrong_size"
+
+
+# What the station begins with
+
+
+def test_what_was_put_to_use_is_used_after_a_restart(shelf: Shelf) -> None:
+    shelf.use(shelf.find("cap"))
+    with watched(shelf, use="flange") as judge:
+        assert judge.product.label == "cap@1"
+
+
+def test_the_station_file_names_the_product_while_nobody_else_has(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path / "products")
+    stocked(shelf, "flange")
+    with pytest.raises(ProductError, match=r"no product of .* is in use\. There are: flange\. Name one: edge-resad"):
+        watched(shelf).__enter__()
+    with watched(shelf, use="flange") as judge:
+        assert judge.product.label == "flange@1"
+
+
+# What can go wrong
+
+
+def test_a_new_version_is_not_used_before_somebody_says_so(shelf: Shelf) -> None:
+    with watched(shelf) as judge:
+        stocked(shelf, "flange", note="second")
+        judge.step()
+        assert judge.before(part("flange", 50)) is False
+        assert judge.product.label == "flange@1"
+        shelf.use(shelf.find("flange"))
+        judge.step()
+        assert judge.before(part("flange", 50)) is True
+        assert judge.product.label == "flange@2"
+
+
+@pytest.mark.parametrize("what", ["gone", "damaged", "nonsense"])
+def test_a_product_that_cannot_be_used_leaves_the_one_before(
+    shelf: Shelf, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with watched(shelf) as judge:
+        shelf.use(shelf.find("cap"))
+        if what == "gone":
+            shutil.rmtree(shelf.folder / "cap")
+        elif what == "damaged":
+            bank = shelf.folder / "cap" / "1" / "whole.npz"
+            bank.chmod(0o644)
+            bank.write_bytes(bank.read_bytes()[:1000])
+        else:
+            (shelf.folder / "in-use.json").write_text("cap")
+        for _ in range(3):
+            judge.step()
+        assert judge.before(part("flange", 50)) is False
+        assert judge.inspect(part("flange", 50)).product == "flange"
+        assert judge.problem is not None
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+    assert caplog.records[0].getMessage().startswith("the product stays flange@1: ")
+
+
+def test_a_product_of_another_precision_leaves_the_one_before(shelf: Shelf) -> None:
+    bank = bank_of("cap")
+    info = bank.info.model_copy(update={"precision": "int8"})
+    recipe = Recipe(product="lid", regions=(Roi(name="whole", bank="whole.npz"),))
+    shelf.add(recipe, {"whole.npz": bank_content(type(bank)(info=info, levels=bank.levels))})
+    with watched(shelf) as judge:
+        shelf.use(Choice(product="lid", version=1))
+        judge.step()
+        assert judge.before(part("flange", 50)) is False
+        assert judge.problem is not None
+        assert "edge-resad product change lid --good GOOD_PARTS" in judge.problem
+
+
+# Codes
+
+
+def coded(text: str, family: str) -> Image:
+    """A part with a QR code in the corner of its picture."""
+    square = cv2.QRCodeEncoder.create().encode(text)
+    code = cv2.resize(square, (96, 96), interpolation=cv2.INTER_NEAREST)
+    frame: Image = np.full((SIDE + 128, SIDE, 3), 255, np.uint8)
+    frame[:SIDE] = part(family, 50)
+    frame[SIDE + 16 : SIDE + 112, 16:112] = cv2.cvtColor(code, cv2.COLOR_GRAY2BGR)
+    return frame
+
+
+def test_the_code_on_a_part_names_the_product_that_judges_this_very_part(shelf: Shelf) -> None:
+    with watched(shelf, code="qr") as judge:
+        told = []
+        for text, family in (("flange", "flange"), ("4711", "cap"), ("flange", "flange"), ("cap", "cap")):
+            frame = coded(text, family)
+            judge.before(frame)
+            told.append(judge.inspect(frame).product)
+    assert told == ["flange", "cap", "flange", "cap"]
+
+
+def test_a_part_whose_code_names_no_product_is_not_inspected(shelf: Shelf) -> None:
+    with watched(shelf, code="qr") as judge:
+        frame = coded("0815", "cap")
+        assert judge.before(frame) is False
+        with pytest.raises(NotInspected, match=r'its code says "0815", which names no product') as refused:
+            judge.inspect(frame)
+        assert refused.value.obstacle == "unknown_product"
+        judge.before(part("flange", 50))
+        assert judge.inspect(part("flange", 50)).product == "flange"
+
+
+def test_a_part_without_a_code_is_judged_by_the_product_of_the_last_one(shelf: Shelf) -> None:
+    with watched(shelf, code="qr") as judge:
+        judge.before(coded("4711", "cap"))
+        judge.before(part("cap", 50))
+        assert judge.inspect(part("cap", 50)).product == "cap"
+
+
+def test_where_a_code_is_needed_a_part_without_one_is_not_inspected(shelf: Shelf) -> None:
+    with watched(shelf, code="qr", code_needed=True) as judge:
+        judge.before(part("flange", 50))
+        with pytest.raises(NotInspected, match="its code is not found"):
+            judge.inspect(part("flange", 50))
+        judge.before(coded("flange", "flange"))
+        assert judge.inspect(coded("flange", "flange")).product == "flange"
+
+
+def test_a_product_that_is_named_again_follows_what_a_code_named(shelf: Shelf) -> None:
+    with watched(shelf, code="qr") as judge:
+        judge.before(coded("4711", "cap"))
+        shelf.use(shelf.find("flange"))  # as it was before
+        judge.step()
+        judge.before(part("flange", 50))
+        assert judge.product.label == "flange@1"
+
+
+def test_a_code_means_the_version_that_was_put_to_use(shelf: Shelf) -> None:
+    stocked(shelf, "flange", note="second")
+    with watched(shelf, code="qr") as judge:
+        judge.before(coded("flange", "flange"))
+        assert judge.product.label == "flange@1"
+
+
+def test_a_code_that_breaks_its_reader_costs_this_part_and_no_other(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with watched(shelf, code="qr") as judge:
+        with monkeypatch.context() as patch:
+            patch.setattr(CodeReader, "read", _broken)
+            judge.before(part("flange", 50))
+            with pytest.raises(NotInspected, match="its code cannot be followed: too dark"):
+                judge.inspect(part("flange", 50))
+        judge.before(part("flange", 50))
+        assert judge.inspect(part("flange", 50)).product == "flange"
+
+
+def _broken(_reader: CodeReader, _picture: Image) -> list[str]:
+    raise cv2.error("too dark")
+
+
+def test_codes_are_not_looked_for_unless_they_are_asked_for(shelf: Shelf) -> None:
+    with watched(shelf) as judge:
+        assert judge.before(coded("4711", "cap")) is False
+        assert judge.product.label == "flange@1"
