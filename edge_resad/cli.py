@@ -120,6 +120,13 @@ def _above_zero(value: float | None) -> float | None:
     return value
 
 
+def _width_and_height(value: str) -> str:
+    found = re.fullmatch(r"([0-9]{2,5})x([0-9]{2,5})", value)
+    if found is None or not all(32 <= int(pixels) <= 8192 for pixels in found.groups()):
+        raise typer.BadParameter(f"{value} is no size: give WIDTHxHEIGHT such as 1280x720, each 32 to 8192 pixels")
+    return value
+
+
 @app.command()
 def enrol(
     paths: Annotated[
@@ -648,6 +655,54 @@ def doctor(
         print(f"{_counted(problems, 'problem')}, {_counted(warnings, 'warning')}")
     if problems:
         raise typer.Exit(1)
+
+
+@app.command()
+def bench(
+    bank: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--bank", "-b", help="The product's bank; without it, drawn good parts are enrolled."),
+    ] = None,
+    precision: OwnPrecisionOption = None,
+    provider: Annotated[Literal["cpu", "cuda", "tensorrt"], typer.Option(help="What runs the network.")] = "cpu",
+    frames: Annotated[Optional[int], typer.Option(min=1, help="Parts to count; 200 without it.")] = None,  # noqa: UP045
+    minutes: Annotated[Optional[float], typer.Option(min=0.01, help="How long, instead of --frames.")] = None,  # noqa: UP045
+    size: Annotated[str, typer.Option(callback=_width_and_height, help="WIDTHxHEIGHT of the frames.")] = "1280x720",
+    rate: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(min=0.1, max=1000, help="Parts per second; without it, one as soon as the other is done."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    page: Annotated[Optional[Path], typer.Option(help="Also write a page, PAGE.html, with the histogram.")] = None,  # noqa: UP045
+    bundle: BundleOption = None,
+    threads: ThreadsOption = 1,
+) -> None:
+    """Say what this device does: every stage of a part's way, cold start, throughput, memory, heat."""
+    from datetime import date
+
+    from rich.console import Console
+
+    from edge_resad.bench.bench import FRAMES, Request, run_bench
+    from edge_resad.bench.page import write_bench_page
+    from edge_resad.bench.report import as_json as figures_json
+    from edge_resad.bench.report import as_table
+    from edge_resad.demo import products
+
+    if frames is not None and minutes is not None:
+        raise typer.BadParameter("give --frames or --minutes, not both")
+    width, height = (int(pixels) for pixels in size.split("x"))
+    request = Request(
+        bank=bank, bundle=bundle, precision=precision, provider=provider, threads=threads, size=(width, height),
+        frames=frames or FRAMES, minutes=minutes, rate=rate,
+    )  # fmt: skip
+    with _progress("bench", show=sys.stderr.isatty()) as step:
+        figures = run_bench(request, products, progress=step)
+    if page is not None:
+        write_bench_page(figures, page, day=date.today())
+    if as_json:
+        print(json.dumps(figures_json(figures)))
+    else:
+        Console().print(as_table(figures), highlight=False)
 
 
 @app.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -49,7 +50,7 @@ def _verdict(verdict: decision.Verdict = FAILED, stamp: Stamp = STAMP) -> bytes:
     return verdict_message(ADDRESS, stamp, product="bolt", camera="cam0", verdict=verdict, frame_id=9, latency_ms=11.25)
 
 
-def _birth(live_from_seq: int = 1) -> bytes:
+def _birth(live_from_seq: int = 1, **more: Any) -> bytes:
     return birth_message(
         ADDRESS,
         bd_seq=3,
@@ -60,6 +61,7 @@ def _birth(live_from_seq: int = 1) -> bytes:
         waiting=5,
         dropped=0,
         facts={"version": "0.1.0", "bundle": "edge@1234", "product": "bolt", "engine": "cpu"},
+        **more,
     )
 
 
@@ -101,6 +103,23 @@ def test_an_alert_is_named_after_its_first_message() -> None:
     assert alert.verdict is not None
     assert alert.verdict.score == 2.0
     assert alert.image == image
+
+
+def test_a_state_tells_what_every_stage_takes_and_an_older_reader_passes_over_it() -> None:
+    said = _birth(stages_ms={"engine": {"p50": 8.00049, "p95": 9.0, "p99": 9.5, "max": 12.0}})
+    birth = read_message(said).data
+    assert isinstance(birth, Birth)
+    assert birth.stages_ms is not None
+    assert (birth.stages_ms["engine"].p50, birth.stages_ms["engine"].max) == (8.0, 12.0)
+    unknown = json.loads(said)
+    unknown["data"]["later"] = unknown["data"].pop("stages_ms")  # as an older reader sees it
+    assert read_message(json.dumps(unknown).encode()).type == "edge-resad.state"
+
+
+def test_a_state_that_is_said_again_is_another_message_of_the_same_connection() -> None:
+    said = [read_message(_birth(again=again)) for again in range(3)]
+    assert [message.id for message in said] == [f"{STREAM}-b3", f"{STREAM}-b3-1", f"{STREAM}-b3-2"]
+    assert b"stages_ms" not in said[0].payload()
 
 
 def test_a_birth_and_an_offline_message_are_told_apart_and_paired_by_bd_seq() -> None:

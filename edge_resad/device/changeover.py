@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from types import TracebackType
 
 import numpy as np
@@ -90,6 +91,11 @@ class Changeover:
     def score_map(self) -> NDArray[np.float32]:
         """(h, w) anomaly map of the last part; valid until the next one."""
         return self._inspector.score_map
+
+    @property
+    def timings(self) -> Mapping[str, float]:
+        """Milliseconds of the last part's stages."""
+        return self._inspector.timings
 
     def before(self, frame: NDArray[np.uint8]) -> bool:
         """Change to the product that was asked for, or that the part's code names; True where that is another one."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edge_resad.decision import Debounce, NotInspected, Obstacle, Verdict
 from edge_resad.device.frame import Clock, Frame
+from edge_resad.device.histogram import Histogram
 from edge_resad.device.watch import Blind, Watch
 from edge_resad.messages import Phase, Severity
 
@@ -80,7 +81,7 @@ class Tally:
     failed: int = 0
     alerts: int = 0  # new ones
     not_inspected: Counter[Reason] = field(default_factory=Counter)
-    _latencies_ms: deque[float] = field(default_factory=lambda: deque(maxlen=4096))
+    _latencies: Histogram = field(default_factory=Histogram)
 
     @property
     def parts(self) -> int:
@@ -97,11 +98,12 @@ class Tally:
         self.passed += inspection.verdict.status == "pass"
         self.failed += inspection.verdict.status == "fail"
         self.alerts += inspection.alert is not None and inspection.alert.phase == "new"
-        self._latencies_ms.append(inspection.latency.total_ms)
+        self._latencies.record(1e-3 * inspection.latency.total_ms)
 
     def latency_ms(self, percent: float) -> float | None:
-        """A percentile of the last 4096 verdicts' latency; None before the first verdict."""
-        return float(np.percentile(self._latencies_ms, percent)) if self._latencies_ms else None
+        """A percentile of the verdicts' latency, within 1 %; None before the first verdict."""
+        seconds = self._latencies.percentile_s(percent)
+        return None if seconds is None else 1e3 * seconds
 
 
 class Alarm:

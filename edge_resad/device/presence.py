@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from edge_resad.device.settings import StationSection
 from edge_resad.device.spool import Spool
+from edge_resad.device.stages import StageTimes
 from edge_resad.messages import Address, birth_message, offline_message
+
+AskStages = Callable[[], Mapping[str, StageTimes]]
 
 
 class Presence:
     """Writes the retained messages of the state topic; `bd_seq` numbers the connection they belong to."""
 
-    def __init__(self, station: StationSection, spool: Spool, facts: Mapping[str, object]) -> None:
-        """facts: version, bundle, product, anything else that others should know."""
+    def __init__(
+        self,
+        station: StationSection,
+        spool: Spool,
+        facts: Mapping[str, object],
+        stages: AskStages | None = None,
+    ) -> None:
+        """facts: version, bundle, product, anything else that others should know. stages: what each takes by now."""
         self.device = station.device
         self._address = Address(site=station.site, line=station.line, device=station.device)
         self._spool = spool
         self._facts = {"product": station.product, **facts}
         self._faults: dict[str, tuple[str, ...]] | None = None
         self.version = 0  # grows with everything that a birth would say anew
+        self._stages = stages or dict
 
     @property
     def topic(self) -> str:
@@ -32,8 +43,8 @@ class Presence:
         self._faults = dict(faults)
         self.version += 1
 
-    def birth(self, *, bd_seq: int, live_from_seq: int, edition: int = 0) -> bytes:
-        """The station is there. live_from_seq: of the first letter that is written from now on."""
+    def birth(self, *, bd_seq: int, live_from_seq: int, again: int = 0) -> bytes:
+        """The station is there. live_from_seq: of the first letter that was written after it connected."""
         return birth_message(
             self._address,
             bd_seq=bd_seq,
@@ -43,7 +54,8 @@ class Presence:
             dropped=self._spool.dropped,
             facts=self._facts,
             faults=self._faults,
-            edition=edition,
+            stages_ms={name: asdict(times) for name, times in self._stages().items()},
+            again=again,
         )
 
     def offline(self, *, bd_seq: int) -> bytes:

@@ -14,7 +14,7 @@ from edge_resad.device.settings import BrokerSection
 from edge_resad.device.spool import Letter, Spool
 from edge_resad.device.timing import Timing
 from edge_resad.device.window import Window
-from edge_resad.messages import JSON_TYPE, type_of
+from edge_resad.messages import JSON_TYPE, birth_id, type_of
 
 log = logging.getLogger(__name__)
 
@@ -50,14 +50,17 @@ class Session:
         self._state_refusal: str | None = None  # what the broker said when it refused our birth
         self._stop_at: float | None = None
         self._said_version = 0  # of the presence
-        self._editions = 0  # of our birth
+        self._announced = 0  # times
+        self._announce_at = float("inf")  # when to say it again
 
     def announce(self) -> None:
-        """Say that the station is there, and again where what it says of itself has changed."""
+        """Say that the station is there, and how it and its cameras do."""
         self._said_version = self._presence.version
-        edition, self._editions = self._editions, self._editions + 1
-        payload = self._presence.birth(bd_seq=self._bd_seq, live_from_seq=self._live_from_seq, edition=edition)
-        self._send_state(payload, f"{self._spool.stream_id}-b{self._bd_seq}" + (f"-{edition}" if edition else ""))
+        again = self._announced
+        payload = self._presence.birth(bd_seq=self._bd_seq, live_from_seq=self._live_from_seq, again=again)
+        self._send_state(payload, birth_id(self._spool.stream_id, self._bd_seq, again))
+        self._announced += 1
+        self._announce_at = time.monotonic() + self._timing.state_s
 
     def step(self, *, stopping: bool) -> bool:
         """Settle, send and wait for news, at most a second; False where the session is over."""
@@ -65,7 +68,8 @@ class Session:
         self._settle(now)
         if connection.closed is not None:
             return False
-        if self._presence.version != self._said_version and window.room:
+        changed = self._presence.version != self._said_version
+        if (changed or now >= self._announce_at) and window.room and not stopping:
             self.announce()
         more = self._fill(now)
         if stopping:

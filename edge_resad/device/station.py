@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_resad import __version__
@@ -18,6 +18,7 @@ from edge_resad.device.changeover import Changeover
 from edge_resad.device.frame import Clock, Frame
 from edge_resad.device.handover import Capture
 from edge_resad.device.health import Health
+from edge_resad.device.metrics import MetricsFile, prometheus_text
 from edge_resad.device.notify import Service
 from edge_resad.device.pipeline import Alarm, Inspection, Judge, Line, Reason, Tally
 from edge_resad.device.post import Post
@@ -27,6 +28,7 @@ from edge_resad.device.rtsp import without_password
 from edge_resad.device.settings import StationFile, load_station, split_source
 from edge_resad.device.signals import stopped_by_signals
 from edge_resad.device.spool import Spool
+from edge_resad.device.stages import Stages, StageTimes, said
 from edge_resad.device.verdict_log import VerdictLog, as_record
 from edge_resad.device.watch import Limits, Watch
 from edge_resad.engine.inspector import Inspector
@@ -58,6 +60,7 @@ class StationSummary:
     waiting: int  # messages in the spool's file that the broker does not have yet
     lost: int = 0  # messages that are nowhere: the disk of the spool did not take them
     log_lines_lost: int
+    stages: Mapping[str, StageTimes] = field(default_factory=dict)
 
     @property
     def parts(self) -> int:
@@ -66,16 +69,18 @@ class StationSummary:
 
     def __str__(self) -> str:
         reasons = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in self.not_inspected.items())
-        said = [f"{_counted(self.parts, 'part')}: {self.passed} passed, {self.failed} failed"]
-        said += [f"{sum(self.not_inspected.values())} not inspected ({reasons})"] if reasons else []
-        said += [_counted(self.alerts, "alert")]
+        says = [f"{_counted(self.parts, 'part')}: {self.passed} passed, {self.failed} failed"]
+        says += [f"{sum(self.not_inspected.values())} not inspected ({reasons})"] if reasons else []
+        says += [_counted(self.alerts, "alert")]
         if self.latency_p50_ms is not None and self.latency_p99_ms is not None:
-            said += [f"from picture to verdict {self.latency_p50_ms:.1f} ms (p99 {self.latency_p99_ms:.1f} ms)"]
+            says += [f"from picture to verdict {self.latency_p50_ms:.1f} ms (p99 {self.latency_p99_ms:.1f} ms)"]
+        if self.stages:
+            says += [f"ms of each stage (p50, p95, p99, max): {said(self.stages)}"]
         if self.waiting:
-            said += [f"{_counted(self.waiting, 'message')} {'waits' if self.waiting == 1 else 'wait'} in the spool"]
-        said += [f"{_counted(self.lost, 'message')} lost"] if self.lost else []
-        said += [f"{_counted(self.log_lines_lost, 'line')} of the verdict log lost"] if self.log_lines_lost else []
-        return "; ".join(said)
+            says += [f"{_counted(self.waiting, 'message')} {'waits' if self.waiting == 1 else 'wait'} in the spool"]
+        says += [f"{_counted(self.lost, 'message')} lost"] if self.lost else []
+        says += [f"{_counted(self.log_lines_lost, 'line')} of the verdict log lost"] if self.log_lines_lost else []
+        return "; ".join(says)
 
 
 def _counted(count: int, noun: str) -> str:
@@ -125,11 +130,14 @@ def run_station(
     products: Products | None = None,
     open_source: OpenSource | None = None,
     open_judge: OpenJudge | None = None,
+    stages: Stages | None = None,
 ) -> StationSummary:
     """Inspect until the camera is at its end or `stop` is set. Everything is in the spool before it is said elsewhere.
 
     on_inspection: called for every part that reached the inspection, in this thread.
+    stages: where stage times are counted; the station's own without it.
     """
+    stages = stages or Stages()
     halt = VitalSigns()  # the camera's own: it also ends when the inspection fails
 
     def opened(halt: threading.Event) -> FrameSource:
@@ -143,8 +151,9 @@ def run_station(
     spool = _spool(settings)
     with spool, ExitStack() as stack:
         judge = stack.enter_context((open_judge or open_inspector)(settings))
-        publisher = stack.enter_context(_publisher(settings, spool, judge)) if settings.broker else None
+        publisher = stack.enter_context(_publisher(settings, spool, judge, stages)) if settings.broker else None
         verdicts = stack.enter_context(_verdict_log(settings))
+        stack.enter_context(_metrics(settings, tally, stages, spool, verdicts))
         post, alarm = _post(settings, spool), _alarm(settings, judge)
         watch = Watch(limits) if limits is not None else None
         say = publisher.say_faults if publisher is not None else None
@@ -163,10 +172,14 @@ def run_station(
                 return line.step(frame)
 
             for inspection in _inspections(capture, step, stop, service, Progress(capture), health):
+                judged = time.perf_counter()
                 post.send(inspection, judge.score_map)
                 tally.count(inspection)
                 if verdicts is not None:
                     verdicts.append(as_record(inspection))
+                if inspection.verdict is not None:
+                    outputs_ms = 1e3 * (time.perf_counter() - judged)
+                    stages.count(inspection.latency, getattr(judge, "timings", {}), outputs_ms=outputs_ms)
                 if on_inspection is not None:
                     on_inspection(inspection)
         if not spool.flush(FLUSH_S):
@@ -174,7 +187,7 @@ def run_station(
         if publisher is not None:
             _deliver(publisher, spool, stop)
     _count_unseen(tally, capture)
-    return _summary(tally, spool, verdicts)  # now that the spool is closed: what it could not write is lost
+    return _summary(tally, stages, spool, verdicts)  # now that the spool is closed: what it could not write is lost
 
 
 def open_inspector(settings: StationFile) -> AbstractContextManager[Judge]:
@@ -224,11 +237,11 @@ def _spool(settings: StationFile) -> Spool:
     return Spool(spool.path, max_bytes=spool.max_mb * 10**6, commit_ms=spool.commit_ms)
 
 
-def _publisher(settings: StationFile, spool: Spool, judge: Judge) -> Publisher:
+def _publisher(settings: StationFile, spool: Spool, judge: Judge, stages: Stages) -> Publisher:
     assert settings.broker is not None
     product = judge.product.recipe.product if isinstance(judge, Changeover) else settings.station.product
     birth = {"version": __version__, "product": product, "camera": settings.camera.name}
-    return Publisher(spool, settings.broker, settings.station, birth=birth, timing=CLOSING)
+    return Publisher(spool, settings.broker, settings.station, birth=birth, stages=stages.times, timing=CLOSING)
 
 
 def _post(settings: StationFile, spool: Spool) -> Post:
@@ -267,6 +280,24 @@ def _verdict_log(settings: StationFile) -> AbstractContextManager[VerdictLog | N
     return VerdictLog(told.verdicts, max_bytes=told.max_mb * 10**6, keep=told.keep)
 
 
+def _metrics(
+    settings: StationFile, tally: Tally, stages: Stages, spool: Spool, verdicts: VerdictLog | None
+) -> AbstractContextManager[MetricsFile | None]:
+    told, station = settings.metrics, settings.station
+    if told.prometheus_file is None:
+        return nullcontext()
+    place = {"site": station.site, "line": station.line, "device": station.device}
+    labels = {**place, "product": station.product, "camera": settings.camera.name}
+
+    def compose() -> str:
+        lines_lost = verdicts.lost if verdicts else 0
+        return prometheus_text(
+            labels, tally, stages, waiting=spool.waiting(), lost=spool.lost, log_lines_lost=lines_lost
+        )
+
+    return MetricsFile(told.prometheus_file, compose, every_s=told.every_s)
+
+
 def _deliver(publisher: Publisher, spool: Spool, stop: threading.Event) -> None:
     """Give the last messages of a finite camera a moment to reach the broker; the rest goes with the next start."""
     deadline = time.monotonic() + DELIVER_S
@@ -302,7 +333,7 @@ def _count_unseen(tally: Tally, capture: Capture) -> None:
     tally.not_inspected.update({reason: count for reason, count in unseen.items() if count})
 
 
-def _summary(tally: Tally, spool: Spool, verdicts: VerdictLog | None) -> StationSummary:
+def _summary(tally: Tally, stages: Stages, spool: Spool, verdicts: VerdictLog | None) -> StationSummary:
     return StationSummary(
         passed=tally.passed,
         failed=tally.failed,
@@ -313,4 +344,5 @@ def _summary(tally: Tally, spool: Spool, verdicts: VerdictLog | None) -> Station
         waiting=spool.waiting(),
         lost=spool.lost,
         log_lines_lost=verdicts.lost if verdicts else 0,
+        stages=stages.times(),
     )

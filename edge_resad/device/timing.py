@@ -18,3 +18,4 @@ class Timing:
     goodbye_s: float = 0.4  # on close, for the broker to take our leave
     close_s: float = 1.9  # then the thread is left to itself
     will_delay_s: int = 5
+    state_s: float = 60.0  # between two states of one connection

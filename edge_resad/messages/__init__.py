@@ -11,7 +11,16 @@ from edge_resad.messages.alert import Alert, AlertMessage, Phase, alert_message,
 from edge_resad.messages.envelope import JSON_TYPE, SCHEMA_VERSION
 from edge_resad.messages.message import Message, read_message
 from edge_resad.messages.origin import Origin, Stamp
-from edge_resad.messages.state import Birth, Offline, StateMessage, birth_message, is_late, offline_message
+from edge_resad.messages.state import (
+    Birth,
+    Offline,
+    StageMs,
+    StateMessage,
+    birth_id,
+    birth_message,
+    is_late,
+    offline_message,
+)
 from edge_resad.messages.thumbnail import (
     JPEG_TYPE,
     THUMBNAIL_BYTES,
@@ -56,6 +65,7 @@ __all__ = [
     "Region",
     "RegionLike",
     "Severity",
+    "StageMs",
     "Stamp",
     "StateMessage",
     "Topic",
@@ -63,6 +73,7 @@ __all__ = [
     "VerdictLike",
     "VerdictMessage",
     "alert_message",
+    "birth_id",
     "birth_message",
     "fault_message",
     "is_id",

@@ -1,4 +1,4 @@
-"""A station's state: it is there, or it is gone."""
+"""A station's state: it is there and how it does, or it is gone."""
 
 from __future__ import annotations
 
@@ -23,6 +23,15 @@ class _State(Strict):
     device: Id
 
 
+class StageMs(Strict):
+    """What one stage of a part's way took, milliseconds."""
+
+    p50: float
+    p95: float
+    p99: float
+    max: float
+
+
 class Birth(_State):
     """A station is there. `bd_seq` pairs it with the will of the same connection."""
 
@@ -34,6 +43,7 @@ class Birth(_State):
     waiting: int = 0  # messages that waited when the station connected
     dropped: int = 0  # messages that the station gave up over the life of the stream, for want of room
     faults: dict[Id, tuple[str, ...]] | None = None  # camera -> what is wrong with it now; empty where all are well
+    stages_ms: dict[str, StageMs] | None = None  # over the parts since the start; None before the first
     about: dict[str, JsonValue] = Field(default_factory=dict)  # anything else that the station says of itself
 
 
@@ -62,13 +72,15 @@ def birth_message(
     dropped: int,
     facts: Mapping[str, Any],
     faults: Mapping[str, tuple[str, ...]] | None = None,
-    edition: int = 0,
+    stages_ms: Mapping[str, Mapping[str, float]] | None = None,
+    again: int = 0,
 ) -> bytes:
-    """The retained payload for `address.state_topic` once connected.
+    """The retained payload for `address.state_topic` while connected.
 
-    facts:   version, bundle, product, anything else.
-    faults:  camera -> what is wrong with it.
-    edition: how many there were before on this connection.
+    facts: version, bundle, product, anything else.
+    faults: camera -> what is wrong with it.
+    stages_ms: p50, p95, p99 and max of every stage.
+    again: how often this connection has said it before.
     """
     named = {name: facts[name] for name in ("version", "bundle", "product") if name in facts}
     data = Birth(
@@ -81,10 +93,21 @@ def birth_message(
         waiting=waiting,
         dropped=dropped,
         faults=None if faults is None else dict(faults),
+        stages_ms=_rounded(stages_ms) if stages_ms else None,
         about={name: fact for name, fact in facts.items() if name not in named},
     )
-    event_id = f"{stream_id}-b{bd_seq}" + (f"-{edition}" if edition else "")
-    return StateMessage(**envelope_fields(address, event_id, wall), data=data).payload()
+    return StateMessage(**envelope_fields(address, birth_id(stream_id, bd_seq, again), wall), data=data).payload()
+
+
+def birth_id(stream_id: str, bd_seq: int, again: int = 0) -> str:
+    """The id of a birth; each time that a connection says it again it is another message."""
+    return f"{stream_id}-b{bd_seq}" + (f"-{again}" if again else "")
+
+
+def _rounded(stages_ms: Mapping[str, Mapping[str, float]]) -> dict[str, StageMs]:
+    return {
+        name: StageMs(**{what: round(value, 3) for what, value in stage.items()}) for name, stage in stages_ms.items()
+    }
 
 
 def offline_message(address: Address, *, bd_seq: int, stream_id: str, boot_id: str, wall: float) -> bytes:

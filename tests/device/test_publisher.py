@@ -16,8 +16,9 @@ from edge_resad.device.publisher import Publisher, Timing
 from edge_resad.device.refusal import no_broker
 from edge_resad.device.settings import BrokerSection, StationSection
 from edge_resad.device.spool import Kind, Spool
+from edge_resad.device.stages import StageTimes
 from edge_resad.errors import SettingsError
-from edge_resad.messages import Birth, Offline, read_message
+from edge_resad.messages import Birth, Message, Offline, read_message
 from tests.mqtt_peers import (
     FakeBroker,
     Mosquitto,
@@ -65,6 +66,10 @@ def _firsts(seqs: list[int]) -> list[int]:
 
 def _numbers(packets: list[Packet], topic: str = EVT) -> list[int]:
     return [int(packet.payload) for packet in packets if packet.topic == topic]
+
+
+def _states(broker: FakeBroker) -> list[Message]:
+    return [read_message(packet.payload) for packet in broker.packets if packet.topic == f"{PREFIX}/state"]
 
 
 def _delivered(spool: Spool) -> bool:
@@ -117,6 +122,28 @@ def test_a_camera_that_falls_ill_is_said_at_once_on_the_same_connection_under_an
     assert [birth.faults for birth in births] == [None, {"cam0": ("frozen",)}, {"cam0": ()}]
     assert len({birth.bd_seq for birth in births}) == 1
     assert len({message.id for message in said}) == 3
+
+
+def test_a_connection_says_again_how_the_station_does(spool: Spool) -> None:
+    took = StageTimes(p50=8.0, p95=9.0, p99=9.5, max=12.0)
+    asked: list[int] = []
+
+    def stages() -> dict[str, StageTimes]:
+        asked.append(1)
+        return {"engine": took} if len(asked) > 2 else {}  # no part before the connection; one ask is a rehearsal
+
+    with FakeBroker(Script()) as broker:
+        settings = BrokerSection(host="127.0.0.1", port=broker.port)
+        with Publisher(spool, settings, STATION, birth={}, stages=stages, timing=Timing(state_s=0.01)):
+            assert eventually(lambda: len(_states(broker)) >= 3)
+    messages = _states(broker)
+    assert len({message.id for message in messages}) == len(messages)
+    first, second, *_ = [message.data for message in messages if isinstance(message.data, Birth)]
+    assert isinstance(first, Birth)
+    assert first.stages_ms is None
+    assert second.stages_ms is not None
+    assert second.stages_ms["engine"].p99 == 9.5
+    assert (second.bd_seq, second.live_from_seq) == (first.bd_seq, first.live_from_seq)
 
 
 def test_every_connection_has_a_session_number_of_its_own(spool: Spool) -> None:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -23,6 +23,7 @@ from edge_resad.device.pipeline import Inspection
 from edge_resad.device.settings import StationFile
 from edge_resad.device.spool import Letter, Spool, Stamp
 from edge_resad.device.spoolfile import Changes, SpoolFile
+from edge_resad.device.stages import Stages
 from edge_resad.device.station import StationSummary, run, run_station
 from edge_resad.device.v4l2 import V4L2Camera
 from edge_resad.errors import CameraError, SettingsError, SpoolError
@@ -265,6 +266,31 @@ def test_the_summary_is_a_sentence_an_operator_can_read() -> None:
         "100 parts: 97 passed, 2 failed; 1 not inspected (1 too old); 2 alerts; "
         "from picture to verdict 9.9 ms (p99 14.1 ms); 3 messages wait in the spool"
     )
+
+
+def test_the_summary_tells_what_every_stage_took(tmp_path: Path) -> None:
+    class Timed(FakeJudge):
+        timings: ClassVar[dict[str, float]] = {"engine_ms": 8.0}
+
+    summary = station(settings(tmp_path), FakeCamera([GOOD, GOOD, BROKEN]), judge=Timed())
+    assert list(summary.stages) == ["waiting", "engine", "outputs", "total"]
+    assert summary.stages["engine"].max == pytest.approx(8.0)
+    assert "ms of each stage (p50, p95, p99, max): waiting " in str(summary)
+    assert ", engine 8.00 8.00 8.00 8.00, outputs " in str(summary)
+
+
+def test_a_part_without_a_verdict_is_in_no_stage_time(tmp_path: Path) -> None:
+    stages = Stages()
+    run_station(
+        settings(tmp_path),
+        stop=threading.Event(),
+        open_source=lambda _settings, _halt: FakeCamera([GOOD, BROKEN, GOOD]),
+        open_judge=lambda _settings: FakeJudge(),
+        stages=stages,
+    )
+    assert {name: histogram.count for name, histogram in stages.histograms().items()} == {
+        "waiting": 2, "outputs": 2, "total": 2
+    }  # fmt: skip
 
 
 def test_the_summary_counts_one_of_a_thing_as_one() -> None:

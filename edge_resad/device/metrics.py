@@ -1,0 +1,149 @@
+"""A station's figures for Prometheus: a text file for node_exporter's textfile collector, written now and then."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+
+from edge_resad.device.pipeline import Tally
+from edge_resad.device.stages import Stages
+
+log = logging.getLogger(__name__)
+
+BOUNDS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+QUANTILES = (0.5, 0.95, 0.99)
+
+
+class MetricsFile:
+    """Writes a text to a file every so often, whole or not at all, in a thread of its own; once more at the end.
+
+    A disk that refuses or hangs costs the file its news, never the line its time.
+    """
+
+    def __init__(self, path: Path, compose: Callable[[], str], *, every_s: float = 15.0) -> None:
+        self.problem: str | None = None  # why the file is not up to date
+        self._path = path
+        self._compose = compose
+        self._every_s = every_s
+        self._closing = threading.Event()
+        self._writer = threading.Thread(target=self._work, name="metrics", daemon=True)
+
+    def __enter__(self) -> MetricsFile:
+        self._writer.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self._closing.set()
+        self._writer.join(timeout=1.0)  # a disk that hangs keeps its thread, not us
+
+    def _work(self) -> None:
+        while True:
+            last = self._closing.is_set()
+            self._write()
+            if last:
+                return
+            self._closing.wait(self._every_s)
+
+    def _write(self) -> None:
+        try:
+            write_whole(self._compose(), self._path)
+        except Exception as refused:  # whatever it is, the next time may go well
+            says = (refused.strerror if isinstance(refused, OSError) else None) or str(refused)
+            if self.problem is None:
+                log.warning("%s takes no metrics: %s. Make room, or allow it; inspection goes on", self._path, says)
+            self.problem = says
+            return
+        if self.problem is not None:
+            log.info("%s takes metrics again", self._path)
+        self.problem = None
+
+
+def write_whole(text: str, path: Path) -> None:
+    """Put a text in the place of a file, readable for everybody; a reader sees the old one or the new one.
+
+    Raises:
+        OSError: the folder or the disk does not take it; the old file stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(name, 0o644)  # node_exporter runs as somebody else
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def prometheus_text(
+    labels: Mapping[str, str], tally: Tally, stages: Stages, *, waiting: int, lost: int, log_lines_lost: int
+) -> str:
+    """All figures in Prometheus's text format, version 0.0.4.
+
+    labels: of every figure, such as device and product.
+    waiting, lost: messages in the spool, and those that its disk did not take.
+    """
+    counters = {
+        "passed": tally.passed,
+        "failed": tally.failed,
+        "not_inspected": tally.not_inspected.total(),
+    }
+    lines = [*_head("parts_total", "counter", "Parts, by what became of them.")]
+    lines += [_line("parts_total", labels, count, status=status) for status, count in counters.items()]
+    lines += _head("not_inspected_total", "counter", "Parts without a verdict, by reason.")
+    reasons = sorted(dict(tally.not_inspected).items())
+    lines += [_line("not_inspected_total", labels, count, reason=reason) for reason, count in reasons]
+    for name, kind, says, value in (
+        ("alerts_total", "counter", "Alerts that began.", tally.alerts),
+        ("spool_waiting_messages", "gauge", "Messages that the broker does not have yet.", waiting),
+        ("messages_lost_total", "counter", "Messages that the disk of the spool did not take.", lost),
+        ("log_lines_lost_total", "counter", "Lines that the verdict log did not take.", log_lines_lost),
+    ):
+        lines += [*_head(name, kind, says), _line(name, labels, value)]
+    lines += _stage_lines(labels, stages)
+    return "\n".join(lines) + "\n"
+
+
+def _stage_lines(labels: Mapping[str, str], stages: Stages) -> Iterator[str]:
+    found = stages.histograms()
+    yield from _head("stage_seconds", "histogram", "What a stage of a part's way took.")
+    for stage, histogram in found.items():
+        counts = [(f"{bound:g}", histogram.up_to(bound)) for bound in BOUNDS_S]
+        every = max(histogram.count, counts[-1][1])  # a part may have been counted meanwhile
+        for bound, count in (*counts, ("+Inf", every)):
+            yield _line("stage_seconds_bucket", labels, count, stage=stage, le=bound)
+        yield _line("stage_seconds_sum", labels, histogram.sum_s, stage=stage)
+        yield _line("stage_seconds_count", labels, every, stage=stage)
+    yield from _head("stage_quantile_seconds", "gauge", "Percentiles of a stage since the start, within 1 %.")
+    for stage, histogram in found.items():
+        for quantile in QUANTILES:
+            value = histogram.percentile_s(100 * quantile) or 0.0
+            yield _line("stage_quantile_seconds", labels, value, stage=stage, quantile=f"{quantile:g}")
+    yield from _head("stage_max_seconds", "gauge", "The longest that a stage took since the start.")
+    for stage, histogram in found.items():
+        yield _line("stage_max_seconds", labels, histogram.most_s, stage=stage)
+
+
+def _head(name: str, kind: str, says: str) -> tuple[str, str]:
+    return f"# HELP edge_resad_{name} {says}", f"# TYPE edge_resad_{name} {kind}"
+
+
+def _line(name: str, labels: Mapping[str, str], value: float, **more: str) -> str:
+    named = ",".join(f'{key}="{_escaped(text)}"' for key, text in {**labels, **more}.items())
+    return (
+        f"edge_resad_{name}{{{named}}} {value:.9g}"
+        if isinstance(value, float)
+        else (f"edge_resad_{name}{{{named}}} {value}")
+    )
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')

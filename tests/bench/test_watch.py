@@ -1,0 +1,78 @@
+"""What a process holds and how warm it gets, as the kernel says it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from edge_resad.bench.watch import Watch, held, slope_per_hour
+
+
+def machine(root: Path, *, milli_celsius: int, over_current: int = 0, alert: int = 0) -> None:
+    for file, text in {
+        "sys/class/thermal/thermal_zone0/type": "tj-thermal",
+        "sys/class/thermal/thermal_zone0/temp": str(milli_celsius),
+        "sys/class/thermal/cooling_device0/type": "gpu-throttle-alert",
+        "sys/class/thermal/cooling_device0/cur_state": str(alert),
+        "sys/class/hwmon/hwmon1/oc1_event_cnt": str(over_current),
+    }.items():
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).write_text(text)
+
+
+def test_an_open_file_is_a_handle_and_a_thread_a_thread(tmp_path: Path) -> None:
+    before, release = held(), threading.Event()
+    thread = threading.Thread(target=release.wait)
+    with (tmp_path / "file").open("w"):
+        thread.start()
+        during = held()
+        release.set()
+        thread.join()
+    assert before.handles is not None
+    assert before.threads is not None
+    assert during.handles == before.handles + 1
+    assert during.threads == before.threads + 1
+
+
+def test_memory_is_what_the_kernel_counts_in_pages(tmp_path: Path) -> None:
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/statm").write_text("9000 250 100 1 0 500 0\n")
+    assert held(tmp_path).rss_mb == pytest.approx(250 * os.sysconf("SC_PAGE_SIZE") / 1e6)
+
+
+def test_what_the_kernel_does_not_say_is_not_known(tmp_path: Path) -> None:
+    assert (held(tmp_path).rss_mb, held(tmp_path).handles, held(tmp_path).threads) == (None, None, None)
+    with Watch(tmp_path) as watch:
+        watch.look()
+    assert watch.memory == []
+    assert (watch.heat.warmest_c, watch.heat.alerts) == (None, ())
+
+
+def test_a_steady_growth_has_its_slope() -> None:
+    samples = [(second, 100 + 2 * second / 3600) for second in range(0, 120, 5)]
+    assert slope_per_hour(samples) == pytest.approx(2.0)
+
+
+def test_ups_and_downs_around_a_level_have_none() -> None:
+    samples = [(second, 100 + (1 if second % 10 else -1)) for second in range(0, 120, 5)]
+    assert abs(slope_per_hour([*samples, *[(240 - second, value) for second, value in samples[::-1]]]) or 0) < 1e-6
+
+
+def test_less_than_a_minute_says_nothing() -> None:
+    assert slope_per_hour([(0.0, 100.0), (10.0, 101.0), (59.0, 105.0)]) is None
+    assert slope_per_hour([]) is None
+
+
+def test_the_warmest_moment_stays_and_what_slowed_the_machine_is_counted_from_the_beginning(tmp_path: Path) -> None:
+    machine(tmp_path, milli_celsius=50_000, over_current=7)
+    with Watch(tmp_path, every_s=3600) as watch:
+        machine(tmp_path, milli_celsius=93_500, over_current=9, alert=1)
+        watch.look()
+        machine(tmp_path, milli_celsius=60_000, over_current=9)
+    heat = watch.heat
+    assert (heat.warmest_c, heat.where) == (93.5, "tj-thermal")
+    assert heat.alerts == ("gpu-throttle-alert",)
+    assert heat.over_current == 2

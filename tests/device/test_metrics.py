@@ -1,0 +1,155 @@
+"""Figures for Prometheus: text that says what the station counted, in a file that is never half."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from edge_resad.device.metrics import BOUNDS_S, MetricsFile, prometheus_text, write_whole
+from edge_resad.device.pipeline import Latency, Tally
+from edge_resad.device.settings import load_station
+from edge_resad.device.stages import Stages
+from edge_resad.device.station import run_station
+from edge_resad.errors import SettingsError
+from tests.fakes import FakeCamera, FakeJudge
+
+LABELS = {"device": "press-7", "product": "flange"}
+SAMPLE = re.compile(r'edge_resad_[a-z_]+\{([a-z]+="[^"\n]*",?)+\} [-+.e\d]+')
+
+
+def text(stages: Stages | None = None, **more: int) -> str:
+    tally = Tally(passed=5, failed=2, alerts=1, not_inspected=Counter({"too_old": 3}))
+    counts = {"waiting": 4, "lost": 0, "log_lines_lost": 0, **more}
+    return prometheus_text(LABELS, tally, stages or Stages(), **counts)
+
+
+def samples(said: str) -> dict[str, float]:
+    """Name and labels without the station's own -> value."""
+    found = {}
+    for line in said.splitlines():
+        if not line.startswith("#"):
+            name, _, value = line.rpartition(" ")
+            found[name.replace('device="press-7",product="flange"', "").replace("{,", "{").replace("{}", "")] = float(
+                value
+            )
+    return found
+
+
+def test_every_part_is_in_one_of_the_counters() -> None:
+    found = samples(text(waiting=4))
+    assert found['edge_resad_parts_total{status="passed"}'] == 5
+    assert found['edge_resad_parts_total{status="failed"}'] == 2
+    assert found['edge_resad_parts_total{status="not_inspected"}'] == 3
+    assert found['edge_resad_not_inspected_total{reason="too_old"}'] == 3
+    assert (found["edge_resad_alerts_total"], found["edge_resad_spool_waiting_messages"]) == (1, 4)
+
+
+def test_a_stage_is_a_histogram_whose_buckets_add_up() -> None:
+    stages = Stages()
+    for engine_ms in (3.0, 4.0, 30.0, 20_000.0):
+        stages.count(Latency(waiting_ms=0.1, inspecting_ms=engine_ms), {"engine_ms": engine_ms}, outputs_ms=0.1)
+    found = samples(text(stages))
+    counts = [found[f'edge_resad_stage_seconds_bucket{{stage="engine",le="{bound:g}"}}'] for bound in BOUNDS_S]
+    assert counts == sorted(counts)
+    assert found['edge_resad_stage_seconds_bucket{stage="engine",le="0.005"}'] == 2
+    assert found['edge_resad_stage_seconds_bucket{stage="engine",le="0.05"}'] == counts[-1] == 3
+    assert found['edge_resad_stage_seconds_bucket{stage="engine",le="+Inf"}'] == 4
+    assert found['edge_resad_stage_seconds_count{stage="engine"}'] == 4
+    assert found['edge_resad_stage_seconds_sum{stage="engine"}'] == pytest.approx(20.037)
+    assert found['edge_resad_stage_max_seconds{stage="engine"}'] == pytest.approx(20.0)
+    assert found['edge_resad_stage_quantile_seconds{stage="engine",quantile="0.5"}'] == pytest.approx(0.004, rel=0.01)
+
+
+def test_every_line_is_what_prometheus_reads() -> None:
+    stages = Stages()
+    stages.count(Latency(waiting_ms=0.1, inspecting_ms=5.0), {"engine_ms": 4.0}, outputs_ms=0.1)
+    said = text(stages)
+    assert said.endswith("\n")
+    lines = said.splitlines()
+    assert [line for line in lines if not line.startswith(("# HELP ", "# TYPE ")) and not SAMPLE.fullmatch(line)] == []
+    typed = [line.split()[2] for line in lines if line.startswith("# TYPE ")]
+    assert len(typed) == len(set(typed))
+    assert {line.split()[3] for line in lines if line.startswith("# TYPE ")} == {"counter", "gauge", "histogram"}
+
+
+def test_a_label_cannot_break_out_of_its_quotes() -> None:
+    said = prometheus_text({"device": 'a"b\\c\nd'}, Tally(), Stages(), waiting=0, lost=0, log_lines_lost=0)
+    assert r'device="a\"b\\c\nd"' in said
+
+
+def test_the_file_is_replaced_as_a_whole_and_everybody_may_read_it(tmp_path: Path) -> None:
+    file = tmp_path / "later" / "press-7.prom"
+    write_whole("old\n", file)
+    write_whole("new\n", file)
+    assert file.read_text() == "new\n"
+    assert file.stat().st_mode & 0o777 == 0o644
+    assert [found.name for found in file.parent.iterdir()] == ["press-7.prom"]
+
+
+def test_a_file_that_cannot_be_replaced_stays_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    in_the_way = tmp_path / "press-7.prom"
+    in_the_way.mkdir()
+    (in_the_way / "kept").touch()
+    with pytest.raises(OSError, match=r"press-7\.prom"):
+        write_whole("new\n", in_the_way)
+    assert [found.name for found in tmp_path.iterdir()] == ["press-7.prom"]
+
+
+def test_the_file_is_written_at_the_start_and_once_more_at_the_end(tmp_path: Path) -> None:
+    file, composed = tmp_path / "press-7.prom", threading.Semaphore(0)
+    says = iter(("first\n", "last\n"))
+
+    def compose() -> str:
+        composed.release()
+        return next(says)
+
+    with MetricsFile(file, compose, every_s=3600):
+        assert composed.acquire(timeout=20)
+    assert file.read_text() == "last\n"
+
+
+def test_a_folder_that_refuses_is_said_once_and_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").touch()
+    composed = threading.Semaphore(0)
+
+    def compose() -> str:
+        composed.release()
+        return "text\n"
+
+    with MetricsFile(tmp_path / "file" / "press-7.prom", compose, every_s=0.001) as metrics:
+        for _ in range(3):
+            assert composed.acquire(timeout=20)
+    assert metrics.problem is not None
+    assert caplog.text.count("takes no metrics") == 1
+
+
+def test_a_station_leaves_its_figures_in_the_file_that_its_settings_name(tmp_path: Path) -> None:
+    told = tmp_path / "station.toml"
+    told.write_text(
+        '[station]\ndevice = "press-7"\n[camera]\nsource = "synthetic"\n[inspection]\nbank = "bank.npz"\n'
+        '[metrics]\nprometheus_file = "press-7.prom"\n'
+    )
+    run_station(
+        load_station(told),
+        stop=threading.Event(),
+        open_source=lambda _settings, _halt: FakeCamera([50, 200, 50]),
+        open_judge=lambda _settings: FakeJudge(),
+    )
+    said = (tmp_path / "press-7.prom").read_text()
+    assert 'device="press-7"' in said
+    assert re.search(r'parts_total\{.*status="passed"\} 2\n', said)
+    assert re.search(r'stage_seconds_count\{.*stage="total"\} 3\n', said)
+
+
+def test_a_file_that_node_exporter_would_pass_over_is_refused(tmp_path: Path) -> None:
+    told = tmp_path / "station.toml"
+    told.write_text(
+        '[station]\ndevice = "press-7"\n[camera]\nsource = "synthetic"\n[inspection]\nbank = "bank.npz"\n'
+        '[metrics]\nprometheus_file = "press-7.txt"\n'
+    )
+    with pytest.raises(SettingsError, match=r"expected a name that ends with \.prom"):
+        load_station(told)
