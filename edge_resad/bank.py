@@ -85,8 +85,10 @@ def save_bank(bank: Bank, path: Path) -> None:
     """Write one bank as one file, whole or not at all.
 
     Raises:
-        BankError: the file cannot be written.
+        BankError: the file cannot be written, or holds something that is no bank.
     """
+    if path.is_file() and not zipfile.is_zipfile(path):
+        raise BankError(f"{path} is there and is no bank: it stays as it is. Name another file for the bank.")
     content = bank_content(bank)
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:

@@ -146,6 +146,7 @@ def enrol(
     pick: Annotated[Optional[int], typer.Option(min=1, help="Enrol only so many, those that cover the rest.")] = None,  # noqa: UP045
 ) -> None:
     """Make a reference bank from a handful of good parts."""
+    _check_engines(provider, engines)
     from edge_resad.bank import save_bank
     from edge_resad.bundle import file_digest, open_bundle
     from edge_resad.engine.advice import advise as pick_references
@@ -222,6 +223,7 @@ def advise(
     threads: ThreadsOption = 1,
 ) -> None:
     """Say which of many good parts make the best references, and whether they cover the others. Makes no bank."""
+    _check_engines(provider, engines)
     from edge_resad.bundle import open_bundle
     from edge_resad.engine.advice import advise as pick_references
     from edge_resad.engine.advice import coverage
@@ -286,6 +288,7 @@ def threshold(
     threads: ThreadsOption = 1,
 ) -> None:
     """Show a bank's threshold, set it by hand, or estimate it from more good parts. Nothing is exported again."""
+    _check_engines(provider, engines)
     from edge_resad.bank import Threshold, load_bank, save_bank
     from edge_resad.bundle import open_bundle
     from edge_resad.engine.enrolment import threshold_from
@@ -355,6 +358,7 @@ def inspect(
     threads: ThreadsOption = 1,
 ) -> None:
     """Inspect parts: one line a part, and with --out a picture with the defects outlined."""
+    _check_engines(provider, engines)
     from edge_resad.bank import load_bank
     from edge_resad.bundle import open_bundle
     from edge_resad.decision import NotInspected
@@ -479,6 +483,7 @@ def evaluate(
     from edge_resad.bundle import open_bundle
     from edge_resad.datasets.find import find_classes
     from edge_resad.engine.fusion import head_named
+    from edge_resad.errors import ImageError
     from edge_resad.evaluation.page import write_report
     from edge_resad.evaluation.protocol import evaluate as evaluate_classes
     from edge_resad.evaluation.report import as_json as results_json
@@ -487,6 +492,11 @@ def evaluate(
 
     opened = open_bundle(bundle)
     classes = find_classes(data)
+    if not any(one.test for one in classes):
+        raise ImageError(
+            f"{classes[0].name} has no test images, so nothing can be measured. Expected test/good and test/DEFECT "
+            "beside train/good, as in MVTec AD."
+        )
     results: dict[str, Results] = {}
     with ExitStack() as closing:
         step = closing.enter_context(_progress("evaluate", show=sys.stderr.isatty()))
@@ -504,13 +514,13 @@ def evaluate(
                 progress=partial(_of, name, step),
             )  # fmt: skip
     shown = results if len(results) > 1 else next(iter(results.values()))
-    if report is not None:
-        about = f"Bundle {opened.manifest.bundle_id}, {', '.join(results)}, {precision}, {date.today():%d %B %Y}."
-        write_report(shown, report, about=about)
     if as_json:
         print(json.dumps(results_json(shown, opened.manifest.bundle_id, precision)))
     else:
         Console().print(as_table(shown))
+    if report is not None:
+        about = f"Bundle {opened.manifest.bundle_id}, {', '.join(results)}, {precision}, {date.today():%d %B %Y}."
+        write_report(shown, report, about=about)
 
 
 @app.command()
@@ -716,6 +726,11 @@ def demo(
     from edge_resad.demo.show import run_demo
 
     run_demo(broker=broker, out=out, parts=parts, family=family)
+
+
+def _check_engines(provider: str, engines: Path | None) -> None:
+    if engines is not None and provider != "tensorrt":
+        raise typer.BadParameter(f"--engines are TensorRT's, and --provider is {provider}. Add --provider tensorrt")
 
 
 def _is_camera(path: str) -> bool:

@@ -98,6 +98,10 @@ NoteOption = Annotated[str, typer.Option("--note", help="Why this version is mad
 PrecisionOption = Annotated[
     Literal["fp32", "fp16", "int8"], typer.Option("--precision", help="What the network computes in.")
 ]
+OwnPrecisionOption = Annotated[
+    Optional[Literal["fp32", "fp16", "int8"]],  # noqa: UP045
+    typer.Option("--precision", help="What the network computes in; without it, what it did before."),
+]
 RateOption = Annotated[
     float, typer.Option("--false-alarm-rate", min=0.0001, max=0.5, help="Share of good parts that may fail.")
 ]
@@ -242,7 +246,7 @@ def change(
     code: CodeOption = None,
     without: WithoutOption = None,
     note: NoteOption = "",
-    precision: PrecisionOption = "fp32",
+    precision: OwnPrecisionOption = None,
     false_alarm_rate: RateOption = 0.05,
     provider: ProviderOption = "cpu",
     engines: EnginesOption = None,
@@ -262,8 +266,8 @@ def change(
         max_turn_deg=max_turn_deg, min_likeness=min_likeness, threshold=threshold, mm_per_px=mm_per_px,
         min_area_px=min_area_px, min_area_mm2=min_area_mm2, debounce=debounce, severity=severity, code=code, note=note,
         without=without, threshold_from=threshold_from,
-        precision=precision, false_alarm_rate=false_alarm_rate, provider=provider, engines=engines,
-        bundle=bundle,
+        precision=precision or old.bank_of(0).info.precision, false_alarm_rate=false_alarm_rate,
+        provider=provider, engines=engines, bundle=bundle,
     )  # fmt: skip
     made = _made(shelf, old.recipe.product, old, wishes)
     print(f"{old.label} -> {made.label}")

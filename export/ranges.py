@@ -74,7 +74,8 @@ def load_ranges(path: Path) -> Ranges:
     except (ValidationError, UnicodeDecodeError) as error:
         first = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "it is no text"
         raise CalibrationError(
-            f"{path} is no file of ranges ({first}). Write one: python -m calibration ranges GOOD_PARTS --out {path}."
+            f"{path} is no file of ranges ({first}). Write one: python -m calibration ranges GOOD_PARTS --out "
+            "RANGES.json."
         ) from error
 
 

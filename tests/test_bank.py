@@ -289,3 +289,18 @@ def test_a_coreset_chooses_no_row_twice() -> None:
 def test_a_coreset_survives_rows_that_are_all_alike_or_zero() -> None:
     assert len(coreset(np.ones((50, 4), np.float32), 10)) == 10
     assert len(coreset(np.zeros((50, 4), np.float32), 10)) == 10
+
+
+def test_a_file_that_is_no_bank_is_never_replaced_by_one(tmp_path: Path) -> None:
+    picture = tmp_path / "part-1.png"
+    picture.write_bytes(b"somebody's picture")
+    with pytest.raises(BankError, match=r"part-1\.png is there and is no bank: it stays as it is\. Name another file"):
+        save_bank(_bank(), picture)
+    assert picture.read_bytes() == b"somebody's picture"
+    assert list(tmp_path.iterdir()) == [picture]
+
+
+def test_a_bank_replaces_a_bank(tmp_path: Path) -> None:
+    save_bank(_bank(), tmp_path / "flange.npz")
+    save_bank(_bank(), tmp_path / "flange.npz")
+    assert load_bank(tmp_path / "flange.npz").info == _bank().info

@@ -69,6 +69,9 @@ port = {port}
 protocol = "{protocol}"
 """
 
+MARK = ".edge-resad-demo"
+"""The file by which a folder of the demo's is known."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Broker:
@@ -169,6 +172,7 @@ def run_demo(
     """
     _check(parts, family, seed)
     given = _given(broker) if broker else None
+    _claim(out)
     console = console or Console()
     began, started = time.monotonic(), datetime.now()
     with ExitStack() as stack:
@@ -240,6 +244,22 @@ def _enrol(family: str, seed: int, out: Path, console: Console) -> _Enrolled:
     for warning in made.warnings:
         console.print(Text(warning, "yellow"))
     return _Enrolled(good_parts=images, bank=made.bank, seconds=seconds)
+
+
+def _claim(out: Path) -> None:
+    """Make the folder the demo's, or refuse it before anything in it is touched."""
+    mark = out / MARK
+    if out.exists() and not out.is_dir():
+        raise EdgeResadError(f"{out} is a file, a folder was expected. Name another one with --out.")
+    if out.is_dir() and not mark.exists() and any(out.iterdir()):
+        raise EdgeResadError(f"{out} holds files that are not a demo's: they stay. Name another folder with --out.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        mark.write_text("Made by edge-resad demo, which writes here again.\n", encoding="utf-8")
+    except OSError as problem:
+        raise EdgeResadError(
+            f"cannot write into {out}: {problem.strerror or problem}. Name another folder with --out."
+        ) from problem
 
 
 def _leave(folder: Path, pictures: Sequence[Picture]) -> Path:

@@ -82,6 +82,9 @@ def enrol(
     """
     if not images:
         raise BankError("no reference images were given. Show at least one good part; four or more make a better bank.")
+    warnings = warnings_about(images)
+    names = list(digests or (hashlib.sha256(image.tobytes()).hexdigest() for image in images))
+    images, names = _distinct(images, names)
     named = head_named(bundle.manifest, head)
     fusion = uncalibrated(bundle.manifest, named)
     alone = len(images) == 1
@@ -127,7 +130,7 @@ def enrol(
         product=product,
         bundle_id=bundle.manifest.bundle_id,
         precision=precision,
-        references=tuple(digests or (hashlib.sha256(image.tobytes()).hexdigest() for image in images)),
+        references=tuple(names),
         augmentation=augmentation,
         level_norm=tuple((float(mean), float(top)) for mean, top in level_norm),
         head=named,
@@ -135,8 +138,15 @@ def enrol(
         threshold=threshold,
         made_by=f"edge-resad {__version__}",
     )
-    warnings = [*warnings_about(images), *cannot_tell(passed)]
-    return Enrolment(bank=Bank(info=info, levels=levels), warnings=tuple(warnings))
+    return Enrolment(bank=Bank(info=info, levels=levels), warnings=(*warnings, *cannot_tell(passed)))
+
+
+def _distinct(images: Sequence[Image], names: Sequence[str]) -> tuple[list[Image], list[str]]:
+    """Every picture once: left out, a second copy would find itself, and promise that parts are all alike."""
+    pixels: dict[str, int] = {}
+    for index, image in enumerate(images):
+        pixels.setdefault(f"{image.shape} {hashlib.sha256(image.tobytes()).hexdigest()}", index)
+    return [images[index] for index in pixels.values()], [names[index] for index in pixels.values()]
 
 
 def threshold_from(

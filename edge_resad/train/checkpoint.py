@@ -67,7 +67,8 @@ def load(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         ) from error
     except Exception as error:  # torch raises whatever its reader stumbles over
         raise TrainingError(
-            f"{path} is not what edge-resad train writes, or is damaged. Remove it, and training starts anew."
+            f"{path} is not what edge-resad train writes, or is damaged. Name another file; a training "
+            "that should begin anew takes another --out."
         ) from error
     if about.get("schema_version") != SCHEMA_VERSION:
         raise TrainingError(

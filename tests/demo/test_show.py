@@ -203,3 +203,10 @@ def _row(*, frame_id: int = 0, score: float = 0.5, defect: str | None = None, al
         latency_ms=20.0,
         alert_id=alert_id,
     )
+
+
+def test_a_folder_that_is_not_the_demos_is_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "station.toml").write_text("somebody's")
+    with pytest.raises(EdgeResadError, match="holds files that are not a demo's: they stay"):
+        run_demo(broker=None, out=tmp_path, parts=1)
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("station.toml", "somebody's")]

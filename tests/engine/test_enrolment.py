@@ -82,6 +82,21 @@ def test_a_part_that_was_shown_twice_is_said_by_number() -> None:
     assert "references 2 and 4 are almost the same picture" in _warnings([*images, again])
 
 
+def test_a_picture_that_was_given_twice_counts_once_and_is_said() -> None:
+    images = _good(3)
+    once, twice = (enrol(BUNDLE, shown, product="flange") for shown in (images, [*images, images[1].copy()]))
+    assert twice.bank.info.threshold == once.bank.info.threshold
+    assert len(twice.bank.info.references) == 3
+    assert any("references 2 and 4 are almost the same picture" in warning for warning in twice.warnings)
+
+
+def test_one_picture_many_times_is_one_reference() -> None:
+    image = _good(1)[0]
+    made = enrol(BUNDLE, [image, image.copy(), image.copy()], product="flange").bank
+    assert made.info.threshold == enrol(BUNDLE, [image], product="flange").bank.info.threshold
+    assert "guess" in made.info.threshold.promise
+
+
 def test_a_blurred_part_is_said_by_number() -> None:
     images = _good(4)
     images[2] = np.asarray(cv2.GaussianBlur(images[2], (0, 0), 6), np.uint8)

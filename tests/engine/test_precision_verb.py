@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from edge_resad.bank import load_bank
 from edge_resad.cli import app
 from edge_resad.demo.products import draw
-from edge_resad.errors import BankError, EngineError
+from edge_resad.errors import BankError, EdgeResadError, EngineError
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +92,19 @@ def test_tensorrt_without_engines_is_one_sentence_with_the_command(line: Path, v
     assert isinstance(done.exception, EngineError), done.output
     assert "edge-resad build" in str(done.exception)
     assert not (line / "x.bank").exists()
+
+
+def test_engines_for_another_provider_are_a_mistake_that_is_said(line: Path) -> None:
+    asked = ["inspect", str(line / "parts"), "-b", str(line / "int8.bank"), "--engines", str(line)]
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 2
+    assert "Add --provider tensorrt" in " ".join(done.output.replace("│", " ").split())
+
+
+def test_evaluate_refuses_a_folder_in_which_nothing_can_be_measured(line: Path) -> None:
+    done = CliRunner().invoke(app, ["evaluate", str(line / "good"), "--seeds", "1"])
+    assert isinstance(done.exception, EdgeResadError)
+    assert "nothing can be measured" in str(done.exception)
 
 
 def test_evaluate_says_in_what_it_judged(line: Path) -> None:
