@@ -199,6 +199,13 @@ def test_a_part_that_cannot_be_judged_is_counted_and_logged_and_raises_no_alarm(
     assert lines[1]["reason"] == "wrong_size"
 
 
+def test_a_station_with_products_tells_what_every_stage_took(shelf: Shelf, tmp_path: Path) -> None:
+    stocked(shelf, "flange")
+    shelf.use(shelf.find("flange"))
+    summary = station(settings(tmp_path), iter([part("flange", 50)]))
+    assert {"waiting", "align", "resize", "engine", "decide", "outputs", "total"} == set(summary.stages)
+
+
 # What the station begins with
 
 
