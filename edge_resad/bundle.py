@@ -144,6 +144,20 @@ class Manifest(_Part):
                 raise ValueError(f"{says}, unlike heads {', '.join(self.heads)}")
         return self
 
+    @model_validator(mode="after")
+    def _sizes_agree(self) -> Manifest:
+        side = self.image_size
+        for name, pair in (*self.precisions.items(), *self.rungs.items()):
+            shapes = {tensor.name: tensor.shape for tensor in pair.detector.inputs}
+            expected: dict[str, tuple[int, ...]] = {"image": (side, side, 3)}
+            for index, level in enumerate(self.levels):
+                for bank in (f"bank_{index}", f"bank_unit_{index}"):
+                    expected[bank] = (level.capacity, level.channels)
+            for tensor, shape in expected.items():
+                if shapes.get(tensor, shape) != shape:
+                    raise ValueError(f"{tensor} of the {name} detector is {shapes[tensor]}, the levels say {shape}")
+        return self
+
     @property
     def bundle_id(self) -> str:
         """What banks refer to: a hash over everything but the producer's versions and what was found afterwards."""

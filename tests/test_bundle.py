@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,23 @@ def test_changed_weights_are_noticed(bundle: Bundle) -> None:
 def test_missing_weights_are_noticed(bundle: Bundle) -> None:
     (bundle.path / "weights.bin").unlink()
     with pytest.raises(BundleError, match=r"lacks weights\.bin"):
+        open_bundle(bundle.path)
+
+
+@pytest.mark.parametrize(("what", "value"), [("capacity", 64), ("channels", 41)])
+def test_a_level_that_is_not_the_graphs_is_refused(tmp_path: Path, what: str, value: int) -> None:
+    shipped = open_bundle()
+    shutil.copytree(shipped.path, tmp_path / "bundle")
+    raw = json.loads((tmp_path / "bundle" / MANIFEST).read_text())
+    raw["levels"][0][what] = value
+    (tmp_path / "bundle" / MANIFEST).write_text(json.dumps(raw))
+    with pytest.raises(BundleError, match=r"not a valid manifest: .*bank_unit_0 of the fp32 detector is \(2048, 40\)"):
+        open_bundle(tmp_path / "bundle")
+
+
+def test_an_image_size_that_is_not_the_graphs_is_refused(bundle: Bundle) -> None:
+    _edit(bundle, image_size=32)
+    with pytest.raises(BundleError, match=r"image of the fp32 detector is \(64, 64, 3\), the levels say \(32, 32, 3\)"):
         open_bundle(bundle.path)
 
 
