@@ -14,12 +14,11 @@ from edge_resad.demo import products
 from edge_resad.device.camera import open_camera
 from edge_resad.device.settings import CameraSection
 from edge_resad.errors import CalibrationError
-from edge_resad.image import fit, image_files, read_image
+from edge_resad.image import VIDEO_SUFFIXES, fit, image_files, read_image
 
 FEWEST = 16
 """Frames below which a range would be an accident."""
 
-_VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
 _CAMERAS = ("/dev/video", "/dev/v4l/", "synthetic")
 
 
@@ -82,7 +81,7 @@ def _stream(source: str, size: int, most: int) -> list[CalibrationFrame]:
 
 
 def _is_stream(source: str) -> bool:
-    return source.startswith(_CAMERAS) or source.lower().endswith(_VIDEOS)
+    return source.startswith(_CAMERAS) or source.lower().endswith(VIDEO_SUFFIXES)
 
 
 def _spread(count: int, most: int) -> list[int]:

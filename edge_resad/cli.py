@@ -73,7 +73,6 @@ EnginesOption = Annotated[
 ]
 HELD_FRAMES = 4  # pictures that a camera's driver may have kept from before it was asked
 OUTPUT_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # what a write to stdout may end with
-VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
 
 
 def main() -> None:
@@ -800,7 +799,7 @@ def _shots(source: str, count: int) -> list[NDArray[np.uint8]]:
 def _parts(paths: Sequence[str]) -> Iterator[tuple[str, NDArray[np.uint8] | EdgeResadError]]:
     """Every image of the paths; videos frame by frame. A file that cannot be read is said, and the rest goes on."""
     from edge_resad.errors import ImageError
-    from edge_resad.image import image_files, read_image
+    from edge_resad.image import VIDEO_SUFFIXES, image_files, read_image
 
     videos = [path for path in paths if path.lower().endswith(VIDEO_SUFFIXES)]
     pictures = [path for path in paths if path not in videos]

@@ -16,6 +16,9 @@ from edge_resad.errors import ImageError
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """Names of files that are taken from a folder, in lower case; upper case counts too."""
 
+VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
+"""Names of files that are taken frame by frame, likewise."""
+
 
 def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     """The picture in one file, the way a viewer shows it.

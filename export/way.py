@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +12,9 @@ from edge_resad.bank import Bank
 from edge_resad.bundle import Bundle, GraphPair
 from edge_resad.engine.augmentation import Wish
 from edge_resad.engine.enrolment import enrol
-from edge_resad.engine.inspector import Inspector
 from edge_resad.engine.onnx_runtime import OnnxRuntimeEngine
 from edge_resad.errors import BundleError
+from edge_resad.evaluation.scorer import BundleScorer
 
 MIXED = "mixed"
 """INT8 with a bank that FP32 has made, which an inspector refuses: what it would cost, for the study alone."""
@@ -43,24 +41,12 @@ def ways_of(bundle: Bundle, *, rungs: bool = True, mixed: bool = False) -> list[
     return ways
 
 
-class WayScorer:
+class WayScorer(BundleScorer):
     """Enrols and judges one way with the product's own enrolment and engine; see `evaluation.protocol.Scorer`."""
 
     def __init__(self, bundle: Bundle, way: Way, *, threads: int = 1, augment: Wish = "auto") -> None:
+        super().__init__(_with(bundle, way.engine), threads=threads, augment=augment)
         self._for_bank = _with(bundle, way.bank)
-        self._bundle = _with(bundle, way.engine)
-        self._threads = threads
-        self._augment = augment
-        self._inspector: Inspector | None = None
-        self._closing = ExitStack()
-
-    def __enter__(self) -> WayScorer:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._closing.close()
 
     def enrol(self, references: Sequence[NDArray[np.uint8]], seed: int) -> None:
         """Make a bank of these references and load it, whatever graphs have made it."""
@@ -68,23 +54,7 @@ class WayScorer:
             self._for_bank, references, product="verification", threads=self._threads, augment=self._augment, seed=seed
         ).bank
         info = made.info.model_copy(update={"bundle_id": self._bundle.manifest.bundle_id})
-        bank = Bank(info=info, levels=made.levels)
-        if self._inspector is None:
-            self._inspector = self._closing.enter_context(Inspector(self._bundle, bank, threads=self._threads))
-        else:
-            self._inspector.load(bank)
-
-    def score(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
-        """Anomaly map (h, w), a view, and image score."""
-        verdict = self.inspector.inspect(image)
-        return self.inspector.score_map, verdict.score
-
-    @property
-    def inspector(self) -> Inspector:
-        """With its thresholds; after `enrol`."""
-        if self._inspector is None:
-            raise ValueError("enrol references first")
-        return self._inspector
+        self._load(Bank(info=info, levels=made.levels))
 
 
 def why_not(bundle: Bundle, way: Way) -> str | None:

@@ -9,6 +9,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_resad.bank import Bank
 from edge_resad.bundle import Bundle, HeadName, Precision
 from edge_resad.engine.augmentation import Wish
 from edge_resad.engine.enrolment import enrol
@@ -49,16 +50,24 @@ class BundleScorer:
             self._bundle, references, product="evaluation", precision=self._precision, threads=self._threads,
             augment=self._augment, head=self._head, seed=seed,
         )  # fmt: skip
-        if self._inspector is None:
-            self._inspector = self._closing.enter_context(
-                Inspector(self._bundle, made.bank, threads=self._threads, precision=self._precision)
-            )
-        else:
-            self._inspector.load(made.bank)
+        self._load(made.bank)
 
     def score(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
         """Anomaly map (h, w), a view, and image score."""
+        verdict = self.inspector.inspect(image)
+        return self.inspector.score_map, verdict.score
+
+    @property
+    def inspector(self) -> Inspector:
+        """With its thresholds; after `enrol`."""
         if self._inspector is None:
             raise ValueError("enrol references first")
-        verdict = self._inspector.inspect(image)
-        return self._inspector.score_map, verdict.score
+        return self._inspector
+
+    def _load(self, bank: Bank) -> None:
+        if self._inspector is None:
+            self._inspector = self._closing.enter_context(
+                Inspector(self._bundle, bank, threads=self._threads, precision=self._precision)
+            )
+        else:
+            self._inspector.load(bank)
