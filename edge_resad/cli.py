@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 import typer
 
 from edge_resad.errors import EdgeResadError
+from edge_resad.options import BundleOption, EnginesOption, FalseAlarmRateOption, ProviderOption
 from edge_resad.product_verbs import product_app
 
 if TYPE_CHECKING:
@@ -40,14 +41,7 @@ app = typer.Typer(
 )
 app.add_typer(product_app, name="product")
 
-BundleOption = Annotated[
-    Optional[Path],  # noqa: UP045 - typer reads this at run time, on Python 3.10 too
-    typer.Option("--bundle", help="Folder of a bundle; without it, the one that comes with the package."),
-]
 ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Threads of the engine.")]
-FalseAlarmRateOption = Annotated[
-    float, typer.Option("--false-alarm-rate", min=0.0001, max=0.5, help="Share of good parts that may fail.")
-]
 AugmentOption = Annotated[
     Literal["off", "on", "auto"],
     typer.Option("--augment", help="Whether references count turned to other angles too; auto asks them."),
@@ -62,14 +56,6 @@ PrecisionOption = Annotated[
 OwnPrecisionOption = Annotated[
     Optional[PrecisionChoice],  # noqa: UP045
     typer.Option("--precision", help="What the network computes in; without it, what the bank was made in."),
-]
-ProviderOption = Annotated[
-    Literal["cpu", "cuda", "tensorrt"],
-    typer.Option("--provider", help="What runs the network; tensorrt: the engines that edge-resad build has built."),
-]
-EnginesOption = Annotated[
-    Optional[Path],  # noqa: UP045
-    typer.Option("--engines", help="Folder of the engines; without it, where edge-resad build puts them."),
 ]
 HELD_FRAMES = 4  # pictures that a camera's driver may have kept from before it was asked
 OUTPUT_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # what a write to stdout may end with

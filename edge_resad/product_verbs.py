@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 import typer
 
 from edge_resad.errors import ProductError
+from edge_resad.options import BundleOption, EnginesOption, FalseAlarmRateOption, ProviderOption
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -102,21 +103,6 @@ OwnPrecisionOption = Annotated[
     Optional[Literal["fp32", "fp16", "int8"]],  # noqa: UP045
     typer.Option("--precision", help="What the network computes in; without it, what it did before."),
 ]
-RateOption = Annotated[
-    float, typer.Option("--false-alarm-rate", min=0.0001, max=0.5, help="Share of good parts that may fail.")
-]
-ProviderOption = Annotated[
-    Literal["cpu", "cuda", "tensorrt"],
-    typer.Option("--provider", help="What runs the network; tensorrt: the engines that edge-resad build has built."),
-]
-EnginesOption = Annotated[
-    Optional[Path],  # noqa: UP045
-    typer.Option("--engines", help="Folder of the engines; without it, where edge-resad build puts them."),
-]
-BundleOption = Annotated[
-    Optional[Path],  # noqa: UP045
-    typer.Option("--bundle", help="Folder of a bundle; without it, the one that comes with the package."),
-]
 
 
 @product_app.command(name="list")
@@ -199,7 +185,7 @@ def new(
     code: CodeOption = None,
     note: NoteOption = "",
     precision: PrecisionOption = "fp32",
-    false_alarm_rate: RateOption = 0.05,
+    false_alarm_rate: FalseAlarmRateOption = 0.05,
     provider: ProviderOption = "cpu",
     engines: EnginesOption = None,
     bundle: BundleOption = None,
@@ -247,7 +233,7 @@ def change(
     without: WithoutOption = None,
     note: NoteOption = "",
     precision: OwnPrecisionOption = None,
-    false_alarm_rate: RateOption = 0.05,
+    false_alarm_rate: FalseAlarmRateOption = 0.05,
     provider: ProviderOption = "cpu",
     engines: EnginesOption = None,
     bundle: BundleOption = None,
