@@ -73,7 +73,7 @@ def test_a_misspelt_key_names_its_neighbour_and_all_known_keys(tmp_path: Path) -
     message = refusal(tmp_path, SMALLEST.replace("source", "sorce"))
     assert message == (
         f"{tmp_path}/station.toml: [camera] sorce is not a known key. Did you mean source? "
-        "Known: name, source, fps, width, height, loop, watch, controls, product, bank, products, use "
+        "Known: name, source, fps, width, height, loop, watch, controls, producer, product, bank, products, use "
         "(1 more after this one)"
     )
 
