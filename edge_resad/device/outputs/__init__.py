@@ -1,0 +1,7 @@
+"""Signals to the line: what becomes of each part, shown at a pin or at a PLC while the part is still there."""
+
+from edge_resad.device.outputs.encoder import Encoder
+from edge_resad.device.outputs.output import Output, OutputStatus, Wiring
+from edge_resad.device.outputs.outputs import Outputs
+
+__all__ = ["Encoder", "Output", "OutputStatus", "Outputs", "Wiring"]

@@ -1,0 +1,98 @@
+"""All outputs of a station: told first what became of a part, before disk and network, and never waited for."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from types import TracebackType
+
+from edge_resad.device.outputs.encoder import Encoder
+from edge_resad.device.outputs.output import Output, OutputStatus, Signal
+from edge_resad.device.pipeline import Inspection, Reason
+from edge_resad.device.watch import BLINDING
+
+log = logging.getLogger(__name__)
+
+
+class Outputs:
+    """Tells every output that listens. No call waits or raises into the line; what fails is said once and counted."""
+
+    def __init__(self, outputs: Sequence[Output], encoder: Encoder | None = None) -> None:
+        self.errors = 0  # calls that failed: mistakes of ours
+        self._outputs = tuple(outputs)
+        self._encoder = encoder
+        self._faults: dict[str, tuple[str, ...]] = {}  # camera -> what is wrong with it
+        self._stack = ExitStack()
+        self._said: set[str] = set()
+
+    def __enter__(self) -> Outputs:
+        with self._stack as stack:
+            if self._encoder is not None:
+                stack.enter_context(self._encoder)
+            for output in self._outputs:
+                stack.callback(output.close)
+            stack.callback(self._begin_close)  # of all, before any is waited for
+            for output in self._outputs:
+                output.open()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self._stack.close()
+
+    def judged(self, inspection: Inspection) -> None:
+        """Signal what became of a part: its verdict, or that it has none."""
+        verdict = inspection.verdict
+        signal: Signal = "not_inspected" if verdict is None else verdict.status
+        self._signal(signal, inspection.camera, inspection.frame.captured_mono)
+
+    def missed(self, reason: Reason, camera: str, captured_mono: float | None = None) -> None:
+        """Signal a part that never came to the inspection; without a time of its picture it counts from now."""
+        self._signal("not_inspected", camera, time.monotonic() if captured_mono is None else captured_mono)
+
+    def alive(self) -> None:
+        """The station gets on. Where this is not said for a while, outputs take their safe level."""
+        for output in self._outputs:
+            output.alive()
+
+    def faults(self, found: Mapping[str, tuple[str, ...]]) -> None:
+        """What is wrong with cameras now; of those that are not named nothing has changed."""
+        self._faults.update(found)
+        for output in self._outputs:
+            ours = {
+                fault for camera, faults in self._faults.items() if output.wiring.listens(camera) for fault in faults
+            }
+            output.ail(ill=bool(ours), blind=not BLINDING.isdisjoint(ours))
+
+    @property
+    def status(self) -> tuple[OutputStatus, ...]:
+        """How each output does."""
+        return tuple(output.status for output in self._outputs)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What the operator should know, a sentence each."""
+        found = [f"output {status.name}: {status.problem}" for status in self.status if status.problem]
+        if self._encoder is not None and self._encoder.problem is not None:
+            found.append(self._encoder.problem)
+        return tuple(found)
+
+    def _signal(self, signal: Signal, camera: str, captured_mono: float) -> None:
+        try:
+            for output in self._outputs:
+                if signal in output.wiring.on and output.wiring.listens(camera):
+                    output.signal(captured_mono)
+        except Exception as error:  # whatever it is, the next part is already on its way
+            self.errors += 1
+            kind = type(error).__name__
+            if kind not in self._said:
+                self._said.add(kind)
+                log.exception("a part was not signalled (%s); more of this kind are only counted", kind)
+
+    def _begin_close(self) -> None:
+        for output in self._outputs:
+            output.begin_close()
