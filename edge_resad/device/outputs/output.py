@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import select
 import threading
 from collections import deque
@@ -76,7 +77,7 @@ class Output:
         self._terminal = terminal
         self._encoder = encoder if wiring.delay_counts is not None else None
         self._clock = clock or Clock()
-        self._bell = Bell()
+        self._bell: Bell | None = None
         self._thread = threading.Thread(target=self._work, name=f"output {wiring.name}", daemon=True)
         self._backoff = Backoff(RETRY_MIN_S, RETRY_MAX_S)
         # What other threads tell:
@@ -89,7 +90,8 @@ class Output:
         self._pulses = Pulses(wiring.pulse_s)
         self._pin: Pin | None = None
         self._shown: int | None = None
-        self._retry_at = self._refresh_at = 0.0
+        self._retry_at = 0.0
+        self._refresh_at = math.inf
         self._beats = 0
         self._next_beat = 0.0
         self._fired = self._late = self._failed = 0
@@ -104,12 +106,13 @@ class Output:
             self._open(self._clock.monotonic())
             if self._pin is None:
                 raise OutputError(self.problem)
+        self._bell = Bell()
         self._thread.start()
 
     def signal(self, captured_mono: float) -> None:
         """A part that this output is to show. captured_mono: when its picture was taken."""
         self._told.append((captured_mono, self._clock.monotonic()))
-        self._bell.ring()
+        self._ring()
 
     def alive(self) -> None:
         """The station gets on."""
@@ -117,18 +120,18 @@ class Output:
         slept = self._alive_at is None or now - self._alive_at >= JUDGING_S
         self._alive_at = now
         if slept:
-            self._bell.ring()
+            self._ring()
 
     def ail(self, *, ill: bool, blind: bool) -> None:
         """What is wrong with the cameras of this output. blind: with one of them no part is inspected."""
         if (ill, blind) != (self._ill, self._blind):
             self._ill, self._blind = ill, blind
-            self._bell.ring()
+            self._ring()
 
     def begin_close(self) -> None:
         """Show what is still due, then the safe level, and end; `close` waits for it."""
         self._closing_at = self._clock.monotonic()
-        self._bell.ring()
+        self._ring()
 
     def close(self) -> None:
         """Wait for the end. A terminal that hangs keeps its thread, not us."""
@@ -140,7 +143,8 @@ class Output:
             if self._thread.is_alive():
                 log.warning("output %s hangs; what it shows now is unknown", self.wiring.name)
                 return
-        self._bell.close()
+        if self._bell is not None:
+            self._bell.close()
 
     @property
     def status(self) -> OutputStatus:
@@ -157,11 +161,11 @@ class Output:
     def step(self, now: float) -> float | None:
         """Do what is due, and how many seconds nothing else will be; None after the end. now: monotonic seconds."""
         self._take(now)
+        self._pulses.end(now)
         closing = self._closing_at is not None
         if self._pin is None and now >= self._retry_at and not closing:
             self._open(now)
         begun = self._begin(now)
-        self._pulses.end(now)
         if closing and self._is_done(now):
             self._finish()
             return None
@@ -175,7 +179,12 @@ class Output:
             self._count(begun)
         return max(0.0, self._next(now) - self._clock.monotonic())
 
+    def _ring(self) -> None:
+        if self._bell is not None:
+            self._bell.ring()
+
     def _work(self) -> None:
+        assert self._bell is not None
         while True:
             try:
                 wait_s = self.step(self._clock.monotonic())
@@ -233,7 +242,7 @@ class Output:
         """The encoder says that the belt moved, or that it is lost; in its thread."""
         awaited = self._awaited
         if count is None or (awaited is not None and count >= awaited):
-            self._bell.ring()
+            self._ring()
 
     def _value(self, now: float) -> int:
         """What is to be shown now: 1 active, 0 idle; a heartbeat counts on, odd is active."""
@@ -254,7 +263,7 @@ class Output:
 
     @property
     def _judging_until(self) -> float:
-        return float("-inf") if self._alive_at is None else self._alive_at + JUDGING_S
+        return -math.inf if self._alive_at is None else self._alive_at + JUDGING_S
 
     def _next(self, now: float) -> float:
         """When there is something to do next, without anybody ringing."""
@@ -270,8 +279,7 @@ class Output:
             moments.append(self._judging_until)
             if "heartbeat" in self.wiring.on:
                 moments.append(self._next_beat)
-        if self._terminal.refresh_s is not None:
-            moments.append(self._refresh_at)
+        moments.append(self._refresh_at)
         if self._closing_at is not None:
             moments.append(self._closing_at + EXIT_S)
         return min(moments)

@@ -48,11 +48,24 @@ class Outputs:
         """Signal what became of a part: its verdict, or that it has none."""
         verdict = inspection.verdict
         signal: Signal = "not_inspected" if verdict is None else verdict.status
-        self._signal(signal, inspection.camera, inspection.frame.captured_mono)
+        self.signal(signal, inspection.camera, inspection.frame.captured_mono)
 
     def missed(self, reason: Reason, camera: str, captured_mono: float | None = None) -> None:
         """Signal a part that never came to the inspection; without a time of its picture it counts from now."""
-        self._signal("not_inspected", camera, time.monotonic() if captured_mono is None else captured_mono)
+        self.signal("not_inspected", camera, time.monotonic() if captured_mono is None else captured_mono)
+
+    def signal(self, signal: Signal, camera: str, captured_mono: float) -> None:
+        """Signal what became of a part of a camera. captured_mono: when its picture was taken, monotonic seconds."""
+        try:
+            for output in self._outputs:
+                if signal in output.wiring.on and output.wiring.listens(camera):
+                    output.signal(captured_mono)
+        except Exception as error:  # whatever it is, the next part is already on its way
+            self.errors += 1
+            kind = type(error).__name__
+            if kind not in self._said:
+                self._said.add(kind)
+                log.exception("a part was not signalled (%s); more of this kind are only counted", kind)
 
     def alive(self) -> None:
         """The station gets on. Where this is not said for a while, outputs take their safe level."""
@@ -80,18 +93,6 @@ class Outputs:
         if self._encoder is not None and self._encoder.problem is not None:
             found.append(self._encoder.problem)
         return tuple(found)
-
-    def _signal(self, signal: Signal, camera: str, captured_mono: float) -> None:
-        try:
-            for output in self._outputs:
-                if signal in output.wiring.on and output.wiring.listens(camera):
-                    output.signal(captured_mono)
-        except Exception as error:  # whatever it is, the next part is already on its way
-            self.errors += 1
-            kind = type(error).__name__
-            if kind not in self._said:
-                self._said.add(kind)
-                log.exception("a part was not signalled (%s); more of this kind are only counted", kind)
 
     def _begin_close(self) -> None:
         for output in self._outputs:
