@@ -30,7 +30,7 @@ class Plc:
         self._news = threading.Condition()
         self._answers = True
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._server: ModbusTcpServer | None = None
+        self._server: Any = None
         self._thread: threading.Thread | None = None
 
     @property

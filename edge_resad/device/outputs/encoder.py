@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Protocol
 
@@ -50,8 +51,9 @@ class Ticks(Protocol):
 class Encoder:
     """Reads a counter in a thread of its own; one that is lost is looked for, and counts begin anew."""
 
-    def __init__(self, ticks: Ticks, clock: Clock | None = None) -> None:
-        self.problem: str | None = "the encoder has not been read yet"
+    def __init__(self, ticks: Ticks, clock: Clock | None = None, *, name: str = "belt") -> None:
+        self.problem: str | None = f"encoder {name}: it has not been read yet."
+        self._name = name
         self._said = False
         self._ticks = ticks
         self._clock = clock or Clock()
@@ -60,7 +62,7 @@ class Encoder:
         self._listeners: list[Callable[[int | None], None]] = []
         self._closing = threading.Event()
         self._reader: Reader | None = None
-        self._thread = threading.Thread(target=self._work, name="encoder", daemon=True)
+        self._thread = threading.Thread(target=self._work, name=f"encoder {name}", daemon=True)
 
     def listen(self, listener: Callable[[int | None], None]) -> None:
         """Hear every new count, and None when it is lost; in the encoder's thread. Before it is entered."""
@@ -117,21 +119,20 @@ class Encoder:
 
     def _found(self) -> None:
         if self._said:
-            log.info("the encoder is there again")
+            log.info("encoder %s is there again", self._name)
         self.problem, self._said = None, False
         if self._ticks.is_local:  # edges count from here on; a register says itself where it is
             self._moved((self._clock.monotonic(), 0))
 
     def _lost(self, error: Exception) -> None:
-        if isinstance(error, OutputError):
-            says = str(error)
-        else:
-            says = f"the encoder cannot be read ({type(error).__name__}: {error}). Report it."
+        why = str(error) if isinstance(error, OutputError) else f"{type(error).__name__}: {error}. Report it."
+        says = f"encoder {self._name}: {why}"
         if self._reader is not None:
-            self._reader.close()
-            self._reader = None
+            reader, self._reader = self._reader, None
+            with suppress(Exception):  # it is broken: so may its end be
+                reader.close()
         if not self._said:
-            log.warning("%s Outputs with delay_counts know no position until it is there.", says)
+            log.warning("%s Until then signals with delay_counts fail.", says)
         self.problem, self._said = says, True
         with self._lock:
             self._track = Track(self._ticks.size)

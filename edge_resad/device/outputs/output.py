@@ -17,14 +17,13 @@ from edge_resad.device.link import Backoff
 from edge_resad.device.outputs.encoder import Encoder
 from edge_resad.device.outputs.pulses import MOST_WAITING, NOTHING, Begun, Pulses
 from edge_resad.device.outputs.terminal import Pin, Terminal
+from edge_resad.device.settings import Cause
 from edge_resad.errors import OutputError
 
 log = logging.getLogger(__name__)
 
 Signal = Literal["fail", "not_inspected", "pass"]
 """What may become of a part."""
-Cause = Signal | Literal["fault", "heartbeat"]
-"""What makes an output active: a part, a fault as long as it lasts, or that the station judges."""
 
 JUDGING_S = 5.0  # a station that has not got on for so long does not judge
 TOLERANCE_S = 0.01  # a pulse that begins later after its moment is late
@@ -63,6 +62,10 @@ class OutputStatus:
     failed: int  # signals that were not shown
     waiting: int  # signals that are not due yet
     problem: str | None  # one sentence for the operator
+
+    def __str__(self) -> str:
+        late = f" ({self.late} of them late)" if self.late else ""
+        return f"output {self.name}: {self.fired} signals{late}" + (f", {self.failed} failed" if self.failed else "")
 
 
 class Output:
@@ -130,7 +133,8 @@ class Output:
 
     def begin_close(self) -> None:
         """Show what is still due, then the safe level, and end; `close` waits for it."""
-        self._closing_at = self._clock.monotonic()
+        if self._closing_at is None:
+            self._closing_at = self._clock.monotonic()
         self._ring()
 
     def close(self) -> None:
@@ -167,7 +171,7 @@ class Output:
             self._open(now)
         begun = self._begin(now)
         if closing and self._is_done(now):
-            self._finish()
+            self._finish(begun)
             return None
         if self._pin is None:
             self._failed += begun.signals
@@ -334,15 +338,20 @@ class Output:
         idle = not self._pulses and self._pulses.until is None
         return idle or self.wiring.safe_active or self._pin is None or now >= self._closing_at + EXIT_S
 
-    def _finish(self) -> None:
+    def _finish(self, begun: Begun) -> None:
         left = self._pulses.drop()
-        if left and not self.wiring.safe_active:
-            self._failed += left
-            log.warning("output %s: %d signals were not due yet when the station stopped", self.wiring.name, left)
-        if self._pin is None:
+        is_shown = self._pin is not None and self.wiring.safe_active  # from now on, for every part
+        if self._pin is not None:
+            try:
+                self._pin.set(int(self.wiring.safe_active))
+            except OutputError as error:
+                is_shown = False
+                log.warning("output %s: %s What it shows now is unknown.", self.wiring.name, error)
+            with suppress(Exception):  # the station stops in any case
+                self._pin.close()
+        if is_shown:
+            self._fired += begun.signals + left
             return
-        try:
-            self._pin.set(int(self.wiring.safe_active))
-        except OutputError as error:
-            log.warning("output %s: %s What it shows now is unknown.", self.wiring.name, error)
-        self._pin.close()
+        self._failed += begun.signals + left
+        if left:
+            log.warning("output %s: %d signals were not due yet when the station stopped", self.wiring.name, left)

@@ -19,21 +19,21 @@ log = logging.getLogger(__name__)
 class Outputs:
     """Tells every output that listens. No call waits or raises into the line; what fails is said once and counted."""
 
-    def __init__(self, outputs: Sequence[Output], encoder: Encoder | None = None) -> None:
+    def __init__(self, outputs: Sequence[Output], encoders: Sequence[Encoder] = ()) -> None:
         self.errors = 0  # calls that failed: mistakes of ours
         self._outputs = tuple(outputs)
-        self._encoder = encoder
+        self._encoders = tuple(encoders)
         self._faults: dict[str, tuple[str, ...]] = {}  # camera -> what is wrong with it
         self._stack = ExitStack()
         self._said: set[str] = set()
 
     def __enter__(self) -> Outputs:
         with self._stack as stack:
-            if self._encoder is not None:
-                stack.enter_context(self._encoder)
+            for encoder in self._encoders:
+                stack.enter_context(encoder)
             for output in self._outputs:
                 stack.callback(output.close)
-            stack.callback(self._begin_close)  # of all, before any is waited for
+            stack.callback(self.stopping)  # of all, before any is waited for
             for output in self._outputs:
                 output.open()
             self._stack = stack.pop_all()
@@ -81,6 +81,11 @@ class Outputs:
             }
             output.ail(ill=bool(ours), blind=not BLINDING.isdisjoint(ours))
 
+    def stopping(self) -> None:
+        """The station judges no more: show what is due still, then the safe level, and end. Waits for nothing."""
+        for output in self._outputs:
+            output.begin_close()
+
     @property
     def status(self) -> tuple[OutputStatus, ...]:
         """How each output does."""
@@ -90,10 +95,4 @@ class Outputs:
     def problems(self) -> tuple[str, ...]:
         """What the operator should know, a sentence each."""
         found = [f"output {status.name}: {status.problem}" for status in self.status if status.problem]
-        if self._encoder is not None and self._encoder.problem is not None:
-            found.append(self._encoder.problem)
-        return tuple(found)
-
-    def _begin_close(self) -> None:
-        for output in self._outputs:
-            output.begin_close()
+        return (*found, *(encoder.problem for encoder in self._encoders if encoder.problem is not None))

@@ -74,7 +74,7 @@ def test_an_encoder_that_breaks_is_said_once_and_counts_anew_when_it_is_back(cap
         ticks.broken = True
         assert lost.wait(PATIENCE_S)
         assert (encoder.count, encoder.at(100.0)) == (None, None)
-        assert encoder.problem == "the encoder is broken."
+        assert encoder.problem == "encoder belt: the encoder is broken."
         ticks.broken = False
         ticks.turn(101.0, 3)
         assert back.wait(PATIENCE_S)

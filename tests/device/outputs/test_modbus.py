@@ -10,7 +10,7 @@ import pytest
 
 from edge_resad.device.outputs import Encoder, Output, Outputs, Wiring
 from edge_resad.device.outputs.modbus import ModbusTerminal, ModbusTicks, knock
-from edge_resad.device.outputs.output import Cause
+from edge_resad.device.settings import Cause
 from edge_resad.errors import OutputError
 from tests.device.outputs.fakes import FakeTerminal
 from tests.plc import PATIENCE_S, Plc
@@ -111,7 +111,7 @@ def test_an_encoder_is_an_input_register_that_counts() -> None:
         plc.count = 65_530
         wiring = Wiring(name="reject", on=frozenset({"fail"}), pulse_s=0.02, delay_counts=50, safe_active=False)
         encoder = Encoder(ModbusTicks(server=plc.server, register=4, poll_s=0.005))
-        with Outputs([Output(wiring, coil(plc), encoder=encoder)], encoder) as outputs:
+        with Outputs([Output(wiring, coil(plc), encoder=encoder)], [encoder]) as outputs:
             outputs.alive()
             _until(lambda: encoder.count == 0)
             outputs.signal("fail", "cam0", time.monotonic())
