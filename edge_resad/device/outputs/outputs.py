@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -14,6 +15,8 @@ from edge_resad.device.pipeline import Inspection, Reason
 from edge_resad.device.watch import BLINDING
 
 log = logging.getLogger(__name__)
+
+SWITCH_S = 0.0005
 
 
 class Outputs:
@@ -29,6 +32,9 @@ class Outputs:
 
     def __enter__(self) -> Outputs:
         with self._stack as stack:
+            if self._outputs:  # an output's thread shall not wait for the line's by the 5 ms that Python lets one run
+                stack.callback(sys.setswitchinterval, sys.getswitchinterval())
+                sys.setswitchinterval(SWITCH_S)
             for encoder in self._encoders:
                 stack.enter_context(encoder)
             for output in self._outputs:
