@@ -60,7 +60,7 @@ class OutputStatus:
     fired: int  # signals that were shown
     late: int  # of them, those whose moment was over
     failed: int  # signals that were not shown
-    waiting: int  # signals that are not due yet
+    waiting: int  # moments at which signals are still due
     problem: str | None  # one sentence for the operator
 
     def __str__(self) -> str:
@@ -87,6 +87,7 @@ class Output:
         self._told: deque[tuple[float, float]] = deque()  # a signal: when its picture was taken, when it came
         self._alive_at: float | None = None  # when the station last got on
         self._blind = self._ill = False  # a camera of ours sees nothing; anything is wrong with it
+        self._is_lost = self._encoder is not None and self._encoder.problem is not None
         self._awaited: float | None = None  # count at which the encoder wakes us
         self._closing_at: float | None = None
         # What the thread alone knows:
@@ -106,7 +107,7 @@ class Output:
     def open(self) -> None:
         """Show the safe level and begin. Raises OutputError where the terminal is of this machine and not there."""
         if self._terminal.is_local:
-            self._open(self._clock.monotonic())
+            self._open()
             if self._pin is None:
                 raise OutputError(self.problem)
         self._bell = Bell()
@@ -164,21 +165,21 @@ class Output:
 
     def step(self, now: float) -> float | None:
         """Do what is due, and how many seconds nothing else will be; None after the end. now: monotonic seconds."""
-        self._take(now)
+        self._take()
         self._pulses.end(now)
-        closing = self._closing_at is not None
-        if self._pin is None and now >= self._retry_at and not closing:
-            self._open(now)
         begun = self._begin(now)
-        if closing and self._is_done(now):
+        if self._closing_at is not None and self._is_done(now):
             self._finish(begun)
             return None
         if self._pin is None:
-            self._failed += begun.signals
-            return max(0.0, (self._retry_at if not closing else now) - now)
+            self._failed += begun.signals  # nor are they made up for later, when they would hit other parts
+            self._pulses.cut()
+            if now >= self._retry_at:
+                self._open()
+            return max(0.0, (self._retry_at if self._pin is None else now) - now)
         value = self._value(now)
         if value != self._shown or now >= self._refresh_at:
-            self._show(value, begun, now)
+            self._show(value, begun)
         else:
             self._count(begun)
         return max(0.0, self._next(now) - self._clock.monotonic())
@@ -197,14 +198,14 @@ class Output:
                 if kind not in self._said:
                     self._said.add(kind)
                     log.exception("output %s failed (%s); more of this kind are not said", self.wiring.name, kind)
-                self._lose(f"output {self.wiring.name} failed with {kind}. Report it.", self._clock.monotonic())
+                self._lose(f"output {self.wiring.name} failed with {kind}. Report it.")
                 wait_s = RETRY_MIN_S
             if wait_s is None:
                 return
             select.select([self._bell], [], [], wait_s)  # not a lock: on Python 3.10 its waits follow the wall clock
             self._bell.hush()
 
-    def _take(self, now: float) -> None:
+    def _take(self) -> None:
         """Put what was told among what waits."""
         while self._told:
             captured, came = self._told.popleft()
@@ -244,8 +245,8 @@ class Output:
 
     def _moved(self, count: int | None) -> None:
         """The encoder says that the belt moved, or that it is lost; in its thread."""
-        awaited = self._awaited
-        if count is None or (awaited is not None and count >= awaited):
+        awaited, was_lost, self._is_lost = self._awaited, self._is_lost, count is None
+        if self._is_lost != was_lost or (count is not None and awaited is not None and count >= awaited):
             self._ring()
 
     def _value(self, now: float) -> int:
@@ -260,8 +261,7 @@ class Output:
                 behind = now - self._next_beat >= self.wiring.pulse_s
                 self._next_beat = (now if behind else self._next_beat) + self.wiring.pulse_s
             return self._beats
-        lost = self._encoder is not None and self._encoder.problem is not None
-        held = self.wiring.safe_active and (not judging or self._blind or lost)
+        held = self.wiring.safe_active and (not judging or self._blind or self._is_lost)
         ill = "fault" in self.wiring.on and (not judging or self._ill)
         return int(held or ill or self._pulses.until is not None)
 
@@ -288,12 +288,12 @@ class Output:
             moments.append(self._closing_at + EXIT_S)
         return min(moments)
 
-    def _open(self, now: float) -> None:
-        value = self._value(now)
+    def _open(self) -> None:
+        value = self._value(self._clock.monotonic())
         try:
             self._pin = self._terminal.open(value)
         except OutputError as error:
-            self._lose(str(error), now)
+            self._lose(str(error))
             return
         self._is_shown(value)
         if self.problem is not None:
@@ -301,13 +301,13 @@ class Output:
         self.problem = None
         self._backoff.reset()
 
-    def _show(self, value: int, begun: Begun, now: float) -> None:
+    def _show(self, value: int, begun: Begun) -> None:
         assert self._pin is not None
         try:
             self._pin.set(value)
         except OutputError as error:
             self._failed += begun.signals
-            self._lose(str(error), now)
+            self._lose(str(error))
             return
         self._is_shown(value)
         self._count(begun)
@@ -321,14 +321,15 @@ class Output:
         self._fired += begun.signals
         self._late += begun.late
 
-    def _lose(self, says: str, now: float) -> None:
+    def _lose(self, says: str) -> None:
         """The terminal is lost: say it once, and look for it later."""
         if self._pin is not None:
             pin, self._pin = self._pin, None
             with suppress(Exception):  # it is broken: so may its end be
                 pin.close()
         self._shown = None
-        self._retry_at = now + self._backoff.next()
+        self._retry_at = self._clock.monotonic() + self._backoff.next()
+        self._pulses.cut()
         if self.problem is None and self._thread.ident is not None:
             log.warning("output %s: %s Until then its signals fail.", self.wiring.name, says)
         self.problem = says

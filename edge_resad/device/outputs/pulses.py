@@ -77,6 +77,10 @@ class Pulses:
         if self._until is not None and now >= self._until:
             self._until = None
 
+    def cut(self) -> None:
+        """End the pulse at once."""
+        self._until = None
+
     def drop(self) -> int:
         """Forget every signal that waits, and how many they were."""
         count = sum(signals for signals, _ in self._waiting.values())

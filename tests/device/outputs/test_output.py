@@ -27,10 +27,19 @@ def wired(
 class Bench:
     """An output whose steps are made by hand: time passes only between them."""
 
-    def __init__(self, wiring: Wiring, terminal: FakeTerminal | None = None, encoder: Encoder | None = None) -> None:
+    def __init__(
+        self,
+        wiring: Wiring,
+        terminal: FakeTerminal | None = None,
+        encoder: Encoder | None = None,
+        *,
+        opens: bool = True,
+    ) -> None:
         self.clock = FakeClock(100.0)
         self.terminal = terminal or FakeTerminal()
         self.output = Output(wiring, self.terminal, clock=self.clock, encoder=encoder)
+        if opens:
+            self.step(alive=False)
 
     def step(self, *, after_s: float = 0.0, alive: bool = True) -> float | None:
         self.clock.now += after_s
@@ -153,13 +162,17 @@ def test_a_signal_while_the_terminal_is_away_fails_and_is_never_shown_late(caplo
     assert (bench.output.status.failed, bench.output.status.fired) == (2, 0)
     assert bench.output.status.problem == "nobody is there."
     bench.terminal.away = False
-    bench.step(after_s=RETRY_MAX_S)
-    assert bench.terminal.last == 0
-    assert bench.output.status.problem is None
+    bench.clock.now += RETRY_MAX_S
+    bench.output.signal(bench.clock.now)  # due before it is there again
+    bench.step()
+    bench.step()
+    assert bench.terminal.shown == [0, 0]
+    assert bench.output.status.failed == 3
+    assert not bench.output.status.problem
 
 
 def test_a_terminal_that_stays_away_is_tried_with_longer_and_longer_pauses() -> None:
-    bench = Bench(wired(), FakeTerminal(is_local=False))
+    bench = Bench(wired(), FakeTerminal(is_local=False), opens=False)
     bench.terminal.away = True
     waits = [bench.step() or 0.0]
     for _ in range(8):
@@ -169,8 +182,9 @@ def test_a_terminal_that_stays_away_is_tried_with_longer_and_longer_pauses() -> 
 
 
 def test_what_the_other_side_may_have_forgotten_is_shown_again() -> None:
-    bench = Bench(wired())
-    bench.terminal.refresh_s = 1.0
+    terminal = FakeTerminal()
+    terminal.refresh_s = 1.0
+    bench = Bench(wired(), terminal)
     bench.step()
     assert bench.step(after_s=0.4) == pytest.approx(0.6)
     assert bench.terminal.shown == [0]
@@ -211,7 +225,7 @@ def test_a_station_that_stops_rejects_at_once_where_that_is_safe() -> None:
 
 
 def test_a_pin_that_is_missing_at_the_start_is_a_mistake_in_the_file() -> None:
-    bench = Bench(wired())
+    bench = Bench(wired(), opens=False)
     bench.terminal.away = True
     with pytest.raises(OutputError, match="nobody is there"):
         bench.output.open()
@@ -283,6 +297,10 @@ def test_without_the_encoder_signals_in_counts_fail_and_the_output_is_safe() -> 
     bench.output.signal(100.0)
     bench.step()
     assert bench.output.status.failed == 2
+    belt.problem = None
+    belt.move(101.0, 0)
+    bench.step()
+    assert bench.terminal.last == 0
 
 
 def test_an_output_is_awake_at_the_count_that_it_waits_for_even_if_that_came_unseen() -> None:
