@@ -143,7 +143,9 @@ def run_station(
     with spool, ExitStack() as stack:
         outputs = stack.enter_context(open_outputs(settings))  # first: safe while the engine is made ready
         judges = _judges(settings, open_judge, stack)
-        publisher = stack.enter_context(_publisher(settings, spool, judges, stages)) if settings.broker else None
+        publisher = (
+            stack.enter_context(_publisher(settings, spool, judges, stages, outputs)) if settings.broker else None
+        )
         verdicts = stack.enter_context(_verdict_log(settings))
         lanes, changed = [], threading.Condition()
         for camera, judge in zip(settings.cameras, judges, strict=True):
@@ -276,7 +278,9 @@ def _spool(settings: StationFile) -> Spool:
     return Spool(spool.path, max_bytes=spool.max_mb * 10**6, commit_ms=spool.commit_ms)
 
 
-def _publisher(settings: StationFile, spool: Spool, judges: Sequence[Judge], stages: Stages) -> Publisher:
+def _publisher(
+    settings: StationFile, spool: Spool, judges: Sequence[Judge], stages: Stages, outputs: Outputs
+) -> Publisher:
     assert settings.broker is not None
     products = {
         camera.name: judge.product.recipe.product if isinstance(judge, Changeover)
@@ -284,7 +288,10 @@ def _publisher(settings: StationFile, spool: Spool, judges: Sequence[Judge], sta
         for camera, judge in zip(settings.cameras, judges, strict=True)
     }  # fmt: skip
     birth = {"version": __version__, "product": products[settings.camera.name], "cameras": products}
-    return Publisher(spool, settings.broker, settings.station, birth=birth, stages=stages.times, timing=CLOSING)
+    return Publisher(
+        spool, settings.broker, settings.station, birth=birth, stages=stages.times, changing=outputs.facts,
+        timing=CLOSING,
+    )  # fmt: skip
 
 
 def _verdict_log(settings: StationFile) -> AbstractContextManager[VerdictLog | None]:

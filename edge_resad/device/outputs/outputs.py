@@ -97,6 +97,19 @@ class Outputs:
         """How each output does."""
         return tuple(output.status for output in self._outputs)
 
+    def facts(self) -> dict[str, object]:
+        """What the station's state says of its outputs; nothing where there are none."""
+        said = {
+            status.name: {
+                "fired": status.fired,
+                "late": status.late,
+                "failed": status.failed,
+                "problem": status.problem,
+            }
+            for status in self.status
+        }
+        return {"outputs": said} if said else {}
+
     @property
     def problems(self) -> tuple[str, ...]:
         """What the operator should know, a sentence each."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import edge_resad.device.lane as lane_module
-from edge_resad.device.outputs import Output, Outputs, Wiring
+import edge_resad.device.outputs.output as output_module
+from edge_resad.device.lights import output_lights
+from edge_resad.device.outputs import Output, Outputs, OutputStatus, Wiring
 from edge_resad.device.pipeline import Inspection, Latency
 from edge_resad.device.settings import StationFile
 from edge_resad.device.spool import Spool
@@ -97,6 +100,16 @@ def test_outputs_that_cannot_all_be_opened_leave_none_open() -> None:
     ):
         pass
     assert (there.opened, there.closed, there.last) == (1, 1, 1)
+
+
+def test_the_operators_page_has_a_light_for_each_output() -> None:
+    well = OutputStatus(name="reject", fired=3, late=0, failed=0, waiting=0, problem=None)
+    lights = output_lights([well, replace(well, late=1), replace(well, problem="nobody is there.")])
+    assert [(light.name, light.colour, light.says) for light in lights] == [
+        ("output reject", "green", "3 signals"),
+        ("output reject", "amber", "3 signals, 1 late, 0 failed. Look at its delay and its wire."),
+        ("output reject", "red", "nobody is there."),
+    ]
 
 
 # In a station
@@ -198,6 +211,43 @@ def test_the_safe_level_is_there_before_the_engine_and_after_the_last_part(tmp_p
             open_judge=judge,
         )
         assert plc.edges(7)[0] is plc.edges(7)[-1] is True
+
+
+def test_a_camera_that_falls_silent_puts_its_output_to_the_safe_level(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output_module, "JUDGING_S", 1e6)  # so that nothing else can
+    stop, opened = threading.Event(), list[FakeCamera]()
+
+    def camera(_settings: StationFile, _halt: threading.Event) -> FakeCamera:
+        opened.append(FakeCamera([GOOD] if not opened else [], live=True, hangs=True))
+        return opened[-1]
+
+    with Plc() as plc:
+        told = settings(tmp_path, plc)
+        silent = {"cameras": (told.camera.model_copy(update={"source": "/dev/video9"}),)}
+        silent["watch"] = told.watch.model_copy(update={"silent_s": 0.3})  # type: ignore[assignment]
+        running = threading.Thread(
+            target=lambda: run_station(
+                told.model_copy(update=silent),
+                stop=stop,
+                open_source=camera,
+                open_judge=lambda _settings: FakeJudge(),
+            )
+        )
+        running.start()
+        plc.wait_for(lambda: plc.edges(7) == [True, False, True])
+        stop.set()
+        for one in opened:
+            one.released.set()
+        running.join(PATIENCE_S)
+        assert not running.is_alive()
+
+
+def test_the_state_says_how_each_output_does() -> None:
+    outputs = Outputs([Told("fail")])
+    assert outputs.facts() == {"outputs": {"told": {"fired": 0, "late": 0, "failed": 0, "problem": None}}}
+    assert Outputs([]).facts() == {}
 
 
 def test_a_plc_that_is_away_costs_no_part_its_verdict(tmp_path: Path) -> None:
