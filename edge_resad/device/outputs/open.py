@@ -5,9 +5,10 @@ from __future__ import annotations
 from edge_resad.device.outputs.encoder import Encoder, Ticks
 from edge_resad.device.outputs.gpio import GpioTerminal, GpioTicks
 from edge_resad.device.outputs.modbus import ModbusTerminal, ModbusTicks, Server
-from edge_resad.device.outputs.output import Output, Wiring
+from edge_resad.device.outputs.output import Output
 from edge_resad.device.outputs.outputs import Outputs
 from edge_resad.device.outputs.terminal import Terminal
+from edge_resad.device.outputs.wiring import Wiring
 from edge_resad.device.settings import EncoderSection, OutputSection, StationFile
 
 

@@ -8,8 +8,6 @@ import select
 import threading
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Literal
 
 from edge_resad.device.bell import Bell
 from edge_resad.device.frame import Clock
@@ -17,13 +15,10 @@ from edge_resad.device.link import Backoff
 from edge_resad.device.outputs.encoder import Encoder
 from edge_resad.device.outputs.pulses import MOST_WAITING, NOTHING, Begun, Pulses
 from edge_resad.device.outputs.terminal import Pin, Terminal
-from edge_resad.device.settings import Cause
+from edge_resad.device.outputs.wiring import OutputStatus, Wiring
 from edge_resad.errors import OutputError
 
 log = logging.getLogger(__name__)
-
-Signal = Literal["fail", "not_inspected", "pass"]
-"""What may become of a part."""
 
 JUDGING_S = 5.0  # a station that has not got on for so long does not judge
 TOLERANCE_S = 0.01  # a pulse that begins later after its moment is late
@@ -33,39 +28,6 @@ RETRY_MIN_S, RETRY_MAX_S = 0.2, 5.0
 STANDS_STILL = (
     f"more than {MOST_WAITING} signals wait for their moment. Check that the encoder counts, or set a shorter delay."
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wiring:
-    """What one output is for."""
-
-    name: str
-    on: frozenset[Cause]
-    cameras: frozenset[str] = frozenset()  # whose parts; none: all
-    pulse_s: float = 0.1  # of a heartbeat: how long it stays at one level
-    delay_s: float = 0.0  # from the picture; 0: at once
-    delay_counts: int | None = None  # instead, of the encoder
-    safe_active: bool = True  # the level while nobody judges
-
-    def listens(self, camera: str) -> bool:
-        """Whether a camera's parts are of interest."""
-        return not self.cameras or camera in self.cameras
-
-
-@dataclass(frozen=True, kw_only=True)
-class OutputStatus:
-    """How an output does."""
-
-    name: str
-    fired: int  # signals that were shown
-    late: int  # of them, those whose moment was over
-    failed: int  # signals that were not shown
-    waiting: int  # moments at which signals are still due
-    problem: str | None  # one sentence for the operator
-
-    def __str__(self) -> str:
-        late = f" ({self.late} of them late)" if self.late else ""
-        return f"output {self.name}: {self.fired} signals{late}" + (f", {self.failed} failed" if self.failed else "")
 
 
 class Output:

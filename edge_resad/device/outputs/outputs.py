@@ -10,7 +10,8 @@ from contextlib import ExitStack
 from types import TracebackType
 
 from edge_resad.device.outputs.encoder import Encoder
-from edge_resad.device.outputs.output import Output, OutputStatus, Signal
+from edge_resad.device.outputs.output import Output
+from edge_resad.device.outputs.wiring import OutputStatus, Signal
 from edge_resad.device.pipeline import Inspection, Reason
 from edge_resad.device.watch import BLINDING
 

@@ -86,3 +86,9 @@ def test_what_cannot_be_wired_is_said(tmp_path: Path, text: str, says: str) -> N
     with pytest.raises(SettingsError) as refused:
         loaded(tmp_path, text)
     assert says in str(refused.value)
+
+
+def test_what_the_page_of_outputs_shows_can_be_loaded(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "outputs.md").read_text(encoding="utf-8")
+    reject, alive = loaded(tmp_path, page.split("```toml\n")[1].split("```")[0]).outputs
+    assert (reject.delay_ms, reject.safe_active, alive.on) == (800, True, ("heartbeat",))
