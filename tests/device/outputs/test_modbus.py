@@ -92,6 +92,18 @@ def test_a_server_that_restarts_is_found_again_and_gets_the_level() -> None:
         assert outputs.status[0].failed == 1
 
 
+def test_a_connection_that_was_closed_while_it_idled_costs_no_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ModbusTerminal, "refresh_s", None)  # so that nobody notices before the signal
+    with Plc() as plc, Outputs([Output(wired("reject", "fail"), coil(plc))]) as outputs:
+        outputs.alive()
+        plc.wait_for(lambda: plc.edges(7) == [False])
+        plc.stop()
+        plc.start()
+        outputs.signal("fail", "cam0", time.monotonic())
+        plc.wait_for(lambda: plc.edges(7) == [False, True, False])
+        assert (outputs.status[0].fired, outputs.status[0].failed) == (1, 0)
+
+
 def test_a_server_that_is_away_at_the_start_stops_nothing() -> None:
     with Plc() as plc:
         plc.stop()
