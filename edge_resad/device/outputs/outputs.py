@@ -18,6 +18,7 @@ from edge_resad.device.watch import BLINDING
 log = logging.getLogger(__name__)
 
 SWITCH_S = 0.0005
+LET_BY = "bypassed"  # why a part has no verdict: a person lets parts go by, and has said for what reason
 
 
 class Outputs:
@@ -53,8 +54,10 @@ class Outputs:
 
     def judged(self, inspection: Inspection) -> None:
         """Signal what became of a part: its verdict, or that it has none."""
-        verdict = inspection.verdict
-        signal: Signal = "not_inspected" if verdict is None else verdict.status
+        verdict, reason = inspection.verdict, str(inspection.not_inspected)
+        signal: Signal = verdict.status if verdict is not None else "not_inspected"
+        if reason == LET_BY:
+            signal = "pass"
         self.signal(signal, inspection.camera, inspection.frame.captured_mono)
 
     def missed(self, reason: Reason, camera: str, captured_mono: float | None = None) -> None:

@@ -113,6 +113,15 @@ def test_a_server_that_is_away_at_the_start_stops_nothing() -> None:
             plc.wait_for(lambda: plc.edges(7) == [False])
 
 
+def test_a_server_that_hangs_does_not_hold_the_station_when_it_stops(caplog: pytest.LogCaptureFixture) -> None:
+    with Plc() as plc:
+        with Outputs([Output(wired("reject", "fail"), coil(plc))]) as outputs:
+            outputs.alive()
+            plc.wait_for(lambda: plc.edges(7) == [False])
+            plc.hang()
+        assert "reject" in caplog.text  # that what it shows is not known
+
+
 def test_a_coil_that_the_server_lacks_is_said() -> None:
     with Plc() as plc, Outputs([Output(wired("reject", "fail"), coil(plc, 9_999))]) as outputs:
         _until(lambda: "refuses coil 9999 of unit 1: it has no such address" in "".join(outputs.problems))

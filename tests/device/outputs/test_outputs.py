@@ -57,6 +57,13 @@ def test_each_output_hears_what_it_is_on_for() -> None:
     assert (rejecting.signals, passing.signals) == ([2.0, 3.0], [1.0])
 
 
+def test_parts_that_a_person_lets_go_by_are_passed() -> None:
+    rejecting, passing = Told("fail", "not_inspected"), Told("pass")
+    let_by = replace(inspection(None), not_inspected="bypassed")  # type: ignore[arg-type, unused-ignore]
+    Outputs([rejecting, passing]).judged(let_by)
+    assert (len(rejecting.signals), len(passing.signals)) == (0, 1)
+
+
 def test_an_output_hears_its_own_cameras_alone() -> None:
     top, every = Told("fail", cameras=("top",)), Told("fail")
     outputs = Outputs([top, every])
