@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 
 from edge_resad.device.changeover import Changeover
@@ -58,6 +58,7 @@ class Lane:
         silent_s = limits.silent_s if limits is not None else None
         self.capture = Capture(source, halt, reopen=opened, silent_s=silent_s, changed=changed)
         self._progress = Progress(self.capture)
+        self._missed: dict[Reason, int] = {}  # those that `missed` has told
 
     def __enter__(self) -> Lane:
         self.capture.__enter__()
@@ -106,6 +107,15 @@ class Lane:
         if self._health is not None and not self.capture.slot.ended:
             self._health.step(now)
         return self._progress.step(inspection) or self.capture.slot.ended
+
+    def missed(self) -> Iterator[Reason]:
+        """Parts that passed without ever reaching the judge since this was last asked: why, each."""
+        overwritten, unreadable = self.capture.slot.overwritten, self.capture.unreadable
+        counts: tuple[tuple[Reason, int], ...] = (("overwritten", overwritten), ("unreadable", unreadable))
+        for reason, count in counts:
+            for _ in range(count - self._missed.get(reason, 0)):
+                yield reason
+            self._missed[reason] = count
 
     def count_unseen(self) -> dict[Reason, int]:
         """Parts that never reached the judge, by reason; they are counted by this."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from edge_resad.device.link import LinkStatus
+from edge_resad.device.outputs import OutputStatus
 from edge_resad.device.spool import Spool
 from edge_resad.device.watch import BLINDING, WORDS
 
@@ -69,6 +70,19 @@ def spool_light(waiting: int, oldest_s: float | None, problem: str | None, *, ha
         return Light(name="spool", colour="red", says=problem)
     late = has_broker and waiting > 0 and oldest_s is not None and oldest_s > LATE_S
     return Light(name="spool", colour="amber" if late else "green", says=says)
+
+
+def output_lights(outputs: Sequence[OutputStatus]) -> Iterator[Light]:
+    """One for each output to the line."""
+    for status in outputs:
+        name, signals = f"output {status.name}", f"{status.fired} signals"
+        if status.problem is not None:
+            yield Light(name=name, colour="red", says=status.problem)
+        elif status.late or status.failed:
+            says = f"{signals}, {status.late} late, {status.failed} failed. Look at its delay and its wire."
+            yield Light(name=name, colour="amber", says=says)
+        else:
+            yield Light(name=name, colour="green", says=signals)
 
 
 def disk_light(folder: Path) -> Light:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from edge_resad.device.outputs import OutputStatus
 from edge_resad.device.pipeline import Tally
 from edge_resad.device.stages import Stages
 from edge_resad.whole_file import write_whole
@@ -73,6 +74,7 @@ def prometheus_text(
     waiting: int,
     lost: int,
     log_lines_lost: int,
+    outputs: Sequence[OutputStatus] = (),
 ) -> str:
     """All figures in Prometheus's text format, version 0.0.4.
 
@@ -97,8 +99,21 @@ def prometheus_text(
         ("log_lines_lost_total", "counter", "Lines that the verdict log did not take.", log_lines_lost),
     ):
         lines += [*_head(name, kind, says), _line(name, labels, value)]
+    lines += _output_lines(labels, outputs)
     lines += _stage_lines(labels, stages)
     return "\n".join(lines) + "\n"
+
+
+def _output_lines(labels: Mapping[str, str], outputs: Sequence[OutputStatus]) -> Iterator[str]:
+    if not outputs:
+        return
+    yield from _head("output_signals_total", "counter", "Signals to the line: shown, of them late, and not shown.")
+    for status in outputs:
+        for result, count in (("fired", status.fired), ("late", status.late), ("failed", status.failed)):
+            yield _line("output_signals_total", labels, count, output=status.name, result=result)
+    yield from _head("output_ok", "gauge", "Whether an output can be set.")
+    for status in outputs:
+        yield _line("output_ok", labels, int(status.problem is None), output=status.name)
 
 
 def _stage_lines(labels: Mapping[str, str], stages: Stages) -> Iterator[str]:

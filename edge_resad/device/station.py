@@ -16,9 +16,11 @@ from edge_resad.bundle import Precision, open_bundle
 from edge_resad.device.camera import Products, open_camera
 from edge_resad.device.changeover import Changeover
 from edge_resad.device.frame import Clock
+from edge_resad.device.health import SayFaults
 from edge_resad.device.lane import Lane, OpenSource
 from edge_resad.device.metrics import MetricsFile, prometheus_text
 from edge_resad.device.notify import Service
+from edge_resad.device.outputs import Outputs, OutputStatus, open_outputs
 from edge_resad.device.pipeline import Inspection, Judge, Reason, Tally
 from edge_resad.device.publisher import Publisher, Timing
 from edge_resad.device.rota import Rota
@@ -56,6 +58,7 @@ class StationSummary:
     log_lines_lost: int
     stages: Mapping[str, StageTimes] = field(default_factory=dict)
     cameras: Mapping[str, Tally] = field(default_factory=dict)
+    outputs: Sequence[OutputStatus] = ()
 
     @property
     def parts(self) -> int:
@@ -72,6 +75,7 @@ class StationSummary:
             says += [f"from picture to verdict {self.latency_p50_ms:.1f} ms (p99 {self.latency_p99_ms:.1f} ms)"]
         if self.stages:
             says += [f"ms of each stage (p50, p95, p99, max): {said(self.stages)}"]
+        says += [str(output) for output in self.outputs]
         if self.waiting:
             says += [f"{_counted(self.waiting, 'message')} {'waits' if self.waiting == 1 else 'wait'} in the spool"]
         says += [f"{_counted(self.lost, 'message')} lost"] if self.lost else []
@@ -137,24 +141,30 @@ def run_station(
     service = Service.of_environment(describe=lambda: str(tally))
     spool = _spool(settings)
     with spool, ExitStack() as stack:
+        outputs = stack.enter_context(open_outputs(settings))  # first: safe while the engine is made ready
         judges = _judges(settings, open_judge, stack)
-        publisher = stack.enter_context(_publisher(settings, spool, judges, stages)) if settings.broker else None
+        publisher = (
+            stack.enter_context(_publisher(settings, spool, judges, stages, outputs)) if settings.broker else None
+        )
         verdicts = stack.enter_context(_verdict_log(settings))
         lanes, changed = [], threading.Condition()
         for camera, judge in zip(settings.cameras, judges, strict=True):
             open_one = open_source or (lambda told, halt: open_camera(told.camera, stop=halt, products=products))
-            say = publisher.say_faults if publisher is not None else None
+            say = _say_faults(publisher, outputs)
             told = settings.of_camera(camera)
             lanes.append(Lane(told, judge, spool, open_one, say=say, changed=changed))
-        stack.enter_context(_metrics(settings, lanes, stages, spool, verdicts))
+        stack.enter_context(_metrics(settings, lanes, stages, spool, verdicts, outputs))
         with ExitStack() as running:
             for lane in lanes:
                 running.enter_context(lane)
             running.callback(service.stopping)
+            running.callback(outputs.stopping)
             sources = ", ".join(without_password(camera.source) for camera in settings.cameras)
             log.info("station %s inspects %s", settings.station.device, sources)
-            for lane, inspection in _inspections(lanes, changed, stop, service, keeps_warm=_warmer(settings, judges)):
+            warmer = _warmer(settings, judges)
+            for lane, inspection in _inspections(lanes, changed, stop, service, outputs, keeps_warm=warmer):
                 judged = time.perf_counter()
+                outputs.judged(inspection)  # before disk and network
                 lane.say(inspection)
                 tally.count(inspection)
                 if verdicts is not None:
@@ -171,7 +181,7 @@ def run_station(
     for lane in lanes:
         tally.not_inspected.update(lane.count_unseen())
     # Now that the spool is closed: what it could not write is lost.
-    return _summary(tally, lanes, stages, spool, verdicts)
+    return _summary(tally, lanes, stages, spool, verdicts, outputs)
 
 
 def open_inspector(settings: StationFile, beside: Inspector | None = None) -> AbstractContextManager[Judge]:
@@ -222,6 +232,7 @@ def _inspections(
     changed: threading.Condition,
     stop: threading.Event,
     service: Service,
+    outputs: Outputs,
     keeps_warm: Callable[[], None] | None,
 ) -> Iterator[tuple[Lane, Inspection]]:
     """Every part of every camera, judged in turn, until all cameras are at their end."""
@@ -238,13 +249,28 @@ def _inspections(
             yield lane, inspection
         elif keeps_warm is not None:
             keeps_warm()
+        for one in lanes:
+            for reason in one.missed():
+                outputs.missed(reason, one.name)
         now = clock.monotonic()
         got_on.update(one.name for one in lanes if one.look(now, inspection if one is lane else None))
         if all(one.capture.opened for one in lanes):
             service.ready()  # the inspector was there before the cameras
         if len(got_on) == len(lanes):
             service.progress()
+            outputs.alive()
             got_on.clear()
+
+
+def _say_faults(publisher: Publisher | None, outputs: Outputs) -> SayFaults:
+    """What is wrong with a camera is of interest to its outputs and to the broker."""
+
+    def say(faults: Mapping[str, tuple[str, ...]]) -> None:
+        outputs.faults(faults)
+        if publisher is not None:
+            publisher.say_faults(faults)
+
+    return say
 
 
 def _spool(settings: StationFile) -> Spool:
@@ -252,7 +278,9 @@ def _spool(settings: StationFile) -> Spool:
     return Spool(spool.path, max_bytes=spool.max_mb * 10**6, commit_ms=spool.commit_ms)
 
 
-def _publisher(settings: StationFile, spool: Spool, judges: Sequence[Judge], stages: Stages) -> Publisher:
+def _publisher(
+    settings: StationFile, spool: Spool, judges: Sequence[Judge], stages: Stages, outputs: Outputs
+) -> Publisher:
     assert settings.broker is not None
     products = {
         camera.name: judge.product.recipe.product if isinstance(judge, Changeover)
@@ -260,7 +288,10 @@ def _publisher(settings: StationFile, spool: Spool, judges: Sequence[Judge], sta
         for camera, judge in zip(settings.cameras, judges, strict=True)
     }  # fmt: skip
     birth = {"version": __version__, "product": products[settings.camera.name], "cameras": products}
-    return Publisher(spool, settings.broker, settings.station, birth=birth, stages=stages.times, timing=CLOSING)
+    return Publisher(
+        spool, settings.broker, settings.station, birth=birth, stages=stages.times, changing=outputs.facts,
+        timing=CLOSING,
+    )  # fmt: skip
 
 
 def _verdict_log(settings: StationFile) -> AbstractContextManager[VerdictLog | None]:
@@ -271,7 +302,12 @@ def _verdict_log(settings: StationFile) -> AbstractContextManager[VerdictLog | N
 
 
 def _metrics(
-    settings: StationFile, lanes: Sequence[Lane], stages: Stages, spool: Spool, verdicts: VerdictLog | None
+    settings: StationFile,
+    lanes: Sequence[Lane],
+    stages: Stages,
+    spool: Spool,
+    verdicts: VerdictLog | None,
+    outputs: Outputs,
 ) -> AbstractContextManager[MetricsFile | None]:
     told, station = settings.metrics, settings.station
     if told.prometheus_file is None:
@@ -282,8 +318,9 @@ def _metrics(
         lines_lost = verdicts.lost if verdicts else 0
         cameras = [({"camera": lane.name, "product": lane.product}, lane.tally) for lane in lanes]
         return prometheus_text(
-            labels, cameras, stages, waiting=spool.waiting(), lost=spool.lost, log_lines_lost=lines_lost
-        )
+            labels, cameras, stages, waiting=spool.waiting(), lost=spool.lost, log_lines_lost=lines_lost,
+            outputs=outputs.status,
+        )  # fmt: skip
 
     return MetricsFile(told.prometheus_file, compose, every_s=told.every_s)
 
@@ -296,7 +333,12 @@ def _deliver(publisher: Publisher, spool: Spool, stop: threading.Event) -> None:
 
 
 def _summary(
-    tally: Tally, lanes: Sequence[Lane], stages: Stages, spool: Spool, verdicts: VerdictLog | None
+    tally: Tally,
+    lanes: Sequence[Lane],
+    stages: Stages,
+    spool: Spool,
+    verdicts: VerdictLog | None,
+    outputs: Outputs,
 ) -> StationSummary:
     return StationSummary(
         passed=tally.passed,
@@ -310,4 +352,5 @@ def _summary(
         log_lines_lost=verdicts.lost if verdicts else 0,
         stages=stages.times(),
         cameras={lane.name: lane.tally for lane in lanes},
+        outputs=outputs.status,
     )

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import threading
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from edge_resad.device.metrics import BOUNDS_S, MetricsFile, prometheus_text
+from edge_resad.device.outputs import OutputStatus
 from edge_resad.device.pipeline import Latency, Tally
 from edge_resad.device.settings import load_station
 from edge_resad.device.stages import Stages
@@ -17,14 +20,18 @@ from edge_resad.device.station import run_station
 from edge_resad.errors import SettingsError
 from tests.fakes import FakeCamera, FakeJudge
 
+RESULTS = ("fired", "late", "failed")
 LABELS, CAMERA = {"device": "press-7"}, {"camera": "top", "product": "flange"}
 SAMPLE = re.compile(r'edge_resad_[a-z_]+\{([a-z]+="[^"\n]*",?)+\} [-+.e\d]+')
 
 
-def text(stages: Stages | None = None, **more: int) -> str:
+def text(stages: Stages | None = None, outputs: Sequence[OutputStatus] = (), **more: int) -> str:
     tally = Tally(passed=5, failed=2, alerts=1, not_inspected=Counter({"too_old": 3}))
     counts = {"waiting": 4, "lost": 0, "log_lines_lost": 0, **more}
-    return prometheus_text(LABELS, [(CAMERA, tally)], stages or Stages(), **counts)
+    return prometheus_text(
+        LABELS, [(CAMERA, tally)], stages or Stages(), outputs=outputs, waiting=counts["waiting"], lost=counts["lost"],
+        log_lines_lost=counts["log_lines_lost"],
+    )  # fmt: skip
 
 
 def samples(said: str) -> dict[str, float]:
@@ -61,6 +68,15 @@ def test_a_stage_is_a_histogram_whose_buckets_add_up() -> None:
     assert found['edge_resad_stage_seconds_sum{stage="engine"}'] == pytest.approx(20.037)
     assert found['edge_resad_stage_max_seconds{stage="engine"}'] == pytest.approx(20.0)
     assert found['edge_resad_stage_quantile_seconds{stage="engine",quantile="0.5"}'] == pytest.approx(0.004, rel=0.01)
+
+
+def test_an_output_says_its_signals_and_whether_it_can_be_set() -> None:
+    well = OutputStatus(name="reject", fired=7, late=2, failed=1, waiting=0, problem=None)
+    away = replace(well, name="gate", problem="nobody answers.")
+    found = samples(text(outputs=[well, away]))
+    signals = [found[f'edge_resad_output_signals_total{{output="reject",result="{one}"}}'] for one in RESULTS]
+    assert signals == [7, 2, 1]
+    assert [found[f'edge_resad_output_ok{{output="{name}"}}'] for name in ("reject", "gate")] == [1, 0]
 
 
 def test_every_line_is_what_prometheus_reads() -> None:

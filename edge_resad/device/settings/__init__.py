@@ -9,6 +9,7 @@ from edge_resad.device.settings.file import StationFile, load_station
 from edge_resad.device.settings.inspection import InspectionSection
 from edge_resad.device.settings.log import LogSection
 from edge_resad.device.settings.metrics import MetricsSection
+from edge_resad.device.settings.outputs import Cause, EncoderSection, OutputSection
 from edge_resad.device.settings.place import StationSection
 from edge_resad.device.settings.products import ProductsSection
 from edge_resad.device.settings.section import FilePath, Section
@@ -20,11 +21,14 @@ __all__ = [
     "SOURCES",
     "BrokerSection",
     "CameraSection",
+    "Cause",
+    "EncoderSection",
     "EngineSection",
     "FilePath",
     "InspectionSection",
     "LogSection",
     "MetricsSection",
+    "OutputSection",
     "ProductsSection",
     "Section",
     "SourceKind",
