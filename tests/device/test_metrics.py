@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from edge_resad.device.metrics import BOUNDS_S, MetricsFile, prometheus_text, write_whole
+from edge_resad.device.metrics import BOUNDS_S, MetricsFile, prometheus_text
 from edge_resad.device.pipeline import Latency, Tally
 from edge_resad.device.settings import load_station
 from edge_resad.device.stages import Stages
 from edge_resad.device.station import run_station
+from edge_resad.device.whole_file import write_whole
 from edge_resad.errors import SettingsError
 from tests.fakes import FakeCamera, FakeJudge
 
