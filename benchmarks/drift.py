@@ -1,7 +1,7 @@
 """How long the charts of drift wait before they are wrong, and how soon they see what has really changed.
 
-`python -m benchmarks.drift` simulates lines whose truth is known; `--pictures` also lets the detector inspect drawn parts
-while the light dims, the focus is lost, the camera shifts, and with the bank of another lot.
+`python -m benchmarks.drift` simulates lines whose truth is known; `--pictures` also lets the detector inspect drawn
+parts while the light dims, the focus is lost, the camera shifts, and with the bank of another lot.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _false_alarms(stated: float, alike: float, lines: int, learn_parts: int) -> 
 def _delays(stated: float, lines: int, learn_parts: int) -> dict[str, Any]:
     """Parts until a chart of scores says so, median over lines that ran 5000 parts before."""
     row: dict[str, Any] = {"parts between false alarms": f"{stated:g}"}
-    rises: dict[str, Callable[[NDArray[np.int_]], NDArray[np.float64]]] = {
+    rises: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
         "0.5 sd": lambda part: 0.5 + 0.0 * part,
         "1 sd": lambda part: 1.0 + 0.0 * part,
         "2 sd": lambda part: 2.0 + 0.0 * part,
@@ -117,7 +117,7 @@ def _delays(stated: float, lines: int, learn_parts: int) -> dict[str, Any]:
         for seed in range(lines):
             chart = _chart(learn_parts, stated)
             noise = _noise(seed, 5000 + most, 0.0)
-            noise[5000:] += rise(np.arange(most))
+            noise[5000:] += rise(np.arange(most, dtype=np.float64))
             delay = math.inf
             for index, score in enumerate(np.exp(SPREAD * noise).tolist()):
                 chart.add(score, SCORES)
@@ -173,7 +173,7 @@ def _on_pictures(learn_parts: int, parts: int) -> list[dict[str, Any]]:
     references = [draw(FAMILY, 10**6 + index, size=SIZE).image for index in range(REFERENCES)]
     bank = enrol(bundle, references, product=FAMILY).bank
     other = enrol(bundle, [_other_lot(image) for image in references], product=FAMILY).bank
-    rows = []
+    rows: list[dict[str, Any]] = []
     with Inspector(bundle, bank) as inspector:
         line = _Line(inspector, bank, references[0], learn_parts)
         steps = [*range(learn_parts)]
@@ -199,7 +199,9 @@ def _on_pictures(learn_parts: int, parts: int) -> list[dict[str, Any]]:
                 for fault in drift.said:
                     said.setdefault(fault, part + 1)
         rows.append({"change": "the bank of another lot", "before": "", "said": said})
-    return [{**row, "said": ", ".join(f"{fault} after {count}" for fault, count in row["said"].items())} for row in rows]
+    for row in rows:
+        row["said"] = ", ".join(f"{fault} after {count}" for fault, count in row["said"].items()) or "nothing"
+    return rows
 
 
 class _Line:

@@ -62,3 +62,19 @@ class Faults:
         if self._post is None:
             return None
         return self._post.fault(fault, phase, alert_id, severity=self._severity)
+
+
+class Roll:
+    """What several who look at one thing find wrong with it, told as one: its camera's watch and its charts."""
+
+    def __init__(self, thing: str, say: Callable[[Mapping[str, tuple[str, ...]]], None] | None) -> None:
+        """say: who puts thing -> faults into the station's state."""
+        self._thing = thing
+        self._say = say
+        self._found: dict[str, tuple[str, ...]] = {}
+
+    def tell(self, who: str, faults: tuple[str, ...]) -> None:
+        """Take what one of them finds wrong now."""
+        self._found[who] = faults
+        if self._say is not None:
+            self._say({self._thing: tuple(sorted({fault for found in self._found.values() for fault in found}))})

@@ -6,6 +6,7 @@ import re
 import threading
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,9 +23,9 @@ LABELS, CAMERA = {"device": "press-7"}, {"camera": "top", "product": "flange"}
 SAMPLE = re.compile(r'edge_resad_[a-z_]+\{([a-z]+="[^"\n]*",?)+\} [-+.e\d]+')
 
 
-def text(stages: Stages | None = None, **more: int) -> str:
+def text(stages: Stages | None = None, **more: Any) -> str:
     tally = Tally(passed=5, failed=2, alerts=1, not_inspected=Counter({"too_old": 3}))
-    counts = {"waiting": 4, "lost": 0, "log_lines_lost": 0, **more}
+    counts: dict[str, Any] = {"waiting": 4, "lost": 0, "log_lines_lost": 0, **more}
     return prometheus_text(LABELS, [(CAMERA, tally)], stages or Stages(), **counts)
 
 

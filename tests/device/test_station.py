@@ -584,13 +584,13 @@ def test_the_state_of_the_station_says_what_is_wrong_with_its_camera(tmp_path: P
             return [birth for birth in told if isinstance(birth, Birth)]
 
         watching = eventually_in_thread(
-            lambda: any(birth.faults == {"cam0": ("black",)} for birth in births()), stop.set
+            lambda: any((birth.faults or {}).get("cam0") == ("black",) for birth in births()), stop.set
         )
         station(told, camera, stop=stop)
         camera.released.set()
         watching.join(WAIT_S)
-        assert births()[0].faults == {"cam0": ()}
-        assert births()[-1].faults == {"cam0": ("black",)}
+        assert births()[0].faults == {"cam0": (), "machine": ()}
+        assert births()[-1].faults == {"cam0": ("black",), "machine": ()}
         assert len({birth.bd_seq for birth in births()}) == 1
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from edge_resad.device.settings.broker import BrokerSection
 from edge_resad.device.settings.camera import SOURCES, CameraSection, SourceKind, split_source
+from edge_resad.device.settings.drift import DriftSection
 from edge_resad.device.settings.engine import EngineSection
 from edge_resad.device.settings.file import StationFile, load_station
 from edge_resad.device.settings.inspection import InspectionSection
 from edge_resad.device.settings.log import LogSection
+from edge_resad.device.settings.machine import MachineSection
 from edge_resad.device.settings.metrics import MetricsSection
 from edge_resad.device.settings.place import StationSection
 from edge_resad.device.settings.products import ProductsSection
@@ -20,10 +22,12 @@ __all__ = [
     "SOURCES",
     "BrokerSection",
     "CameraSection",
+    "DriftSection",
     "EngineSection",
     "FilePath",
     "InspectionSection",
     "LogSection",
+    "MachineSection",
     "MetricsSection",
     "ProductsSection",
     "Section",
