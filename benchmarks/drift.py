@@ -254,13 +254,13 @@ def _blurred(image: Image, sigma: float) -> Image:
 
 
 def _moved(image: Image, right_px: float) -> Image:
-    move = np.array([[1, 0, right_px], [0, 1, 0]], np.float64)
+    move = np.array([[1, 0, round(right_px)], [0, 1, 0]], np.float64)
     return np.asarray(cv2.warpAffine(image, move, (SIZE, SIZE), borderMode=cv2.BORDER_REFLECT_101), np.uint8)
 
 
 def _other_lot(image: Image) -> Image:
-    """The same part of a warmer, brighter metal."""
-    return np.asarray(np.clip(image * np.array([0.85, 1.0, 1.12]), 0, 255), np.uint8)
+    """The same part of a warmer metal."""
+    return np.asarray(np.clip(image * np.array([0.7, 1.0, 1.25]), 0, 255), np.uint8)
 
 
 def _print(title: str, rows: list[dict[str, Any]]) -> None:

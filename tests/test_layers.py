@@ -24,7 +24,19 @@ CONTRACTS_MAY_IMPORT = {  # every other: errors alone
 }
 ROOMS_MAY_IMPORT = {
     "engine": {"errors", "image", "bundle", "bank", "decision", "recipe"},
-    "device": {"errors", "image", "bundle", "bank", "decision", "messages", "overlay", "recipe", "engine"},
+    "device": {
+        "errors",
+        "image",
+        "bundle",
+        "bank",
+        "decision",
+        "messages",
+        "overlay",
+        "recipe",
+        "engine",
+        "charts",
+        "page",
+    },
     "bench": {"errors", "bundle", "bank", "charts", "page", "engine", "device"},
     "datasets": {"errors", "image"},
     "evaluation": {"errors", "image", "bundle", "bank", "datasets", "overlay", "charts", "page", "engine"},

@@ -182,9 +182,9 @@ def enrolled_of(judge: Judge, product: str) -> Enrolled:
     )
 
 
-def charts_folder(told: StationFile) -> Path:
-    """Where the charts of drift are kept."""
-    return told.drift.folder or told.spool.path.parent / "drift"
+def charts_file(told: StationFile, camera: str) -> Path:
+    """Where a camera's charts of drift are kept."""
+    return (told.drift.folder or told.spool.path.parent / "drift") / f"{camera}.json"
 
 
 def _drift(told: StationFile, post: Post, roll: Roll) -> Drift | None:
@@ -193,7 +193,7 @@ def _drift(told: StationFile, post: Post, roll: Roll) -> Drift | None:
     name = told.camera.name
     return Drift(
         name,
-        charts_folder(told) / f"{name}.json",
+        charts_file(told, name),
         false_alarm_parts=told.drift.false_alarm_parts,
         learn_parts=told.drift.learn_parts,
         post=post,

@@ -14,6 +14,7 @@ from edge_resad.device.drift.history import History
 
 LEARN_GROUPS = 50  # from so many groups a chart learns what is usual; even
 CORRELATED = 0.3  # correlation of neighbouring groups from which groups are made larger: two deviations beyond chance
+ALIKE = 0.1  # correlation of neighbouring parts, or of groups as it lets expect, from which groups are made larger
 LARGEST = 64  # times the first size that groups may grow to
 LEAST_RUN = 50.0  # groups between false alarms, however few are asked for
 ODD = 4.0  # deviations beyond which a group does not move what is usual any further
@@ -57,11 +58,19 @@ class Chart:
     group_sum: float = 0.0
     in_group: int = 0
     first_parts: int = 0
+    first: float = 0.0  # of the values, from which the sums below are taken
+    value_sum: float = 0.0  # while it learns
+    square_sum: float = 0.0
+    pair_sum: float = 0.0  # of each value times the one before it
+    before: float = 0.0
 
     def add(self, value: float, figure: Figure) -> bool:
         """Take one part's value; whether it made a group whole."""
+        value = math.log(max(value, 1e-9)) if figure.is_ratio else value
+        if not self.count:
+            self._compare(value)
         self.parts += 1
-        self.group_sum += math.log(max(value, 1e-9)) if figure.is_ratio else value
+        self.group_sum += value
         self.in_group += 1
         if self.in_group < self.group_parts:
             return False
@@ -102,6 +111,22 @@ class Chart:
             return None
         return math.exp(self.last - self.mean) if figure.is_ratio else self.last - self.mean
 
+    def _compare(self, value: float) -> None:
+        """Gather what says how much parts are like the ones before them."""
+        if not self.parts:
+            self.first = value
+        value -= self.first
+        self.value_sum += value
+        self.square_sum += value * value
+        self.pair_sum += value * self.before
+        self.before = value
+
+    def _parts_alike(self) -> float:
+        """Correlation of neighbouring parts, -1..1."""
+        mean = self.value_sum / self.parts
+        power = self.square_sum / self.parts - mean * mean
+        return (self.pair_sum / max(self.parts - 1, 1) - mean * mean) / power if power > 0 else 0.0
+
     def _learn(self, mean: float, figure: Figure) -> None:
         self.learning.append(mean)
         if len(self.learning) < LEARN_GROUPS:
@@ -110,13 +135,14 @@ class Chart:
         means = np.array(self.learning)
         steady = float(means.std()) <= figure.floor  # then it is the floor that is charted by
         alike = 0.0 if steady else neighbours_alike(self.learning)
-        if alike > CORRELATED and self.group_parts < LARGEST * self.first_parts:
+        expected = 0.0 if steady else groups_alike(self._parts_alike(), self.group_parts)
+        if (alike > CORRELATED or expected > ALIKE) and self.group_parts < LARGEST * self.first_parts:
             self.learning = [(one + two) / 2 for one, two in zip(self.learning[::2], self.learning[1::2], strict=True)]
             self.group_parts *= 2
             self.history = History(values=list(self.learning), sums=[0.0] * len(self.learning))
             return
         if self.group_parts > self.first_parts:  # parts are alike: allow for what so few groups may hide of it
-            alike = max(alike, 0.0) + 1 / math.sqrt(LEARN_GROUPS)
+            alike = max(alike, expected, 0.0) + 1 / math.sqrt(LEARN_GROUPS)
         alike = min(max(alike, 0.0), 0.9)
         self.stretch = math.sqrt((1 + alike) / (1 - alike))
         self.count, self.mean = len(means), float(means.mean())
@@ -136,6 +162,18 @@ class Chart:
             away = taken - self.mean
             self.mean += away / self.count
             self.squares += away * (taken - self.mean)
+
+
+def groups_alike(alike: float, size: int) -> float:
+    """Correlation of neighbouring groups' means that parts let expect, if it falls off evenly from part to part.
+
+    alike: correlation of neighbouring parts.
+    """
+    if alike < ALIKE:
+        return 0.0
+    alike = min(alike, 0.999)
+    left = 1 - alike**size
+    return alike * left**2 / (size * (1 - alike**2) - 2 * alike * left)
 
 
 def neighbours_alike(means: Sequence[float]) -> float:

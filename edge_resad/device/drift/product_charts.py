@@ -12,7 +12,7 @@ from edge_resad.device.drift.cusum import normal_of_t
 from edge_resad.device.drift.figures import ADVICE, ARMS, FIGURES
 from edge_resad.device.drift.rejects import USUAL_RATE, RejectChart
 
-UNLIKE_Z = 3.29  # one line in a thousand is wrongly said to be unlike its enrolment, once
+UNLIKE_Z = 3.09  # one line in a thousand is wrongly said to be unlike its enrolment, once
 UNLIKE_LEAST = 0.5  # of good parts' deviation: less is what leaving one out may be wrong by
 
 
@@ -33,7 +33,7 @@ class ProductCharts:
     of: str
     rejects: RejectChart
     figures: dict[str, Chart] = field(default_factory=dict)  # by the figure's name, where there was a value
-    unlike: float | None = None  # by what factor good parts score otherwise than enrolment told, where that is sure
+    unlike: float | None = None  # by what factor good parts score higher than enrolment told, where that is sure
 
     @classmethod
     def begun(cls, enrolled: Enrolled, *, false_alarm_parts: float) -> ProductCharts:
@@ -91,11 +91,12 @@ class ProductCharts:
 
 
 def unlike_enrolment(chart: Chart, good: GoodScores) -> float | None:
-    """By what factor a line's good parts score otherwise than its references told; None where chance may explain it.
+    """By what factor a line's good parts score higher than its references told; None where chance may explain it.
 
-    With few references their mean is itself uncertain: four know it to half a deviation.
+    With few references their mean is itself uncertain: four know it to half a deviation. That good parts score lower is
+    no reason to say anything: left out one by one, a few references lie further from each other than from a new part.
     """
     parts = chart.count * chart.group_parts
     away = chart.mean - good.mean
-    t = max(abs(away) - UNLIKE_LEAST * good.spread, 0.0) / (good.spread * math.sqrt(1 / good.samples + 1 / parts))
+    t = max(away - UNLIKE_LEAST * good.spread, 0.0) / (good.spread * math.sqrt(1 / good.samples + 1 / parts))
     return math.exp(away) if normal_of_t(t, good.freedom) > UNLIKE_Z else None

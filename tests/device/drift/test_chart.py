@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from edge_resad.device.drift.chart import LEARN_GROUPS, Chart, neighbours_alike
+from edge_resad.device.drift.chart import LEARN_GROUPS, Chart, groups_alike, neighbours_alike
 from edge_resad.device.drift.figures import FIGURES
 from edge_resad.device.drift.history import MOST, History
 
@@ -127,6 +127,17 @@ def test_a_chart_that_was_written_and_read_goes_on_as_if_nothing_had_been() -> N
             halved = adapter.validate_json(adapter.dump_json(halved))
     assert halved == whole
     assert whole.way == "up"
+
+
+@pytest.mark.parametrize(("alike", "size"), [(0.5, 5), (0.9, 20), (0.97, 10)])
+def test_how_much_groups_are_alike_follows_from_their_parts(alike: float, size: int) -> None:
+    dice = np.random.default_rng(6)
+    values = np.zeros(400_000)
+    noise = dice.standard_normal(len(values))
+    for index in range(1, len(values)):
+        values[index] = alike * values[index - 1] + noise[index]
+    means = values.reshape(-1, size).mean(1)
+    assert groups_alike(alike, size) == pytest.approx(np.corrcoef(means[1:], means[:-1])[0, 1], abs=0.02)
 
 
 def test_neighbours_are_alike_apart_from_a_trend() -> None:

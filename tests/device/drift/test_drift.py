@@ -210,7 +210,8 @@ def test_parts_without_a_verdict_and_numbers_that_are_none_change_nothing() -> N
 
 
 @pytest.mark.parametrize(
-    ("mean", "samples", "is_unlike"), [(-0.1, 4, False), (-0.25, 4, False), (-0.6, 4, True), (-0.25, 200, True)]
+    ("mean", "samples", "is_unlike"),
+    [(-0.1, 4, False), (-0.25, 4, False), (-0.6, 4, True), (-0.25, 200, True), (0.5, 200, False)],
 )
 def test_a_line_unlike_its_enrolment_is_said_where_the_references_are_enough_to_know(
     mean: float, samples: int, is_unlike: bool
