@@ -15,7 +15,7 @@ class DriftSection(Section):
         default=1_000_000, ge=1000, description="parts between two false alarms of all charts of a product together"
     )
     learn_parts: int = Field(
-        default=1000, ge=50, le=1_000_000, description="parts from which a chart learns what is usual"
+        default=1000, ge=50, le=100_000, description="parts from which a chart learns what is usual"
     )
     folder: FilePath | None = Field(
         default=None,
