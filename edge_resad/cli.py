@@ -743,10 +743,10 @@ def drift(
         share = "" if row.share is None else f"{row.share:.0%}"
         table.add_row(row.camera, row.product, row.chart, str(row.parts), row.usual, row.now, share)
     Console().print(table, highlight=False)
-    for products in kept.values():
-        for charts in products.values():
+    for name, products in kept.items():
+        for product, charts in products.items():
             for sentence in charts.said().values():
-                print(f"{sentence}.")
+                print(f"{product} on {name}: {sentence}.")
 
 
 @app.command()

@@ -13,6 +13,7 @@ from types import TracebackType
 from edge_resad.device.faults import Faults
 from edge_resad.device.procfs import memory
 from edge_resad.device.sysfs import ROOT, GpuClock, Zone, gpu_clock, throttling, zones
+from edge_resad.device.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +128,7 @@ class Machine:
         self._look = look
         self._closing = threading.Event()
         self._has_failed = False
-        self._watcher = threading.Thread(target=self._work, name="machine", daemon=True)
+        self._watcher = Worker(self._work, name="machine", closing=self._closing)
 
     def __enter__(self) -> Machine:
         self._watcher.start()

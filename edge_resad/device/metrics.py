@@ -12,6 +12,7 @@ from edge_resad.device.machine import MachineLook
 from edge_resad.device.pipeline import Tally
 from edge_resad.device.stages import Stages
 from edge_resad.device.whole_file import write_whole
+from edge_resad.device.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ class MetricsFile:
         self._compose = compose
         self._every_s = every_s
         self._closing = threading.Event()
-        self._writer = threading.Thread(target=self._work, name="metrics", daemon=True)
+        self._writer = Worker(self._work, name="metrics", closing=self._closing)
 
     def __enter__(self) -> MetricsFile:
         self._writer.start()

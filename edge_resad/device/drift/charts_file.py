@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,38 +21,42 @@ _CHARTS = TypeAdapter(ProductCharts)
 
 
 class ChartsFile:
-    """Products' charts in one file of JSON."""
+    """Products' charts in one file of JSON. Whoever changes charts calls `keep`; `write` may be another thread's."""
 
     def __init__(self, path: Path) -> None:
         self.problem: str | None = None  # why the file is not up to date
         self._path = path
         self._is_written = False
-        self._current: tuple[str, bytes] | None = None
+        self._kept: dict[str, bytes] = {}  # by product, the one that was kept last at the end
 
     def read(self) -> dict[str, ProductCharts]:
         """What was kept, by product; nothing where there is no file or where it cannot be read, which the log tells."""
         try:
-            return read_charts(self._path)
+            found = read_charts(self._path)
         except EdgeResadError as error:
             log.warning("%s", error)
             return {}
+        for product, charts in found.items():
+            self.keep(product, charts)
+        return found
 
     def was_taken_away(self) -> bool:
         """Whether somebody removed what we wrote."""
         return self._is_written and not self._path.exists()
 
-    def keep(self, product: str, charts: ProductCharts) -> None:
-        """Take a picture of charts that go on changing."""
-        self._current = (product, _CHARTS.dump_json(charts))
+    def forget(self) -> None:
+        """Nothing was kept so far."""
+        self._kept = {}
 
-    def write(self, others: Mapping[str, ProductCharts]) -> None:
-        """Write the others and what was kept last; a disk that refuses is said once."""
-        products = {name: _CHARTS.dump_json(charts) for name, charts in others.items()}
-        if self._current is not None:
-            products.pop(self._current[0], None)
-            products[self._current[0]] = self._current[1]
-        newest = list(products.items())[-MOST_PRODUCTS:]
-        inside = ", ".join(f"{json.dumps(name)}: {charts.decode()}" for name, charts in newest)
+    def keep(self, product: str, charts: ProductCharts) -> None:
+        """Take a picture of charts, which may go on changing."""
+        newest = {name: told for name, told in self._kept.items() if name != product}
+        newest[product] = _CHARTS.dump_json(charts)
+        self._kept = dict(list(newest.items())[-MOST_PRODUCTS:])
+
+    def write(self) -> None:
+        """Write what was kept; a disk that refuses is said once."""
+        inside = ", ".join(f"{json.dumps(name)}: {charts.decode()}" for name, charts in self._kept.items())
         try:
             write_whole(f'{{"schema": {SCHEMA_VERSION}, "products": {{{inside}}}}}\n', self._path)
         except OSError as refused:

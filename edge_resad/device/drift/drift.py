@@ -13,6 +13,7 @@ from edge_resad.device.drift.charts_file import ChartsFile
 from edge_resad.device.drift.product_charts import Enrolled, ProductCharts
 from edge_resad.device.faults import FaultPost, Faults
 from edge_resad.device.pipeline import Inspection
+from edge_resad.device.worker import Worker
 from edge_resad.engine.alignment import Place
 
 log = logging.getLogger(__name__)
@@ -60,11 +61,11 @@ class Drift:
         self._faults = Faults(f"camera {camera}", post, say)
         self._enrolled: Enrolled | None = None
         self._charts: ProductCharts | None = None
-        self._others: dict[str, ProductCharts] = {}  # by product, the one that was used last at the end
+        self._others: dict[str, ProductCharts] = {}  # by product
         self._renewed = False  # whether charts were begun anew since somebody last asked what they say
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        self._writer = threading.Thread(target=self._work, name="drift", daemon=True)
+        self._writer = Worker(self._work, name="drift", closing=self._closing)
 
     def __enter__(self) -> Drift:
         if self._file is not None:
@@ -97,6 +98,8 @@ class Drift:
             with self._lock:
                 if self._charts is not None and self._enrolled is not None:
                     self._others[self._enrolled.product] = self._charts
+                    if self._file is not None:
+                        self._file.keep(self._enrolled.product, self._charts)
                 self._enrolled = enrolled
                 self._charts = self._kept(enrolled)
                 wrong = self._charts.said()
@@ -140,12 +143,13 @@ class Drift:
             if self._file.was_taken_away():
                 log.info("camera %s: the charts were taken away, everything is learnt anew", self._camera)
                 self._others = {}
+                self._file.forget()
                 if self._enrolled is not None:
                     self._charts = self._begun(self._enrolled)
                 self._renewed = True
             if self._charts is not None and self._enrolled is not None:
                 self._file.keep(self._enrolled.product, self._charts)
-        self._file.write(self._others)
+        self._file.write()
 
     def _kept(self, enrolled: Enrolled) -> ProductCharts:
         """The charts of a product, as they were left; new ones where its bank is another."""

@@ -16,8 +16,8 @@ from edge_resad.device.drift.product_charts import ProductCharts
 from edge_resad.device.drift.rejects import SHARE_PARTS, RejectChart
 from edge_resad.page import sign, whole, write_page
 
-Kept = Mapping[str, Mapping[str, ProductCharts]]
-"""Camera -> product -> charts."""
+Kept = Mapping[str, dict[str, ProductCharts]]
+"""Camera -> product -> charts, the product that was on the line last at the end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +39,10 @@ def rows_of(kept: Kept) -> Iterator[Row]:
         for product, found in products.items():
             for name, chart in found.figures.items():
                 figure = FIGURES[name]
+                learnt = f"learns, {len(chart.learning) / LEARN_GROUPS:.0%}"
                 yield Row(
                     camera=camera, product=product, chart=name.replace("_", " "), parts=chart.parts,
-                    usual=_shown(chart.mean, figure) if chart.count else _learning(chart),
+                    usual=_shown(chart.mean, figure) if chart.count else learnt,
                     now="" if chart.last is None else _shown(chart.last, figure),
                     share=max(chart.up.sum, chart.down.sum) / chart.limit if chart.count else None,
                 )  # fmt: skip
@@ -63,8 +64,12 @@ def write_drift_page(kept: Kept, device: str, path: Path, *, day: date) -> Path:
 
 def render(kept: Kept, device: str, *, day: date) -> str:
     """The page itself."""
-    said = [(camera, text) for camera, products in kept.items() for charts_ in products.values()
-            for text in charts_.said().values()]  # fmt: skip
+    said = [
+        (f"{product} on {camera}", text)
+        for camera, products in kept.items()
+        for product, found in products.items()
+        for text in found.said().values()
+    ]
     mood = "nothing drifts" if not said else "something drifts"
     body = [
         f'<header><p class="brand">edge-resad <span>drift</span></p><h1>{escape(device)}</h1>'
@@ -72,9 +77,9 @@ def render(kept: Kept, device: str, *, day: date) -> str:
         "usual; the line below is how far a chart is from saying that something drifts.</p>"
         f'<p class="mood {"mixed" if said else "fine"}">{sign(not said)} {mood}</p></header>'
     ]
-    body += [f"<p>{escape(camera)}: {escape(text)}.</p>" for camera, text in said]
+    body += [f"<p>{escape(where)}: {escape(text)}.</p>" for where, text in said]
     for camera, products in kept.items():
-        for product, found in products.items():
+        for product, found in reversed(products.items()):  # the one on the line comes first
             figures = [_figure(FIGURES[name], chart) for name, chart in found.figures.items()]
             body.append(
                 f"<section><h2>{escape(product)} on {escape(camera)}</h2>"
@@ -117,7 +122,7 @@ def _shown(mean: float, figure: Figure) -> str:
 
 
 STYLE = """
-.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(340px, 1fr)); gap: 18px; margin-top: 14px; }
+.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(420px, 1fr)); gap: 18px; margin-top: 14px; }
 .charts figure {
   background: var(--sheet); border: 1px solid var(--line); border-radius: 14px; padding: 14px 16px;
 }

@@ -78,8 +78,9 @@ class ProductCharts:
             says.setdefault(figure.fault, f"{what}, {by}, for about {chart.since} parts")
         if self.rejects.sum.is_on:
             lately = self.rejects.parts - self.rejects.sum.since
-            share = "" if self.rejects.share is None else f"{self.rejects.share:.0%} of the last parts, "
-            says["reject_rate"] = f"more parts fail: {share}{self.rejects.usual:.1%} usual, for about {lately} parts"
+            says["reject_rate"] = (
+                f"{self.rejects.lately} of the last {lately} parts fail, {self.rejects.usual:.1%} are usual"
+            )
         if self.unlike is not None:
             says["unlike_enrolment"] = f"good parts score {self.unlike:.2f} times what enrolment told"
         return {fault: f"{text}. {ADVICE[fault]}" for fault, text in says.items()}

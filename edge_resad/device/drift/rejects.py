@@ -31,6 +31,7 @@ class RejectChart:
     calm_rejects: int = 0
     gap: int = 0  # parts since the last reject
     sum: Cusum = field(default_factory=Cusum)
+    lately: int = 0  # rejects since the sum last stood at 0
     share: float | None = None  # of rejects among the newest SHARE_PARTS
     history: History = field(default_factory=History)
     in_share: int = 0
@@ -52,7 +53,8 @@ class RejectChart:
         self.rejects += 1
         total, seen = self.calm_parts + PRIOR / self.rate, self.calm_rejects + PRIOR
         within = 1 - (1 + (self.gap - 0.5) / total) ** -seen  # the middle of the step that whole parts make
-        self.sum.step(-_NORMAL.inv_cdf(min(max(within, 1e-9), 1 - 1e-9)), self.limit, self.parts)
+        self.lately = 1 if self.sum.sum <= 0 else self.lately + 1
+        self.sum.step(-_NORMAL.inv_cdf(min(max(within, 1e-9), 1 - 1e-9)), self.limit, self.parts - self.gap)
         if not self.sum.is_on:
             self.calm_parts += self.gap
             self.calm_rejects += 1
