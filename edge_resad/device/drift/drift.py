@@ -102,9 +102,8 @@ class Drift:
                         self._file.keep(self._enrolled.product, self._charts)
                 self._enrolled = enrolled
                 self._charts = self._kept(enrolled)
-                wrong = self._charts.said()
-            self._faults.set({})  # alerts name their product
-            self._faults.set(wrong)
+                self._renewed = True  # what they say is said with the product's first part: alerts name their product
+            self._faults.set({})
         except Exception:
             self._stumble()
 

@@ -128,6 +128,7 @@ def test_products_have_charts_of_their_own_which_go_on_when_they_come_back() -> 
         line.feed(drift, 600, factor=1.4)
         assert list(drift.said) == []
         drift.use(FLANGE)
+        line.feed(drift, 1, factor=1.4)
         assert list(drift.said) == ["drifting_scores"]
     assert [phase for _, phase, *_ in post.sent] == ["new", "end", "new", "end"]
 
