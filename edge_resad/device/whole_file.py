@@ -7,8 +7,10 @@ import tempfile
 from pathlib import Path
 
 
-def write_whole(text: str, path: Path) -> None:
+def write_whole(text: str, path: Path, *, durable: bool = False) -> None:
     """Put a text in the place of a file, readable for everybody; a reader sees the old one or the new one.
+
+    durable: a power cut sees one of them too.
 
     Raises:
         OSError: the folder or the disk does not take it; the old file stays.
@@ -18,6 +20,9 @@ def write_whole(text: str, path: Path) -> None:
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.chmod(name, 0o644)  # node_exporter runs as somebody else
         os.replace(name, path)
     except BaseException:

@@ -58,7 +58,7 @@ class ChartsFile:
         """Write what was kept; a disk that refuses is said once."""
         inside = ", ".join(f"{json.dumps(name)}: {charts.decode()}" for name, charts in self._kept.items())
         try:
-            write_whole(f'{{"schema": {SCHEMA_VERSION}, "products": {{{inside}}}}}\n', self._path)
+            write_whole(f'{{"schema": {SCHEMA_VERSION}, "products": {{{inside}}}}}\n', self._path, durable=True)
         except OSError as refused:
             if self.problem is None:
                 log.warning("%s takes no charts: %s. Make room, or allow it", self._path, refused.strerror or refused)

@@ -15,7 +15,6 @@ CAP = 1.5  # times the limit, what a sum may reach: what is over is noticed soon
 OVER = 0.5  # times the limit, from where down it is over
 
 _NODES = 64  # of the quadrature
-_MOST_LIMIT = 40.0
 
 
 @dataclass(kw_only=True)
@@ -40,14 +39,20 @@ class Cusum:
 
 @lru_cache(maxsize=256)
 def limit_for(run_length: float) -> float:
-    """The limit at which one side gives a false alarm every `run_length` values on average (bisection)."""
-    low, high = 0.0, _MOST_LIMIT
-    if average_run_length(high) < run_length:
-        return high
-    for _ in range(50):
-        middle = (low + high) / 2
-        low, high = (middle, high) if average_run_length(middle) < run_length else (low, middle)
-    return high
+    """The limit at which one side gives a false alarm every `run_length` values on average, 10 or more.
+
+    The logarithm of the run length is all but a straight line in the limit: a few secants find it.
+    """
+    if run_length < 10:
+        raise ValueError(f"a false alarm every {run_length} values is none that a limit could be computed for")
+    wanted = math.log(run_length)
+    before, limit = wanted - 1.9, wanted - 1.8
+    away_before, away = (math.log(average_run_length(one)) - wanted for one in (before, limit))
+    while abs(away) > 1e-6 and limit != before:
+        step = away * (limit - before) / (away - away_before)
+        before, limit, away_before = limit, limit - step, away
+        away = math.log(average_run_length(limit)) - wanted
+    return limit
 
 
 def average_run_length(limit: float, shift: float = 0.0, allowance: float = ALLOWANCE) -> float:

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Protocol
 
 from edge_resad.device.drift.charts_file import ChartsFile
-from edge_resad.device.drift.product_charts import Enrolled, ProductCharts
+from edge_resad.device.drift.product_charts import Enrolled, ProductCharts, prepare_limits
 from edge_resad.device.faults import FaultPost, Faults
 from edge_resad.device.pipeline import Inspection
 from edge_resad.device.worker import Worker
@@ -68,6 +68,7 @@ class Drift:
         self._writer = Worker(self._work, name="drift", closing=self._closing)
 
     def __enter__(self) -> Drift:
+        prepare_limits(self._false_alarm_parts, self._learn_parts)
         if self._file is not None:
             self._others = self._file.read()
             self._writer.start()
@@ -102,6 +103,7 @@ class Drift:
                         self._file.keep(self._enrolled.product, self._charts)
                 self._enrolled = enrolled
                 self._charts = self._kept(enrolled)
+                self._charts.shares()  # computes the limits that are not known yet, before a part waits for them
                 self._renewed = True  # what they say is said with the product's first part: alerts name their product
             self._faults.set({})
         except Exception:

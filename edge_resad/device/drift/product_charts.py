@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from edge_resad.bank import GoodScores
-from edge_resad.device.drift.chart import LEARN_GROUPS, Chart
+from edge_resad.device.drift.chart import LARGEST, LEARN_GROUPS, Chart
 from edge_resad.device.drift.cusum import normal_of_t
 from edge_resad.device.drift.figures import ADVICE, ARMS, FIGURES
 from edge_resad.device.drift.rejects import USUAL_RATE, RejectChart
@@ -57,8 +57,8 @@ class ProductCharts:
             return False
         chart = self.figures.get(name)
         if chart is None:
-            group = max(1, learn_parts // LEARN_GROUPS)
-            chart = self.figures[name] = Chart(group_parts=group, arm_parts=self.rejects.arm_parts)
+            arm_parts = self.rejects.arm_parts
+            chart = self.figures[name] = Chart(group_parts=group_of(learn_parts), arm_parts=arm_parts)
         was_learning = not chart.count
         news = chart.add(value, FIGURES[name])
         if news and was_learning and chart.count and name == "scores" and good is not None:
@@ -89,6 +89,19 @@ class ProductCharts:
         """How far every chart is from saying something: 1 is the limit."""
         found = {name: max(chart.up.sum, chart.down.sum) / chart.limit for name, chart in self.figures.items()}
         return found | {"rejects": self.rejects.sum.sum / self.rejects.limit}
+
+
+def prepare_limits(false_alarm_parts: float, learn_parts: int) -> None:
+    """Compute the limits for groups of every size, which takes too long for a part to wait for."""
+    size = group_of(learn_parts)
+    while size <= LARGEST * group_of(learn_parts):
+        Chart(group_parts=size, arm_parts=ARMS * false_alarm_parts).limit  # noqa: B018 - it is remembered
+        size *= 2
+
+
+def group_of(learn_parts: int) -> int:
+    """Parts of the first groups."""
+    return max(1, learn_parts // LEARN_GROUPS)
 
 
 def unlike_enrolment(chart: Chart, good: GoodScores) -> float | None:
