@@ -58,6 +58,14 @@ class Faults:
         if self._say is not None:
             self._say(self.said)
 
+    def end(self) -> None:
+        """End the alerts that are open: nobody looks any more, or at something else."""
+        for fault, alert_id in self._alerts.items():
+            self._send(fault, "end", alert_id)
+        if self._alerts and self._say is not None:
+            self._say(())
+        self._alerts = {}
+
     def _send(self, fault: str, phase: Phase, alert_id: str | None = None) -> str | None:
         if self._post is None:
             return None

@@ -140,7 +140,7 @@ class Machine:
         self._closing.set()
         self._watcher.join(1.0)  # a disk that hangs keeps its thread, not us
         if not self._watcher.is_alive():
-            self._faults.set({})
+            self._faults.end()
 
     def step(self) -> None:
         """Look once, and say what has changed."""

@@ -80,7 +80,7 @@ class Drift:
         self._closing.set()
         if self._file is not None:
             self._writer.join(LEAVE_S)
-        self._faults.set({})
+        self._faults.end()
 
     @property
     def said(self) -> tuple[str, ...]:
@@ -105,7 +105,7 @@ class Drift:
                 self._charts = self._kept(enrolled)
                 self._charts.shares()  # computes the limits that are not known yet, before a part waits for them
                 self._renewed = True  # what they say is said with the product's first part: alerts name their product
-            self._faults.set({})
+            self._faults.end()
         except Exception:
             self._stumble()
 
