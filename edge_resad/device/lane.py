@@ -18,6 +18,7 @@ from edge_resad.device.health import Health, SayFaults
 from edge_resad.device.pipeline import Alarm, Inspection, Judge, Line, Reason, Tally
 from edge_resad.device.post import Post
 from edge_resad.device.progress import Progress, VitalSigns
+from edge_resad.device.revival import Absent
 from edge_resad.device.settings import StationFile, split_source
 from edge_resad.device.spool import Spool
 from edge_resad.device.watch import Limits, Watch
@@ -121,6 +122,8 @@ class Lane:
         """Go on with another judge: the engine was opened again."""
         self.judge = judge
         self._line.put(judge)
+        if self.drift is not None and not isinstance(judge, Absent):
+            self.drift.use(enrolled_of(judge, self._post.product))
 
     def look(self, now: float, inspection: Inspection | None) -> bool:
         """See how the camera does; whether this lane gets on. To be called a few times a second.

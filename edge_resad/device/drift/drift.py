@@ -95,6 +95,8 @@ class Drift:
 
     def use(self, enrolled: Enrolled) -> None:
         """Another product is on the line, or the first one: its charts go on where they stopped."""
+        if enrolled == self._enrolled:
+            return
         try:
             with self._lock:
                 if self._charts is not None and self._enrolled is not None:

@@ -133,6 +133,20 @@ def test_products_have_charts_of_their_own_which_go_on_when_they_come_back() -> 
     assert [phase for _, phase, *_ in post.sent] == ["new", "end", "new", "end"]
 
 
+def test_a_product_that_is_named_again_goes_on_as_it_was() -> None:
+    post, line = Letters(), Line()
+    with a_drift(None, post=post) as drift:
+        drift.use(FLANGE)
+        line.feed(drift, 600)
+        line.feed(drift, 200, factor=1.4)
+        drift.use(Enrolled(product="flange", of="bank one"))
+        line.feed(drift, 10, factor=1.4)
+    assert [(fault, phase) for fault, phase, *_ in post.sent] == [
+        ("drifting_scores", "new"),
+        ("drifting_scores", "end"),
+    ]
+
+
 def test_charts_outlive_a_restart_so_that_a_drift_of_days_is_seen(tmp_path: Path) -> None:
     line, said = Line(), list[bool]()
     for day in range(8):
