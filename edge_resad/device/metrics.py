@@ -11,8 +11,8 @@ from types import TracebackType
 from edge_resad.device.machine import MachineLook
 from edge_resad.device.pipeline import Tally
 from edge_resad.device.stages import Stages
-from edge_resad.device.whole_file import write_whole
 from edge_resad.device.worker import Worker
+from edge_resad.whole_file import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,8 @@ class MetricsFile:
 
     def _write(self) -> None:
         try:
-            write_whole(self._compose(), self._path)
+            # Readable for node_exporter, which is somebody else; old figures are worth no wait for the disk.
+            write_whole(self._path, self._compose().encode(), mode=0o644, durable=False)
         except Exception as refused:  # whatever it is, the next time may go well
             says = (refused.strerror if isinstance(refused, OSError) else None) or str(refused)
             if self.problem is None:

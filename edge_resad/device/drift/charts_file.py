@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from edge_resad.device.drift.product_charts import ProductCharts
-from edge_resad.device.whole_file import write_whole
 from edge_resad.errors import EdgeResadError
+from edge_resad.whole_file import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class ChartsFile:
         """Write what was kept; a disk that refuses is said once."""
         inside = ", ".join(f"{json.dumps(name)}: {charts.decode()}" for name, charts in self._kept.items())
         try:
-            write_whole(f'{{"schema": {SCHEMA_VERSION}, "products": {{{inside}}}}}\n', self._path, durable=True)
+            write_whole(self._path, f'{{"schema": {SCHEMA_VERSION}, "products": {{{inside}}}}}\n'.encode())
         except OSError as refused:
             if self.problem is None:
                 log.warning("%s takes no charts: %s. Make room, or allow it", self._path, refused.strerror or refused)
