@@ -37,6 +37,8 @@ ROOMS_MAY_IMPORT = {
         "overlay",
         "recipe",
         "engine",
+        "charts",
+        "page",
     },
     "bench": {"errors", "bundle", "bank", "charts", "page", "engine", "device"},
     "datasets": {"errors", "image"},

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
+from edge_resad.device.drift.figures import ADVICE
 from edge_resad.device.link import LinkStatus
 from edge_resad.device.outputs import OutputStatus
 from edge_resad.device.spool import Spool
@@ -18,7 +19,10 @@ from edge_resad.device.watch import BLINDING, WORDS
 Colour = Literal["green", "amber", "red"]
 
 FEW_BYTES, LOW_BYTES = 256 * 10**6, 1024 * 10**6  # free: the disk's light is red and amber
-_WORDS: dict[str, str] = dict(WORDS.items())
+_WORDS: dict[str, str] = {
+    **{str(fault): words for fault, words in WORDS.items()},
+    **{fault: f"{fault.replace('_', ' ')}. {advice}" for fault, advice in ADVICE.items()},
+}
 LATE_S = 60.0  # what waits for longer than this is late: the spool's light is amber
 FAILURES = 10  # parts in a row that the inspector could not judge
 

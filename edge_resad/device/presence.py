@@ -36,6 +36,7 @@ class Presence:
         self._spool = spool
         self._facts = {"product": station.product, **facts}
         self._faults: dict[str, tuple[str, ...]] | None = None
+        self._machine: dict[str, float] | None = None
         self.version = 0  # grows with everything that a birth would say anew
         self._stages = stages or dict
         self._changing: AskFacts = changing or dict
@@ -49,6 +50,10 @@ class Presence:
         self._faults = {**(self._faults or {}), **faults}
         self.version += 1
 
+    def set_machine(self, figures: Mapping[str, float]) -> None:
+        """How the machine does; goes with whatever the station says next. From any thread."""
+        self._machine = dict(figures)
+
     def birth(self, *, bd_seq: int, live_from_seq: int, again: int = 0) -> bytes:
         """The station is there. live_from_seq: of the first letter that was written after it connected."""
         return birth_message(
@@ -61,6 +66,7 @@ class Presence:
             facts={**self._facts, **self._changing()},
             faults=self._faults,
             stages_ms={name: asdict(times) for name, times in self._stages().items()},
+            machine=self._machine,
             again=again,
         )
 

@@ -86,6 +86,10 @@ class Publisher:
         self._presence.set_faults(faults)
         self._bell.ring()
 
+    def say_machine(self, figures: Mapping[str, float]) -> None:
+        """How the machine does: goes with the next state. From any thread."""
+        self._presence.set_machine(figures)
+
     @property
     def status(self) -> LinkStatus:
         """How it stands now; may be asked from any thread."""

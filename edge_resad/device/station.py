@@ -15,29 +15,35 @@ from edge_resad.bank import load_bank
 from edge_resad.bundle import Precision, open_bundle
 from edge_resad.device.camera import Products, open_camera
 from edge_resad.device.changeover import Changeover
+from edge_resad.device.faults import Faults, Roll
 from edge_resad.device.frame import Clock
 from edge_resad.device.health import SayFaults
 from edge_resad.device.lane import Lane, OpenSource
+from edge_resad.device.machine import Machine, MachineHealth
 from edge_resad.device.metrics import MetricsFile, prometheus_text
 from edge_resad.device.notify import Service
 from edge_resad.device.outputs import Outputs, OutputStatus, open_outputs
 from edge_resad.device.pipeline import Inspection, Judge, Reason, Tally
+from edge_resad.device.post import Post
 from edge_resad.device.publisher import Publisher, Timing
+from edge_resad.device.revival import Revival
 from edge_resad.device.rota import Rota
 from edge_resad.device.rtsp import without_password
-from edge_resad.device.settings import StationFile, load_station
+from edge_resad.device.settings import EngineSection, StationFile, load_station
 from edge_resad.device.signals import stopped_by_signals
 from edge_resad.device.spool import Spool
 from edge_resad.device.stages import Stages, StageTimes, said
 from edge_resad.device.verdict_log import VerdictLog, as_record
 from edge_resad.engine.inspector import Inspector
 from edge_resad.errors import SpoolError
+from edge_resad.messages import Address
 
 log = logging.getLogger(__name__)
 
 POLL_S = 0.2  # how often a loop without parts looks whether it should stop
 FLUSH_S = 1.0  # how long the disk may take for the last messages when the station stops
 DELIVER_S = 3.0  # how long the broker may take for the last messages when the camera is at its end
+MACHINE = "machine"  # stands for a camera's name where it is the machine that something is wrong with
 CLOSING = Timing(drain_s=0.5, goodbye_s=0.3, close_s=1.2)  # with all of the above a station stops within 2 s
 
 OpenJudge = Callable[[StationFile], AbstractContextManager[Judge]]
@@ -142,7 +148,8 @@ def run_station(
     spool = _spool(settings)
     with spool, ExitStack() as stack:
         outputs = stack.enter_context(open_outputs(settings))  # first: safe while the engine is made ready
-        judges = _judges(settings, open_judge, stack)
+        revival = stack.enter_context(_revival(settings, open_judge, stop))
+        judges = revival.judges
         publisher = (
             stack.enter_context(_publisher(settings, spool, judges, stages, outputs)) if settings.broker else None
         )
@@ -153,7 +160,8 @@ def run_station(
             say = _say_faults(publisher, outputs)
             told = settings.of_camera(camera)
             lanes.append(Lane(told, judge, spool, open_one, say=say, changed=changed))
-        stack.enter_context(_metrics(settings, lanes, stages, spool, verdicts, outputs))
+        machine = stack.enter_context(_machine(settings, spool, publisher))
+        stack.enter_context(_metrics(settings, lanes, stages, spool, verdicts, outputs, machine, revival))
         with ExitStack() as running:
             for lane in lanes:
                 running.enter_context(lane)
@@ -161,14 +169,14 @@ def run_station(
             running.callback(outputs.stopping)
             sources = ", ".join(without_password(camera.source) for camera in settings.cameras)
             log.info("station %s inspects %s", settings.station.device, sources)
-            warmer = _warmer(settings, judges)
-            for lane, inspection in _inspections(lanes, changed, stop, service, outputs, keeps_warm=warmer):
+            for lane, inspection in _inspections(lanes, changed, stop, service, outputs, revival, settings.engine):
                 judged = time.perf_counter()
                 outputs.judged(inspection)  # before disk and network
                 lane.say(inspection)
                 tally.count(inspection)
                 if verdicts is not None:
                     verdicts.append(as_record(inspection))
+                lane.chart(inspection)
                 if inspection.verdict is not None:
                     outputs_ms = 1e3 * (time.perf_counter() - judged)
                     stages.count(inspection.latency, lane.timings, outputs_ms=outputs_ms)
@@ -220,11 +228,37 @@ def _judges(settings: StationFile, open_judge: OpenJudge | None, stack: ExitStac
     return judges
 
 
-def _warmer(settings: StationFile, judges: Sequence[Judge]) -> Callable[[], None] | None:
-    """What keeps an idle GPU's clocks up; a CPU needs no such thing."""
-    if settings.engine.provider == "cpu":
-        return None
-    return next((judge.keep_warm for judge in judges if isinstance(judge, Inspector | Changeover)), None)
+def _revival(settings: StationFile, open_judge: OpenJudge | None, stop: threading.Event) -> Revival:
+    def wait(seconds: float) -> bool:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not stop.is_set():
+            time.sleep(0.05)  # not stop.wait(): a signal handler may set the event in this very thread
+        return stop.is_set()
+
+    return Revival(lambda stack: _judges(settings, open_judge, stack), wait=wait)
+
+
+def _machine(
+    settings: StationFile, spool: Spool, publisher: Publisher | None
+) -> AbstractContextManager[Machine | None]:
+    told, station = settings.machine, settings.station
+    if not told.watch:
+        return nullcontext()
+    address = Address(site=station.site, line=station.line, device=station.device)
+    post = Post(spool, address, product=station.product, camera=MACHINE, draw=None)
+    roll = Roll(MACHINE, publisher.say_faults if publisher is not None else None)
+    faults = Faults("the machine", post, lambda said: roll.tell(MACHINE, said), severity="major")
+    health = MachineHealth(low_memory_mb=told.low_memory_mb, low_disk_mb=told.low_disk_mb)
+    tell = publisher.say_machine if publisher is not None else None
+    return Machine(settings.spool.path.parent, faults, health, every_s=told.every_s, tell=tell)
+
+
+def _keep_warm(judges: Sequence[Judge]) -> None:
+    """Keep an idle GPU's clocks up, by the engine that all judges share."""
+    for judge in judges:
+        if isinstance(judge, Inspector | Changeover):
+            judge.keep_warm()
+            return
 
 
 def _inspections(
@@ -233,7 +267,8 @@ def _inspections(
     stop: threading.Event,
     service: Service,
     outputs: Outputs,
-    keeps_warm: Callable[[], None] | None,
+    revival: Revival,
+    engine: EngineSection,
 ) -> Iterator[tuple[Lane, Inspection]]:
     """Every part of every camera, judged in turn, until all cameras are at their end."""
     clock = Clock()
@@ -247,11 +282,14 @@ def _inspections(
             lane = lanes[turn[0]]
             inspection = lane.step(turn[1])
             yield lane, inspection
-        elif keeps_warm is not None:
-            keeps_warm()
+        elif engine.provider != "cpu":  # a CPU needs no such thing
+            _keep_warm(revival.judges)
         for one in lanes:
             for reason in one.missed():
                 outputs.missed(reason, one.name)
+        if revival.step(inspection):
+            for one, judge in zip(lanes, revival.judges, strict=True):
+                one.put(judge)
         now = clock.monotonic()
         got_on.update(one.name for one in lanes if one.look(now, inspection if one is lane else None))
         if all(one.capture.opened for one in lanes):
@@ -308,6 +346,8 @@ def _metrics(
     spool: Spool,
     verdicts: VerdictLog | None,
     outputs: Outputs,
+    machine: Machine | None,
+    revival: Revival,
 ) -> AbstractContextManager[MetricsFile | None]:
     told, station = settings.metrics, settings.station
     if told.prometheus_file is None:
@@ -318,9 +358,17 @@ def _metrics(
         lines_lost = verdicts.lost if verdicts else 0
         cameras = [({"camera": lane.name, "product": lane.product}, lane.tally) for lane in lanes]
         return prometheus_text(
-            labels, cameras, stages, waiting=spool.waiting(), lost=spool.lost, log_lines_lost=lines_lost,
+            labels,
+            cameras,
+            stages,
+            waiting=spool.waiting(),
+            lost=spool.lost,
+            log_lines_lost=lines_lost,
             outputs=outputs.status,
-        )  # fmt: skip
+            drift=[({"camera": lane.name, "product": lane.product}, lane.drift.shares) for lane in lanes if lane.drift],
+            machine=machine.last if machine is not None else None,
+            revivals=revival.revivals,
+        )
 
     return MetricsFile(told.prometheus_file, compose, every_s=told.every_s)
 

@@ -11,9 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from edge_resad.device.settings.broker import BrokerSection
 from edge_resad.device.settings.camera import CameraSection, split_source
+from edge_resad.device.settings.drift import DriftSection
 from edge_resad.device.settings.engine import EngineSection
 from edge_resad.device.settings.inspection import InspectionSection
 from edge_resad.device.settings.log import LogSection
+from edge_resad.device.settings.machine import MachineSection
 from edge_resad.device.settings.metrics import MetricsSection
 from edge_resad.device.settings.outputs import EncoderSection, OutputSection
 from edge_resad.device.settings.place import StationSection
@@ -49,6 +51,8 @@ class StationFile(Section):
     spool: SpoolSection = SpoolSection()
     log: LogSection = LogSection()
     metrics: MetricsSection = MetricsSection()
+    drift: DriftSection = DriftSection()
+    machine: MachineSection = MachineSection()
 
     @field_validator("cameras", "outputs", "encoders", mode="before")
     @classmethod
