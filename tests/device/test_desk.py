@@ -14,7 +14,7 @@ import pytest
 from edge_resad.device.board import Board
 from edge_resad.device.bypass import Bypass, Bypassed
 from edge_resad.device.control import Controls
-from edge_resad.device.desk import Desk, Lane
+from edge_resad.device.desk import CameraDesk, Desk
 from edge_resad.device.errands import Errands
 from edge_resad.device.labels import Labels
 from edge_resad.device.lights import (
@@ -59,7 +59,7 @@ class Place:
         self.wrong: str | None = None
         self.controls = Controls()
         lanes = [
-            Lane(camera=name, shelf=shelf, threshold=self.threshold, self_test=lambda: self.wrong)
+            CameraDesk(camera=name, shelf=shelf, threshold=self.threshold, self_test=lambda: self.wrong)
             for name in ("cam0", "cam1")
         ]
         desk = Desk(
@@ -84,7 +84,7 @@ def place(tmp_path: Path) -> Place:
 
 
 def test_the_status_has_counts_lights_and_the_commands_there_are(place: Place) -> None:
-    place.board.inspected(inspection(GOOD), MAP, "cam0")
+    place.board.inspected(inspection(GOOD), MAP)
     place.board.set_faults({"cam1": ("black",)})
     said = place.ask("status")
     assert said["counts"]["passed"] == 1
@@ -99,7 +99,7 @@ def test_the_status_has_counts_lights_and_the_commands_there_are(place: Place) -
 def test_a_status_of_which_nothing_is_new_is_short(place: Place) -> None:
     version = place.ask("status")["version"]
     assert place.ask("status", since=version) == {"version": version, "unchanged": True}
-    place.board.inspected(inspection(GOOD), MAP, "cam0")
+    place.board.inspected(inspection(GOOD), MAP)
     assert place.ask("status", since=version)["counts"]["passed"] == 1
 
 
@@ -127,7 +127,7 @@ def test_the_fleet_hears_of_a_bypass(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_a_label_is_on_the_disk_before_it_is_shown(place: Place) -> None:
-    place.board.inspected(inspection(BAD, 41), MAP, "cam0")
+    place.board.inspected(inspection(BAD, 41), MAP)
     assert place.ask("label", id="r-1", by="ann") == {"id": "r-1", "label": "false_reject"}
     (line,) = place.labels.read_text().splitlines()
     said = json.loads(line)
@@ -143,7 +143,7 @@ def test_a_label_is_on_the_disk_before_it_is_shown(place: Place) -> None:
 
 def test_a_label_that_the_disk_does_not_take_is_refused_and_not_shown(place: Place) -> None:
     place.labels.mkdir()
-    place.board.inspected(inspection(BAD), MAP, "cam0")
+    place.board.inspected(inspection(BAD), MAP)
     with pytest.raises(ControlError, match="does not take the label"):
         place.ask("label", id="r-1")
     assert place.ask("status")["rejects"][0]["label"] is None
@@ -171,7 +171,7 @@ def test_pictures_come_as_jpegs(place: Place) -> None:
     with pytest.raises(ControlError, match="no part has come yet"):
         place.ask("snapshot")
     with place.board:
-        place.board.inspected(inspection(BAD), MAP + BAD, "cam0")
+        place.board.inspected(inspection(BAD), MAP + BAD)
         assert base64.b64decode(place.ask("snapshot")["jpeg"]).startswith(b"\xff\xd8")
         assert eventually(lambda: place.board.snapshot()["rejects"][0]["picture"])
         assert base64.b64decode(place.ask("picture", id="r-1")["jpeg"]).startswith(b"\xff\xd8")
@@ -180,7 +180,7 @@ def test_pictures_come_as_jpegs(place: Place) -> None:
 
 
 def test_acknowledging_and_clearing_are_for_the_operator(place: Place) -> None:
-    place.board.inspected(inspection(BAD), MAP, "cam0")
+    place.board.inspected(inspection(BAD), MAP)
     assert place.ask("acknowledge") == {"acknowledged": 1}
     place.ask("clear")
     assert place.ask("status")["counts"]["failed"] == 0

@@ -16,7 +16,7 @@ import uvicorn
 from edge_resad.device.board import Board
 from edge_resad.device.bypass import Bypass
 from edge_resad.device.control import ControlClient, Controls, ControlSocket
-from edge_resad.device.desk import Desk, Lane
+from edge_resad.device.desk import CameraDesk, Desk
 from edge_resad.device.labels import Labels
 from edge_resad.device.lights import Light
 from edge_resad.device.pipeline import Inspection, Latency
@@ -42,7 +42,7 @@ class Line:
         self.controls = Controls()
         self.told: list[tuple[str, dict[str, Any]]] = []
         self._parts = 0
-        lane = Lane(camera="cam0", shelf=shelf, threshold=lambda _: 1.0, self_test=lambda: None)
+        lane = CameraDesk(camera="cam0", shelf=shelf, threshold=lambda _: 1.0, self_test=lambda: None)
         facts = {"site": "berlin", "line": "a", "device": "press-7", "started": time.time(), **(about or {})}
         desk = Desk(self.board, [lane], self.bypass, Labels(self.labels), about=facts, lights=lambda: self.lights)
         desk.register(self.controls)
@@ -66,7 +66,7 @@ class Line:
             latency=Latency(waiting_ms=1.0, inspecting_ms=9.0),
         )
         self._parts += 1
-        self.board.inspected(part, MAP + (score or 0), "cam0")
+        self.board.inspected(part, MAP + (score or 0))
         return part
 
 
