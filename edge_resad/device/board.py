@@ -197,6 +197,12 @@ class Board:
         return self._failures
 
     @property
+    def products(self) -> dict[str, str | None]:
+        """camera -> by which product its parts are judged, such as flange@2; None where there are no recipes."""
+        with self._changed:
+            return dict(self._products)
+
+    @property
     def faults(self) -> dict[str, tuple[str, ...]]:
         """camera -> what is wrong with it now."""
         with self._changed:

@@ -101,10 +101,11 @@ class Desk:
         }
 
     def _products(self, _arguments: Arguments) -> Mapping[str, Any]:
+        judging = self._board.products
         return {
             lane.camera: {
                 "products": {name: lane.shelf.versions(name) for name in lane.shelf.names()},
-                "in_use": None if (chosen := lane.shelf.in_use()) is None else str(chosen),
+                "in_use": judging[lane.camera] if (chosen := lane.shelf.in_use()) is None else str(chosen),
             }
             for lane in self._lanes.values()
             if lane.shelf is not None

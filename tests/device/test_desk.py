@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,7 @@ def test_a_status_of_which_nothing_is_new_is_short(place: Place) -> None:
 
 
 def test_a_bypass_needs_a_reason_and_ends_when_it_is_told_to(place: Place) -> None:
-    for reason in (None, "", "  ", 7):
+    for reason in (None, "", "  ", True):
         with pytest.raises(ControlError, match="reason"):
             place.ask("bypass", reason=reason)
     version = place.board.version
@@ -192,6 +193,8 @@ def test_a_product_is_put_to_use_and_one_that_is_not_there_is_refused(tmp_path: 
     stocked(shelf, "flange", min_area_px=4)
     stocked(shelf, "cap")
     place = Place(tmp_path, shelf)
+    place.board.set_product("cam0", "flange@2")
+    assert place.ask("products")["cam0"]["in_use"] == "flange@2"  # nobody has put one to use: that of the station file
     assert place.ask("product", use="flange@1") == {"asked_for": "flange@1", "cameras": ["cam0", "cam1"]}
     assert place.ask("products")["cam0"] == {"products": {"cap": [1], "flange": [1, 2]}, "in_use": "flange@1"}
     place.ask("product", use="cap", camera="cam1")
@@ -206,6 +209,14 @@ def test_a_station_of_one_bank_has_no_products_to_change(place: Place) -> None:
     assert place.ask("products") == {}
     with pytest.raises(ControlError, match="one bank and no products"):
         place.ask("product", use="cap")
+
+
+def test_the_documents_name_every_command_with_its_arguments(place: Place) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "live.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w-]+)` \|([^|]*)\|", text, re.M)
+    told = {name: set(re.findall(r"(\w+)=", says)) for name, says in place.controls.known.items()}
+    written = {name: set(re.findall(r"`(\w+)`", arguments)) for name, arguments in rows}
+    assert {name: written.get(name) for name in told} == told
 
 
 # Errands

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.chromium import CHROMIUM, Chromium
 from edge_resad.recipe import Shelf
-from tests.chromium import CHROMIUM, Chromium
 from tests.live.served import BAD, GOOD, Line, served
 from tests.products import stocked
 

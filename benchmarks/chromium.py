@@ -1,4 +1,4 @@
-"""A real browser for tests: Chromium, spoken to over its debugging pipe, which needs no package and no port."""
+"""A real browser for tests and figures: Chromium, spoken to over its debugging pipe; needs no package and no port."""
 
 from __future__ import annotations
 
