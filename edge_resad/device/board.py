@@ -166,6 +166,12 @@ class Board:
             self._counts.failed += 1
             self._reject(inspection, verdict, score_map)
 
+    def missed(self, reason: str) -> None:
+        """Count a part that never reached the inspection, such as one that a newer one replaced."""
+        with self._changed:
+            self._version += 1
+            self._counts.not_inspected[reason] += 1
+
     def set_product(self, camera: str, product: str) -> None:
         """Which product a camera judges by, where that is known before its first part."""
         with self._changed:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from edge_resad import __version__
 from edge_resad.bundle import open_bundle
@@ -32,6 +32,16 @@ from edge_resad.recipe import Shelf
 log = logging.getLogger(__name__)
 
 GLANCE_S = 1.0  # what is looked up for the lights is that old at most
+
+
+class Judging(Protocol):
+    """A camera by its name, and who judges its parts now: another one where the engine had to be opened again."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def judge(self) -> Judge: ...
 
 
 class OperatorSide:
@@ -77,25 +87,25 @@ class OperatorSide:
         """Tell the fleet too from now on."""
         self._publisher = publisher
 
-    def open_desk(self, judges: Sequence[Judge], spool: Spool) -> None:
-        """Answer from now on. judges: of the cameras, in their order."""
+    def open_desk(self, lanes: Sequence[Judging], spool: Spool) -> None:
+        """Answer from now on."""
         settings, station = self._settings, self._settings.station
-        named = dict(zip((camera.name for camera in settings.cameras), judges, strict=True))
-        for camera, judge in named.items():
+        for lane in lanes:
+            judge = lane.judge
             if isinstance(judge, Changeover):
-                self._products[camera] = (judge.product.recipe.product, judge.product.version)
-                self.board.set_product(camera, judge.product.label)
+                self._products[lane.name] = (judge.product.recipe.product, judge.product.version)
+                self.board.set_product(lane.name, judge.product.label)
         about = {
             "site": station.site, "line": station.line, "device": station.device, "version": __version__,
             "started": time.time(),
         }  # fmt: skip
         desk = Desk(
             self.board,
-            [self._camera_desk(camera, judge) for camera, judge in named.items()],
+            [self._camera_desk(lane) for lane in lanes],
             self.bypass,
             Labels(settings.control.labels),
             about=about,
-            lights=lambda: self._glance(judges, spool),
+            lights=lambda: self._glance([lane.judge for lane in lanes], spool),
         )
         desk.register(self.controls)
 
@@ -108,6 +118,10 @@ class OperatorSide:
         self.board.set_faults(faults)
         if self._publisher is not None:
             self._publisher.say_faults(faults)
+
+    def missed(self, reason: str) -> None:
+        """Count a part that passed without ever reaching the inspection."""
+        self.board.missed(reason)
 
     def inspected(self, inspection: Inspection, judge: Judge) -> None:
         """Show one more part. What fails here costs the page, not the line."""
@@ -134,14 +148,14 @@ class OperatorSide:
         if self._publisher is not None:
             self._publisher.say_facts(bypass=None if bypassed is None else bypassed.reason)
 
-    def _camera_desk(self, camera: str, judge: Judge) -> CameraDesk:
-        told = next(one for one in self._settings.cameras if one.name == camera)
+    def _camera_desk(self, lane: Judging) -> CameraDesk:
+        told = next(one for one in self._settings.cameras if one.name == lane.name)
         products = self._settings.of_camera(told).products
         return CameraDesk(
-            camera=camera,
+            camera=lane.name,
             shelf=None if products is None else Shelf(products.folder),
-            threshold=lambda value: _threshold(judge, value),
-            self_test=lambda: self._self_test(judge),
+            threshold=lambda value: _threshold(lane.judge, value),
+            self_test=lambda: self._self_test(lane.judge),
         )
 
     def _self_test(self, judge: Judge) -> str | None:

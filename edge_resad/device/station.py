@@ -151,7 +151,7 @@ def run_station(
             lanes.append(
                 Lane(told, judge, spool, open_one, say=people.say_faults, changed=changed, is_bypassed=bypassed)
             )
-        people.open_desk(judges, spool)
+        people.open_desk(lanes, spool)
         stack.enter_context(_metrics(settings, lanes, stages, spool, verdicts))
         with ExitStack() as running:
             for lane in lanes:

@@ -161,6 +161,12 @@ def test_clearing_begins_the_counts_anew_and_keeps_the_rejects() -> None:
     assert len(said["rejects"]) == 1
 
 
+def test_a_part_that_never_reached_the_inspection_is_counted_all_the_same() -> None:
+    board = Board(["cam0"])
+    board.missed("overwritten")
+    assert board.snapshot()["counts"]["reasons"] == {"overwritten": 1}
+
+
 def test_acknowledging_says_how_many_rejects_were_new() -> None:
     board = Board(["cam0"])
     board.inspected(inspection(BAD), MAP)
@@ -190,6 +196,7 @@ def test_a_reject_says_how_large_it_is_in_the_unit_that_is_known(
         lambda board: board.set_product("cam0", "cap@1"),
         lambda board: board.inspected(inspection(GOOD), MAP),
         lambda board: board.clear(),
+        lambda board: board.missed("overwritten"),
         lambda board: board.acknowledge(),
     ],
 )
