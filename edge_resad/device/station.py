@@ -22,6 +22,7 @@ from edge_resad.device.lane import Lane, OpenSource
 from edge_resad.device.machine import Machine, MachineHealth
 from edge_resad.device.metrics import MetricsFile, prometheus_text
 from edge_resad.device.notify import Service
+from edge_resad.device.operator_side import OperatorSide, product_facts
 from edge_resad.device.outputs import Outputs, OutputStatus, open_outputs
 from edge_resad.device.pipeline import Inspection, Judge, Reason, Tally
 from edge_resad.device.post import Post
@@ -148,18 +149,22 @@ def run_station(
     spool = _spool(settings)
     with spool, ExitStack() as stack:
         outputs = stack.enter_context(open_outputs(settings))  # first: safe while the engine is made ready
+        people = stack.enter_context(OperatorSide(settings))
         revival = stack.enter_context(_revival(settings, open_judge, stop))
         judges = revival.judges
         publisher = (
             stack.enter_context(_publisher(settings, spool, judges, stages, outputs)) if settings.broker else None
         )
+        people.connect(publisher)
         verdicts = stack.enter_context(_verdict_log(settings))
         lanes, changed = [], threading.Condition()
         for camera, judge in zip(settings.cameras, judges, strict=True):
             open_one = open_source or (lambda told, halt: open_camera(told.camera, stop=halt, products=products))
-            say = _say_faults(publisher, outputs)
+            say = _say_faults(people, outputs)
             told = settings.of_camera(camera)
-            lanes.append(Lane(told, judge, spool, open_one, say=say, changed=changed))
+            bypassed = people.is_bypassed
+            lanes.append(Lane(told, judge, spool, open_one, say=say, changed=changed, is_bypassed=bypassed))
+        people.open_desk(lanes, spool)
         machine = stack.enter_context(_machine(settings, spool, publisher))
         stack.enter_context(_metrics(settings, lanes, stages, spool, verdicts, outputs, machine, revival))
         with ExitStack() as running:
@@ -169,7 +174,8 @@ def run_station(
             running.callback(outputs.stopping)
             sources = ", ".join(without_password(camera.source) for camera in settings.cameras)
             log.info("station %s inspects %s", settings.station.device, sources)
-            for lane, inspection in _inspections(lanes, changed, stop, service, outputs, revival, settings.engine):
+            parts = _inspections(lanes, changed, stop, service, outputs, people, revival, settings.engine)
+            for lane, inspection in parts:
                 judged = time.perf_counter()
                 outputs.judged(inspection)  # before disk and network
                 lane.say(inspection)
@@ -180,6 +186,7 @@ def run_station(
                 if inspection.verdict is not None:
                     outputs_ms = 1e3 * (time.perf_counter() - judged)
                     stages.count(inspection.latency, lane.timings, outputs_ms=outputs_ms)
+                people.inspected(inspection, lane.judge)
                 if on_inspection is not None:
                     on_inspection(inspection)
         if not spool.flush(FLUSH_S):
@@ -267,6 +274,7 @@ def _inspections(
     stop: threading.Event,
     service: Service,
     outputs: Outputs,
+    people: OperatorSide,
     revival: Revival,
     engine: EngineSection,
 ) -> Iterator[tuple[Lane, Inspection]]:
@@ -276,6 +284,7 @@ def _inspections(
     rota = Rota(slots, changed)
     got_on: set[str] = set()  # cameras that got on since the watchdog was last fed
     while not stop.is_set() and not all(slot.ended for slot in slots):
+        people.errands.do()
         turn = rota.next(POLL_S)
         inspection, lane = None, None
         if turn is not None:
@@ -286,7 +295,9 @@ def _inspections(
             _keep_warm(revival.judges)
         for one in lanes:
             for reason in one.missed():
-                outputs.missed(reason, one.name)
+                people.missed(reason)
+                if not people.is_bypassed():  # or a bypass would reject what nobody looks at
+                    outputs.missed(reason, one.name)
         if revival.step(inspection):
             for one, judge in zip(lanes, revival.judges, strict=True):
                 one.put(judge)
@@ -300,13 +311,12 @@ def _inspections(
             got_on.clear()
 
 
-def _say_faults(publisher: Publisher | None, outputs: Outputs) -> SayFaults:
-    """What is wrong with a camera is of interest to its outputs and to the broker."""
+def _say_faults(people: OperatorSide, outputs: Outputs) -> SayFaults:
+    """What is wrong with a camera is of interest to its outputs, to people and to the broker."""
 
     def say(faults: Mapping[str, tuple[str, ...]]) -> None:
         outputs.faults(faults)
-        if publisher is not None:
-            publisher.say_faults(faults)
+        people.say_faults(faults)
 
     return say
 
@@ -320,12 +330,13 @@ def _publisher(
     settings: StationFile, spool: Spool, judges: Sequence[Judge], stages: Stages, outputs: Outputs
 ) -> Publisher:
     assert settings.broker is not None
-    products = {
-        camera.name: judge.product.recipe.product if isinstance(judge, Changeover)
-        else settings.of_camera(camera).station.product
+    products: dict[str, tuple[str, int | None]] = {
+        camera.name: (judge.product.recipe.product, judge.product.version)
+        if isinstance(judge, Changeover)
+        else (settings.of_camera(camera).station.product, None)
         for camera, judge in zip(settings.cameras, judges, strict=True)
-    }  # fmt: skip
-    birth = {"version": __version__, "product": products[settings.camera.name], "cameras": products}
+    }
+    birth = {"version": __version__, **product_facts(settings, products)}
     return Publisher(
         spool, settings.broker, settings.station, birth=birth, stages=stages.times, changing=outputs.facts,
         timing=CLOSING,

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from edge_resad.device.settings.broker import BrokerSection
 from edge_resad.device.settings.camera import CameraSection, split_source
+from edge_resad.device.settings.control import ControlSection
 from edge_resad.device.settings.drift import DriftSection
 from edge_resad.device.settings.engine import EngineSection
 from edge_resad.device.settings.inspection import InspectionSection
@@ -53,6 +54,7 @@ class StationFile(Section):
     metrics: MetricsSection = MetricsSection()
     drift: DriftSection = DriftSection()
     machine: MachineSection = MachineSection()
+    control: ControlSection = ControlSection()
 
     @field_validator("cameras", "outputs", "encoders", mode="before")
     @classmethod
