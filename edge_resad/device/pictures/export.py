@@ -1,0 +1,98 @@
+"""Kept pictures for people: what there is, and copies in folders that enrolment and evaluation understand."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge_resad.device.pictures.album import ABOUT, FOLDERS, Entry, Kind, entries
+from edge_resad.device.pictures.training import MANIFEST
+from edge_resad.errors import PicturesError
+from edge_resad.messages import is_id
+
+SORTED: dict[Kind, str] = {"reject": "defect", "pass": "good", "not_inspected": "not_inspected"}
+"""Into which folder a copy goes, by what the station said of the part."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptPicture:
+    """One picture of an album, with what was said of its part."""
+
+    kind: Kind
+    frame: Path
+    size: int  # bytes on the disk, all of its files
+    about: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        says = [str(self.about.get("time", "")), str(self.about.get("camera", "")), self.kind.replace("_", " ")]
+        if "score" in self.about:
+            says.append(f"{self.about['score']:.3f} / {self.about['threshold']:.3f}")
+        says += [str(self.about[key]) for key in ("severity", "reason") if key in self.about]
+        return "  ".join([*says, str(self.frame)])
+
+
+def kept_pictures(folder: Path, *, kinds: Iterable[Kind] = tuple(FOLDERS), last: int | None = None) -> list[KeptPicture]:
+    """The pictures of an album, oldest first: of these kinds, the last ones alone where a number is given.
+
+    Raises:
+        PicturesError: the folder cannot be read.
+    """
+    wanted = set(kinds)
+    try:
+        found = [entry for entry in entries(folder) if entry.is_whole and entry.kind in wanted]
+    except OSError as refused:
+        raise PicturesError(
+            f"the pictures in {folder} cannot be read: {refused.strerror}. Ask as the station's user, or join its group."
+        ) from refused
+    return [_told(folder, entry) for entry in (found if last is None else found[len(found) - last :] if last else [])]
+
+
+def export_pictures(pictures: Sequence[KeptPicture], out: Path, *, product: str) -> Counter[Path]:
+    """Copy frames to `<out>/<product>/good` and `defect`, with a manifest; folder -> how many.
+
+    product: where a picture does not name its own. What the station deletes meanwhile is left out.
+
+    Raises:
+        PicturesError: a copy cannot be written.
+    """
+    copied: Counter[Path] = Counter()
+    lines = []
+    try:
+        for picture in pictures:
+            named = str(picture.about.get("product", product))
+            home = out / (named if is_id(named) else product) / SORTED[picture.kind]
+            home.mkdir(parents=True, exist_ok=True)
+            try:
+                shutil.copy2(picture.frame, home / picture.frame.name)
+            except FileNotFoundError:
+                (home / picture.frame.name).unlink(missing_ok=True)
+                continue
+            copied[home] += 1
+            where = (home / picture.frame.name).relative_to(out)
+            lines.append(json.dumps({"file": str(where), **picture.about}, separators=(",", ":")) + "\n")
+        if lines:
+            (out / MANIFEST).write_text("".join(lines), encoding="utf-8")
+    except OSError as refused:
+        raise PicturesError(
+            f"the pictures cannot be copied to {out}: {refused.strerror}. Name a folder with room where this user may "
+            "write."
+        ) from refused
+    return copied
+
+
+def _told(folder: Path, entry: Entry) -> KeptPicture:
+    try:
+        about = json.loads(entry.file(folder, ABOUT).read_bytes())
+    except (OSError, ValueError):  # deleted meanwhile, or by a person; the frame is worth having all the same
+        about = {}
+    return KeptPicture(
+        kind=entry.kind,
+        frame=entry.file(folder),
+        size=entry.size + entry.heat_size,
+        about=about if isinstance(about, dict) else {},
+    )
