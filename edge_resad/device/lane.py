@@ -90,10 +90,11 @@ class Lane:
                 self._watch.learn_anew()
         return self._line.step(frame)
 
-    def say(self, inspection: Inspection) -> None:
-        """Put all there is to say of a part on its way, and count it."""
-        self._post.send(inspection, self.judge.score_map)
+    def say(self, inspection: Inspection) -> tuple[str, ...]:
+        """Put all there is to say of a part on its way, and count it; the ids of the messages that say it."""
+        event_ids = self._post.send(inspection, self.judge.score_map)
         self.tally.count(inspection)
+        return event_ids
 
     def look(self, now: float, inspection: Inspection | None) -> bool:
         """See how the camera does; whether this lane gets on. To be called a few times a second.

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from edge_resad.device.pictures.album import Kind
+from edge_resad.device.pictures.pictures import Loss
 from edge_resad.device.pipeline import Tally
 from edge_resad.device.stages import Stages
 
@@ -116,6 +118,16 @@ def prometheus_text(
     ):
         lines += [*_head(name, kind, says), _line(name, labels, value)]
     lines += _stage_lines(labels, stages)
+    return "\n".join(lines) + "\n"
+
+
+def pictures_text(labels: Mapping[str, str], kept: Mapping[Kind, int], not_kept: Mapping[Loss, int]) -> str:
+    """The figures of the pictures that stay on the device, as `prometheus_text` gives the others."""
+    lines = [*_head("pictures_kept_total", "counter", "Pictures of parts that were kept, by kind.")]
+    lines += [_line("pictures_kept_total", labels, count, kind=kind) for kind, count in sorted(dict(kept).items())]
+    lines += _head("pictures_not_kept_total", "counter", "Pictures that were to be kept and were not, by reason.")
+    counted = sorted(dict(not_kept).items())
+    lines += [_line("pictures_not_kept_total", labels, count, reason=reason) for reason, count in counted]
     return "\n".join(lines) + "\n"
 
 

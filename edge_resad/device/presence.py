@@ -31,6 +31,7 @@ class Presence:
         self._spool = spool
         self._facts = {"product": station.product, **facts}
         self._faults: dict[str, tuple[str, ...]] | None = None
+        self._problems: dict[str, str] = {}
         self.version = 0  # grows with everything that a birth would say anew
         self._stages = stages or dict
 
@@ -43,6 +44,12 @@ class Presence:
         self._faults = {**(self._faults or {}), **faults}
         self.version += 1
 
+    def set_problem(self, part: str, sentence: str | None) -> None:
+        """What is wrong with a part of the station other than its cameras; None: nothing any more. From any thread."""
+        others = {name: said for name, said in self._problems.items() if name != part}
+        self._problems = others if sentence is None else {**others, part: sentence}
+        self.version += 1
+
     def birth(self, *, bd_seq: int, live_from_seq: int, again: int = 0) -> bytes:
         """The station is there. live_from_seq: of the first letter that was written after it connected."""
         return birth_message(
@@ -52,7 +59,7 @@ class Presence:
             live_from_seq=live_from_seq,
             waiting=self._spool.waiting(),
             dropped=self._spool.dropped,
-            facts=self._facts,
+            facts={**self._facts, **({"problems": self._problems} if self._problems else {})},
             faults=self._faults,
             stages_ms={name: asdict(times) for name, times in self._stages().items()},
             again=again,

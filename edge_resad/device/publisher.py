@@ -83,6 +83,11 @@ class Publisher:
         self._presence.set_faults(faults)
         self._bell.ring()
 
+    def say_problem(self, part: str, sentence: str | None) -> None:
+        """Say in the station's state what is wrong with another part of it, or with None that it is well again."""
+        self._presence.set_problem(part, sentence)
+        self._bell.ring()
+
     @property
     def status(self) -> LinkStatus:
         """How it stands now; may be asked from any thread."""

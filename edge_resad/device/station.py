@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from edge_resad import __version__
@@ -17,8 +18,9 @@ from edge_resad.device.camera import Products, open_camera
 from edge_resad.device.changeover import Changeover
 from edge_resad.device.frame import Clock
 from edge_resad.device.lane import Lane, OpenSource
-from edge_resad.device.metrics import MetricsFile, prometheus_text
+from edge_resad.device.metrics import MetricsFile, pictures_text, prometheus_text
 from edge_resad.device.notify import Service
+from edge_resad.device.pictures.pictures import Pictures
 from edge_resad.device.pipeline import Inspection, Judge, Reason, Tally
 from edge_resad.device.publisher import Publisher, Timing
 from edge_resad.device.rota import Rota
@@ -54,6 +56,7 @@ class StationSummary:
     waiting: int  # messages in the spool's file that the broker does not have yet
     lost: int = 0  # messages that are nowhere: the disk of the spool did not take them
     log_lines_lost: int
+    pictures_not_kept: int = 0
     stages: Mapping[str, StageTimes] = field(default_factory=dict)
     cameras: Mapping[str, Tally] = field(default_factory=dict)
 
@@ -76,6 +79,7 @@ class StationSummary:
             says += [f"{_counted(self.waiting, 'message')} {'waits' if self.waiting == 1 else 'wait'} in the spool"]
         says += [f"{_counted(self.lost, 'message')} lost"] if self.lost else []
         says += [f"{_counted(self.log_lines_lost, 'line')} of the verdict log lost"] if self.log_lines_lost else []
+        says += [f"{_counted(self.pictures_not_kept, 'picture')} not kept"] if self.pictures_not_kept else []
         return "; ".join(says)
 
 
@@ -140,13 +144,14 @@ def run_station(
         judges = _judges(settings, open_judge, stack)
         publisher = stack.enter_context(_publisher(settings, spool, judges, stages)) if settings.broker else None
         verdicts = stack.enter_context(_verdict_log(settings))
+        pictures = stack.enter_context(_pictures(settings, publisher))
         lanes, changed = [], threading.Condition()
         for camera, judge in zip(settings.cameras, judges, strict=True):
             open_one = open_source or (lambda told, halt: open_camera(told.camera, stop=halt, products=products))
             say = publisher.say_faults if publisher is not None else None
             told = settings.of_camera(camera)
             lanes.append(Lane(told, judge, spool, open_one, say=say, changed=changed))
-        stack.enter_context(_metrics(settings, lanes, stages, spool, verdicts))
+        stack.enter_context(_metrics(settings, lanes, stages, spool, verdicts, pictures))
         with ExitStack() as running:
             for lane in lanes:
                 running.enter_context(lane)
@@ -155,10 +160,12 @@ def run_station(
             log.info("station %s inspects %s", settings.station.device, sources)
             for lane, inspection in _inspections(lanes, changed, stop, service, keeps_warm=_warmer(settings, judges)):
                 judged = time.perf_counter()
-                lane.say(inspection)
+                event_ids = lane.say(inspection)
                 tally.count(inspection)
                 if verdicts is not None:
                     verdicts.append(as_record(inspection))
+                if pictures is not None:
+                    pictures.keep(inspection, lane.judge.score_map, event_ids=event_ids)
                 if inspection.verdict is not None:
                     outputs_ms = 1e3 * (time.perf_counter() - judged)
                     stages.count(inspection.latency, lane.timings, outputs_ms=outputs_ms)
@@ -171,7 +178,7 @@ def run_station(
     for lane in lanes:
         tally.not_inspected.update(lane.count_unseen())
     # Now that the spool is closed: what it could not write is lost.
-    return _summary(tally, lanes, stages, spool, verdicts)
+    return _summary(tally, lanes, stages, spool, verdicts, pictures)
 
 
 def open_inspector(settings: StationFile, beside: Inspector | None = None) -> AbstractContextManager[Judge]:
@@ -270,8 +277,28 @@ def _verdict_log(settings: StationFile) -> AbstractContextManager[VerdictLog | N
     return VerdictLog(told.verdicts, max_bytes=told.max_mb * 10**6, keep=told.keep)
 
 
+def _pictures(settings: StationFile, publisher: Publisher | None) -> AbstractContextManager[Pictures | None]:
+    told = settings.pictures
+    if told.folder is False:
+        return nullcontext()
+    return Pictures(
+        told.folder,
+        max_bytes=told.max_mb * 10**6,
+        min_free_bytes=told.min_free_mb * 10**6,
+        rejects=told.rejects,
+        passes=told.passes,
+        not_inspected=told.not_inspected,
+        say=partial(publisher.say_problem, "pictures") if publisher is not None else None,
+    )
+
+
 def _metrics(
-    settings: StationFile, lanes: Sequence[Lane], stages: Stages, spool: Spool, verdicts: VerdictLog | None
+    settings: StationFile,
+    lanes: Sequence[Lane],
+    stages: Stages,
+    spool: Spool,
+    verdicts: VerdictLog | None,
+    pictures: Pictures | None,
 ) -> AbstractContextManager[MetricsFile | None]:
     told, station = settings.metrics, settings.station
     if told.prometheus_file is None:
@@ -281,9 +308,10 @@ def _metrics(
     def compose() -> str:
         lines_lost = verdicts.lost if verdicts else 0
         cameras = [({"camera": lane.name, "product": lane.product}, lane.tally) for lane in lanes]
-        return prometheus_text(
+        text = prometheus_text(
             labels, cameras, stages, waiting=spool.waiting(), lost=spool.lost, log_lines_lost=lines_lost
         )
+        return text + pictures_text(labels, pictures.kept, pictures.not_kept) if pictures else text
 
     return MetricsFile(told.prometheus_file, compose, every_s=told.every_s)
 
@@ -296,7 +324,12 @@ def _deliver(publisher: Publisher, spool: Spool, stop: threading.Event) -> None:
 
 
 def _summary(
-    tally: Tally, lanes: Sequence[Lane], stages: Stages, spool: Spool, verdicts: VerdictLog | None
+    tally: Tally,
+    lanes: Sequence[Lane],
+    stages: Stages,
+    spool: Spool,
+    verdicts: VerdictLog | None,
+    pictures: Pictures | None,
 ) -> StationSummary:
     return StationSummary(
         passed=tally.passed,
@@ -308,6 +341,7 @@ def _summary(
         waiting=spool.waiting(),
         lost=spool.lost,
         log_lines_lost=verdicts.lost if verdicts else 0,
+        pictures_not_kept=pictures.not_kept.total() if pictures else 0,
         stages=stages.times(),
         cameras={lane.name: lane.tally for lane in lanes},
     )

@@ -46,6 +46,7 @@ def settings(folder: Path, **sections: dict[str, object]) -> StationFile:
         "inspection": {"bank": "bank.npz"},
         "spool": {"path": str(folder / "spool.db"), "commit_ms": 1.0},
         "log": {"verdicts": str(folder / "verdicts.jsonl")},
+        "pictures": {"folder": str(folder / "pictures"), "min_free_mb": 0},
     }
     for section, keys in sections.items():
         raw[section] = {**raw.get(section, {}), **keys}

@@ -36,7 +36,9 @@ class KeptPicture:
         return "  ".join([*says, str(self.frame)])
 
 
-def kept_pictures(folder: Path, *, kinds: Iterable[Kind] = tuple(FOLDERS), last: int | None = None) -> list[KeptPicture]:
+def kept_pictures(
+    folder: Path, *, kinds: Iterable[Kind] = tuple(FOLDERS), last: int | None = None
+) -> list[KeptPicture]:
     """The pictures of an album, oldest first: of these kinds, the last ones alone where a number is given.
 
     Raises:
@@ -47,9 +49,9 @@ def kept_pictures(folder: Path, *, kinds: Iterable[Kind] = tuple(FOLDERS), last:
         found = [entry for entry in entries(folder) if entry.is_whole and entry.kind in wanted]
     except OSError as refused:
         raise PicturesError(
-            f"the pictures in {folder} cannot be read: {refused.strerror}. Ask as the station's user, or join its group."
+            f"the pictures in {folder} cannot be read: {refused.strerror}. Ask as its user, or join its group."
         ) from refused
-    return [_told(folder, entry) for entry in (found if last is None else found[len(found) - last :] if last else [])]
+    return [_told(folder, entry) for entry in found[0 if last is None else max(0, len(found) - last) :]]
 
 
 def export_pictures(pictures: Sequence[KeptPicture], out: Path, *, product: str) -> Counter[Path]:

@@ -52,7 +52,6 @@ class _Job:
     slot: Slot
     kind: Kind | None  # None: for training alone
     training: Training | None
-    camera: str
     inspection: Inspection
     score_map: NDArray[np.float32] | None
     event_ids: tuple[str, ...]
@@ -71,11 +70,13 @@ class Pictures:
         passes: float = 0.01,
         not_inspected: bool = True,
         retry_s: float = RETRY_S,
+        say: Callable[[str | None], None] | None = None,
         album: Album | None = None,
     ) -> None:
         """Remember what to keep.
 
         passes: share of the passed parts, spaced evenly.
+        say:    who puts into the station's state why nothing can be kept, or that it can again.
         album:  who stores; the folder's own without it.
         """
         self.kept: Counter[Kind] = Counter()
@@ -88,6 +89,7 @@ class Pictures:
         self._passes = passes
         self._not_inspected = not_inspected
         self._retry_s = retry_s
+        self._say = say
         self._pool = Pool()
         self._due: dict[str, float] = {}  # camera -> passes to be kept that have come together, less than one
         self._shown_at: dict[tuple[str, str], float] = {}  # camera, reason -> when the last one was kept, mono s
@@ -124,20 +126,13 @@ class Pictures:
         if training is not None and not training.ended:
             self._end(training, "The station stopped.")
 
-    def keep(
-        self,
-        inspection: Inspection,
-        score_map: NDArray[np.float32],
-        *,
-        camera: str,
-        event_ids: Sequence[str] = (),
-    ) -> None:
+    def keep(self, inspection: Inspection, score_map: NDArray[np.float32], *, event_ids: Sequence[str] = ()) -> None:
         """Take one part's picture, where it is one to keep.
 
         event_ids: the messages that speak of this part: its verdict, and its alert where there is one.
         """
         try:
-            self._keep(inspection, score_map, camera, tuple(event_ids))
+            self._keep(inspection, score_map, tuple(event_ids))
         except Exception as error:  # a picture less; the next part is already on its way
             self._stumbled(error)
 
@@ -207,20 +202,18 @@ class Pictures:
 
     # The line's side
 
-    def _keep(
-        self, inspection: Inspection, score_map: NDArray[np.float32], camera: str, event_ids: tuple[str, ...]
-    ) -> None:
+    def _keep(self, inspection: Inspection, score_map: NDArray[np.float32], event_ids: tuple[str, ...]) -> None:
         image = inspection.frame.image
         self._frame_bytes = image.nbytes
-        kind = self._kind(inspection, camera)
+        kind = self._kind(inspection)
         training = self._training
-        if training is not None and not training.wants(inspection, camera):
+        if training is not None and not training.wants(inspection):
             training = None
         if kind is None and training is None:
             return
         slot = self._pool.borrow(image.nbytes, leave=self._leave(kind, training))
         if slot is None:
-            self._missed(kind, camera)
+            self._missed(kind, inspection.camera)
             return
         try:
             pixels, cells = slot.take(image, score_map if kind == "reject" else None)
@@ -231,16 +224,16 @@ class Pictures:
             training.hand()
         copy = replace(inspection, frame=replace(inspection.frame, image=pixels, truth=None))
         job = _Job(
-            slot=slot, kind=kind, training=training, camera=camera, inspection=copy, score_map=cells,
+            slot=slot, kind=kind, training=training, inspection=copy, score_map=cells,
             event_ids=event_ids,
         )  # fmt: skip
         with self._changed:
             self._jobs.append(job)
             self._changed.notify_all()
 
-    def _kind(self, inspection: Inspection, camera: str) -> Kind | None:
+    def _kind(self, inspection: Inspection) -> Kind | None:
         """What a part's picture is kept as; None where it is not."""
-        verdict, now = inspection.verdict, inspection.frame.captured_mono
+        camera, verdict, now = inspection.camera, inspection.verdict, inspection.frame.captured_mono
         if verdict is None:
             last = self._shown_at.get((camera, str(inspection.not_inspected)), -UNJUDGED_S)
             if not self._not_inspected or 0 <= now - last < UNJUDGED_S:
@@ -350,7 +343,7 @@ class Pictures:
             if not self._album.room_for(frame.image.nbytes):
                 self._end(training, "The disk has no room for more.")
                 return
-            training.write(frame.image, as_record(job.inspection) | {"camera": job.camera}, job.camera)
+            training.write(job.inspection)
         except Exception as error:
             if not isinstance(error, OSError):
                 self._stumbled(error)
@@ -375,14 +368,19 @@ class Pictures:
 
     def _trouble(self, sentence: str) -> None:
         self._again_at = time.monotonic() + self._retry_s
-        if self.problem is None:
-            log.warning("%s", sentence)
+        is_news = self.problem is None
         self.problem = sentence
+        if is_news:
+            log.warning("%s", sentence)
+            if self._say is not None:
+                self._say(f"{sentence}.")
 
     def _recovered(self) -> None:
         if self.problem is not None:
             log.info("pictures are kept again in %s, %d were not", self._folder, self.not_kept.total())
             self.problem = None
+            if self._say is not None:
+                self._say(None)
 
     def _stumbled(self, error: Exception) -> None:
         self.not_kept["error"] += 1
@@ -414,7 +412,7 @@ def _files_of(job: _Job) -> dict[str, bytes]:
 
 def _about(job: _Job) -> dict[str, Any]:
     """The line of the verdict log, with what a picture needs beside it."""
-    about = {**as_record(job.inspection), "camera": job.camera, "event_ids": job.event_ids}
+    about = {**as_record(job.inspection), "event_ids": job.event_ids}
     verdict = job.inspection.verdict
     if verdict is not None and verdict.regions:
         told: Any = about["regions"]

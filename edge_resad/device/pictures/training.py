@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
 from edge_resad.device.pictures.album import write_through
 from edge_resad.device.pipeline import Inspection
+from edge_resad.device.verdict_log import as_record
 from edge_resad.device.watch import Blind
 
 MOST_FRAMES = 10_000
@@ -67,21 +65,21 @@ class Training:
     def ended(self) -> bool:
         return self.problem is not None or self.written == self._wanted
 
-    def wants(self, inspection: Inspection, camera: str) -> bool:
+    def wants(self, inspection: Inspection) -> bool:
         """Whether this frame is one of the next: not one that shows nothing."""
         open_ = self.problem is None and self._handed < self._wanted
-        return open_ and self._camera in (None, camera) and inspection.not_inspected not in get_args(Blind)
+        return open_ and self._camera in (None, inspection.camera) and inspection.not_inspected not in get_args(Blind)
 
     def hand(self) -> None:
         """One frame is on its way to the writer."""
         self._handed += 1
 
-    def write(self, image: NDArray[np.uint8], about: Mapping[str, object], camera: str) -> None:
+    def write(self, inspection: Inspection) -> None:
         """Write one frame and its line of the manifest."""
-        name = f"{self._label}/{camera}-{self.written + 1:06d}.png"
-        _, png = cv2.imencode(".png", image)
+        name = f"{self._label}/{inspection.camera}-{self.written + 1:06d}.png"
+        _, png = cv2.imencode(".png", inspection.frame.image)
         write_through(self.folder / name, png.tobytes())
-        line = json.dumps({"file": name, "label": self._label, **about}, separators=(",", ":"))
+        line = json.dumps({"file": name, "label": self._label, **as_record(inspection)}, separators=(",", ":"))
         with (self.folder / MANIFEST).open("a", encoding="utf-8") as manifest:
             manifest.write(line + "\n")
         self.written += 1

@@ -9,6 +9,7 @@ from edge_resad.device.settings.file import StationFile, load_station
 from edge_resad.device.settings.inspection import InspectionSection
 from edge_resad.device.settings.log import LogSection
 from edge_resad.device.settings.metrics import MetricsSection
+from edge_resad.device.settings.pictures import PicturesSection
 from edge_resad.device.settings.place import StationSection
 from edge_resad.device.settings.products import ProductsSection
 from edge_resad.device.settings.section import FilePath, Section
@@ -25,6 +26,7 @@ __all__ = [
     "InspectionSection",
     "LogSection",
     "MetricsSection",
+    "PicturesSection",
     "ProductsSection",
     "Section",
     "SourceKind",

@@ -15,6 +15,7 @@ from edge_resad.device.settings.engine import EngineSection
 from edge_resad.device.settings.inspection import InspectionSection
 from edge_resad.device.settings.log import LogSection
 from edge_resad.device.settings.metrics import MetricsSection
+from edge_resad.device.settings.pictures import PicturesSection
 from edge_resad.device.settings.place import StationSection
 from edge_resad.device.settings.products import ProductsSection
 from edge_resad.device.settings.section import Section
@@ -45,6 +46,7 @@ class StationFile(Section):
     broker: BrokerSection | None = None
     spool: SpoolSection = SpoolSection()
     log: LogSection = LogSection()
+    pictures: PicturesSection = PicturesSection()
     metrics: MetricsSection = MetricsSection()
 
     @field_validator("cameras", mode="before")

@@ -28,13 +28,19 @@ MAP = np.zeros((4, 4), np.float32)
 
 
 def inspection(
-    score: float | None = GOOD, *, number: int = 0, mono: float = 0.0, reason: Reason = "black", side: int = 64
+    score: float | None = GOOD,
+    *,
+    number: int = 0,
+    mono: float = 0.0,
+    reason: Reason = "black",
+    side: int = 64,
+    camera: str = "cam0",
 ) -> Inspection:
     image = np.random.default_rng(number).integers(0, 255, (side, side, 3), np.uint8)
     shown = Frame(image=image, frame_id=number, captured_mono=mono, captured_wall=0.0)
     told = None if score is None else verdict(score)
     latency = Latency(waiting_ms=1.0, inspecting_ms=2.0)
-    return Inspection(frame=shown, verdict=told, not_inspected=None if told else reason, latency=latency)
+    return Inspection(frame=shown, verdict=told, not_inspected=None if told else reason, latency=latency, camera=camera)
 
 
 @pytest.fixture
@@ -46,7 +52,7 @@ def pictures(tmp_path: Path) -> Iterator[Pictures]:
 def keep(pictures: Pictures, *inspections: Inspection, ids: Sequence[str] = ()) -> None:
     """Hand pictures over one after the other, as a slow line does."""
     for one in inspections:
-        pictures.keep(one, MAP, camera="cam0", event_ids=ids)
+        pictures.keep(one, MAP, event_ids=ids)
         assert pictures.flush(WAIT_S)
 
 
@@ -84,7 +90,7 @@ def test_what_is_written_is_what_the_line_showed_though_its_buffer_goes_on(tmp_p
     with Pictures(tmp_path, max_bytes=10**8, min_free_bytes=0, album=SlowAlbum(tmp_path, gate)) as pictures:
         part = inspection(BAD, side=32)
         part.frame.image[:] = 200
-        pictures.keep(part, MAP, camera="cam0", event_ids=["s-1"])
+        pictures.keep(part, MAP, event_ids=["s-1"])
         part.frame.image[:] = 0
         gate.set()
         assert pictures.flush(WAIT_S)
@@ -104,7 +110,7 @@ def test_every_camera_has_its_share(tmp_path: Path) -> None:
     with Pictures(tmp_path, max_bytes=10**8, min_free_bytes=0, passes=0.5) as pictures:
         for number in range(4):
             for camera in ("left", "right"):
-                pictures.keep(inspection(GOOD, number=number), MAP, camera=camera)
+                pictures.keep(inspection(GOOD, number=number, camera=camera), MAP)
                 assert pictures.flush(WAIT_S)
         told = [about(file) for file in sorted((tmp_path / "passes").glob(f"*{ABOUT}"))]
         assert [(one["camera"], one["frame_id"]) for one in told] == [
@@ -161,9 +167,9 @@ def test_passes_are_skipped_first_and_what_is_not_kept_is_counted(tmp_path: Path
     gate = threading.Event()
     with Pictures(tmp_path, max_bytes=10**8, min_free_bytes=0, passes=1.0, album=SlowAlbum(tmp_path, gate)) as pictures:
         for number in range(MOST):
-            pictures.keep(inspection(GOOD, number=number), MAP, camera="cam0")
+            pictures.keep(inspection(GOOD, number=number), MAP)
         for number in range(MOST):
-            pictures.keep(inspection(BAD, number=100 + number), MAP, camera="cam0")
+            pictures.keep(inspection(BAD, number=100 + number), MAP)
         gate.set()
         assert pictures.flush(WAIT_S)
         assert pictures.kept == {"pass": MOST // 2, "reject": MOST - MOST // 2}
@@ -178,8 +184,8 @@ def test_a_pass_that_was_skipped_is_made_up_for(tmp_path: Path) -> None:
         tmp_path, max_bytes=10**8, min_free_bytes=0, passes=0.25, album=SlowAlbum(tmp_path, gate)
     ) as pictures:
         for number in range(MOST):
-            pictures.keep(inspection(BAD, number=number), MAP, camera="cam0")
-        pictures.keep(inspection(GOOD, number=100), MAP, camera="cam0")
+            pictures.keep(inspection(BAD, number=number), MAP)
+        pictures.keep(inspection(GOOD, number=100), MAP)
         gate.set()
         assert pictures.flush(WAIT_S)
         keep(pictures, *(inspection(GOOD, number=101 + number) for number in range(4)))
@@ -200,7 +206,7 @@ def test_large_frames_get_fewer_buffers() -> None:
 def test_a_station_that_stops_counts_what_was_not_written(tmp_path: Path) -> None:
     gate = threading.Event()
     with Pictures(tmp_path, max_bytes=10**8, min_free_bytes=0, album=SlowAlbum(tmp_path, gate)) as pictures:
-        pictures.keep(inspection(BAD), MAP, camera="cam0")
+        pictures.keep(inspection(BAD), MAP)
     assert pictures.not_kept == {"stopped": 1}
     gate.set()
 
@@ -283,7 +289,7 @@ def test_an_error_of_ours_costs_a_picture_and_is_said_once(
 ) -> None:
     odd = inspection(BAD)
     for _ in range(2):
-        pictures.keep(odd, None, camera="cam0", event_ids=[7])  # type: ignore[arg-type, list-item]
+        pictures.keep(odd, None, event_ids=[7])  # type: ignore[arg-type, list-item]
         assert pictures.flush(WAIT_S)
     assert pictures.not_kept == {"error": 2}
     assert len(caplog.records) == 1
@@ -335,9 +341,9 @@ def test_one_capture_at_a_time_and_one_that_is_stopped_makes_way(pictures: Pictu
 
 def test_a_capture_takes_one_cameras_frames_and_none_that_show_nothing(pictures: Pictures) -> None:
     folder = pictures.capture(1, camera="left")
-    pictures.keep(inspection(GOOD, number=1), MAP, camera="right")
-    pictures.keep(inspection(None, number=2, reason="black"), MAP, camera="left")
-    pictures.keep(inspection(None, number=3, reason="not_aligned"), MAP, camera="left")
+    pictures.keep(inspection(GOOD, number=1, camera="right"), MAP)
+    pictures.keep(inspection(None, number=2, reason="black", camera="left"), MAP)
+    pictures.keep(inspection(None, number=3, reason="not_aligned", camera="left"), MAP)
     assert pictures.flush(WAIT_S)
     (line,) = (folder / "manifest.jsonl").read_text().splitlines()
     assert (json.loads(line)["frame_id"], json.loads(line)["reason"]) == (3, "not_aligned")
