@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import re
 from collections import deque
@@ -19,6 +20,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from edge_resad.errors import PicturesError
 
 Kind = Literal["reject", "pass", "not_inspected"]
 FOLDERS: dict[Kind, str] = {"reject": "rejects", "not_inspected": "not_inspected", "pass": "passes"}
@@ -242,6 +245,26 @@ def find_picture(folder: Path, event_id: str) -> Path | None:
                 if _NAME.fullmatch(file.name) and event_id in Entry(stem=stem, kind=kind).event_ids:
                     return Path(file.path)
     return None
+
+
+def claim(folder: Path) -> int:
+    """Take a folder for oneself until the handle is closed, or the program ends however it does.
+
+    Raises:
+        PicturesError: another station has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise PicturesError(
+            f"another station keeps its pictures in {folder}. Give each station its own [pictures] folder."
+        ) from None
+    except OSError:  # a file system without locks: the operator has to know
+        return handle
+    return handle
 
 
 def free_bytes(folder: Path) -> int:

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_resad.device.pictures.album import ABOUT, FRAME, HEAT, Album, Kind, find_picture
+from edge_resad.device.pictures.album import ABOUT, FRAME, HEAT, Album, Kind, claim, find_picture
 from edge_resad.device.pictures.pool import Pool, Slot
 from edge_resad.device.pictures.training import MOST_FRAMES, Progress, Training
 from edge_resad.device.pipeline import Inspection
@@ -103,6 +103,7 @@ class Pictures:
         self._in_hand = False  # a job is being done
         self._closing = False
         self._is_read = False  # the album knows what is there
+        self._claim: int | None = None  # handle of the folder's lock
         self._again_at = 0.0  # mono s: when a disk that refused is asked again
         self._thread: threading.Thread | None = None
 
@@ -275,6 +276,7 @@ class Pictures:
                 if not self._changed.wait_for(lambda: self._closing or self._jobs, TIDY_S):
                     job = None
                 elif not self._jobs:
+                    self._let_go()
                     return
                 else:
                     job, self._busy, self._in_hand = self._jobs.popleft(), True, True
@@ -296,7 +298,7 @@ class Pictures:
             return
         try:
             self._store(job, job.kind)
-        except OSError as refused:
+        except (OSError, PicturesError) as refused:
             self.not_kept["disk"] += 1
             self._refused(refused)
         except Exception as error:
@@ -318,21 +320,28 @@ class Pictures:
                 self._trouble(
                     f"pictures of rejects find no room in {self._folder}: its disk has less than "
                     f"{self._min_free_bytes / 1e6:.0f} MB free, or [pictures] max_mb is less than one picture. "
-                    "Free disk space; inspection goes on"
+                    "Free disk space; inspection goes on."
                 )
             return
         self.kept[kind] += 1
         self._recovered()
 
     def _read(self) -> None:
+        self._let_go()
+        self._claim = claim(self._folder)
         self._album.read()
         self._is_read = True
+
+    def _let_go(self) -> None:
+        if self._claim is not None:
+            os.close(self._claim)
+            self._claim = None
 
     def _try(self, step: Callable[[], object]) -> None:
         """Something that may wait for better times."""
         try:
             step()
-        except OSError as refused:
+        except (OSError, PicturesError) as refused:
             self._refused(refused)
         except Exception as error:
             self._stumbled(error)
@@ -359,11 +368,14 @@ class Pictures:
         training.problem = why
         log.warning("the capture ends early: %s", training.progress)
 
-    def _refused(self, refused: OSError) -> None:
-        self._trouble(
-            f"pictures cannot be kept in {self._folder}: {refused.strerror or refused}. Make room, or check the disk; "
-            "inspection goes on"
-        )
+    def _refused(self, refused: OSError | PicturesError) -> None:
+        if isinstance(refused, PicturesError):
+            self._trouble(f"pictures are not kept: {refused}")
+        else:
+            self._trouble(
+                f"pictures cannot be kept in {self._folder}: {refused.strerror or refused}. Make room, or check the "
+                "disk; inspection goes on."
+            )
         self._is_read = self._is_read and self._folder.is_dir()
 
     def _trouble(self, sentence: str) -> None:
@@ -373,7 +385,7 @@ class Pictures:
         if is_news:
             log.warning("%s", sentence)
             if self._say is not None:
-                self._say(f"{sentence}.")
+                self._say(sentence)
 
     def _recovered(self) -> None:
         if self.problem is not None:

@@ -243,6 +243,20 @@ def test_a_disk_that_refuses_is_said_once_and_asked_again(tmp_path: Path, caplog
     assert said[1] == f"pictures are kept again in {tmp_path}, 3 were not"
 
 
+def test_two_stations_do_not_share_a_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with Pictures(tmp_path, max_bytes=10**8, min_free_bytes=0) as first:
+        keep(first, inspection(BAD))
+        with Pictures(tmp_path, max_bytes=10**8, min_free_bytes=0, retry_s=0.0) as second:
+            keep(second, inspection(BAD))
+            assert second.not_kept == {"disk": 1}
+            assert second.problem is not None
+            assert second.problem.endswith("Give each station its own [pictures] folder.")
+            first.__exit__(None, None, None)
+            keep(second, inspection(BAD))
+            assert second.kept == {"reject": 1}
+    assert caplog.text.count("another station keeps its pictures") == 1
+
+
 def test_between_two_tries_the_disk_is_left_alone(tmp_path: Path) -> None:
     album = RefusingAlbum(tmp_path, max_bytes=10**8, min_free_bytes=0)
     with Pictures(tmp_path, max_bytes=10**8, min_free_bytes=0, retry_s=1e9, album=album) as pictures:
