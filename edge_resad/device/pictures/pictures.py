@@ -38,11 +38,12 @@ CAPTURES = "captures"
 QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
 """Of a kept frame: colours at full sharpness. `python -m benchmarks.pictures` measures what it costs beside a PNG."""
 HEAT_SIDE = 960  # pixels of the longer side at most: it is for looking at
+SHARE_ROUNDING = 1e-9
 UNJUDGED_S = 10.0  # at most one picture in this time of what one camera shows for one reason: a black one says little
 RETRY_S = 5.0  # pause before a disk that refused is asked again
 TIDY_S = 10.0  # how often the free space is looked at while nothing comes
 CLOSE_S = 1.0  # how long the last pictures may take when the station stops
-NICENESS = 10  # of the writer: the line comes first
+NICENESS = 5  # of the writer: the line comes first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,13 +207,16 @@ class Pictures:
     def _keep(self, inspection: Inspection, score_map: NDArray[np.float32], event_ids: tuple[str, ...]) -> None:
         image = inspection.frame.image
         self._frame_bytes = image.nbytes
+        if self._pool.see(image.nbytes):
+            with self._changed:
+                self._changed.notify_all()
         kind = self._kind(inspection)
         training = self._training
         if training is not None and not training.wants(inspection):
             training = None
         if kind is None and training is None:
             return
-        slot = self._pool.borrow(image.nbytes, leave=self._leave(kind, training))
+        slot = self._pool.borrow(leave=self._leave(kind, training))
         if slot is None:
             self._missed(kind, inspection.camera)
             return
@@ -244,7 +248,10 @@ class Pictures:
         if verdict.status == "fail":
             return "reject" if self._rejects else None
         due = self._due.get(camera, 1 - self._passes) + self._passes
-        is_due = due >= 1 - 1e-9  # the share's own rounding
+        if due >= 2 - SHARE_ROUNDING:  # one was put off until the next came
+            due -= 1
+            self.not_kept["behind"] += 1
+        is_due = due >= 1 - SHARE_ROUNDING
         self._due[camera] = due - 1 if is_due else due
         return "pass" if is_due and self._passes else None
 
@@ -257,11 +264,10 @@ class Pictures:
         return self._pool.size // 2
 
     def _missed(self, kind: Kind | None, camera: str) -> None:
-        if kind is None:  # a capture takes the next one
-            return
-        self.not_kept["behind"] += 1
         if kind == "pass":
-            self._due[camera] = min(self._due[camera] + 1, 1.0)  # the next one instead
+            self._due[camera] += 1  # the next one instead
+        elif kind is not None:  # a capture takes the next one
+            self.not_kept["behind"] += 1
 
     # The writer's side
 
@@ -273,15 +279,20 @@ class Pictures:
             with self._changed:
                 self._busy = self._in_hand = False
                 self._changed.notify_all()
-                if not self._changed.wait_for(lambda: self._closing or self._jobs, TIDY_S):
+                if not self._changed.wait_for(lambda: self._closing or self._jobs or self._pool.is_cold, TIDY_S):
                     job = None
+                elif self._pool.is_cold and not self._closing:
+                    job, self._busy = None, True
                 elif not self._jobs:
                     self._let_go()
                     return
                 else:
                     job, self._busy, self._in_hand = self._jobs.popleft(), True, True
             if job is None:
-                self._try(self._album.tidy if self._is_read else self._read)
+                if self._pool.is_cold:
+                    self._pool.warm()
+                else:
+                    self._try(self._album.tidy if self._is_read else self._read)
                 continue
             try:
                 self._do(job)
