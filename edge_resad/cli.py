@@ -22,6 +22,7 @@ from edge_resad.errors import EdgeResadError
 from edge_resad.options import BundleOption, EnginesOption, FalseAlarmRateOption, ProviderOption
 from edge_resad.picture_verbs import pictures_app
 from edge_resad.product_verbs import product_app
+from edge_resad.station_verbs import control, live
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,6 +43,8 @@ app = typer.Typer(
 )
 app.add_typer(product_app, name="product")
 app.add_typer(pictures_app, name="pictures")
+app.command()(control)
+app.command()(live)
 
 ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Threads of the engine.")]
 AugmentOption = Annotated[

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from edge_resad.device.settings.broker import BrokerSection
 from edge_resad.device.settings.camera import CameraSection, split_source
+from edge_resad.device.settings.control import ControlSection
 from edge_resad.device.settings.engine import EngineSection
 from edge_resad.device.settings.inspection import InspectionSection
 from edge_resad.device.settings.log import LogSection
@@ -48,6 +49,7 @@ class StationFile(Section):
     log: LogSection = LogSection()
     pictures: PicturesSection = PicturesSection()
     metrics: MetricsSection = MetricsSection()
+    control: ControlSection = ControlSection()
 
     @field_validator("cameras", mode="before")
     @classmethod
