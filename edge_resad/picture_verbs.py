@@ -1,8 +1,10 @@
-"""`edge-resad pictures VERB`: the pictures that a station keeps on its device."""
+"""`edge-resad pictures VERB` and `edge-resad capture`: the pictures that a station keeps, and takes when asked."""
 
 from __future__ import annotations
 
 import json
+import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from edge_resad.device.settings import StationFile
 
 pictures_app = typer.Typer(no_args_is_help=True, help="Pictures of parts that a station keeps: rejects, some passes.")
+
+GLANCE_S = 0.2  # between two looks at a capture
 
 StationArgument = Annotated[Path, typer.Argument(help="The station file.")]
 RejectsOption = Annotated[bool, typer.Option("--rejects", help="Rejects alone.")]
@@ -57,7 +61,9 @@ def export(
     last: Annotated[Optional[int], typer.Option("--last", min=1, help="So many, the newest; all without it.")] = None,  # noqa: UP045
     labels: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--labels", help="What people said of rejects, labels.jsonl: a false reject goes to good."),
+        typer.Option(
+            "--labels", help="What operators said of rejects; without it [control] labels, where it is there."
+        ),
     ] = None,
 ) -> None:
     """Copy rejects and passes into folders that enrol and evaluate understand."""
@@ -71,7 +77,8 @@ def export(
         raise PicturesError(
             f"no pictures of this kind in {_folder(told, station)}. Let the station run, or ask for others."
         )
-    good = false_rejects(labels) if labels is not None else frozenset()
+    marked = labels or (told.control.labels if told.control.labels.exists() else None)
+    good = false_rejects(marked) if marked is not None else frozenset()
     for folder, count in sorted(export_pictures(found, out, product=told.station.product, false=good).items()):
         print(f"{folder}: {count}")
 
@@ -90,6 +97,34 @@ def find(
     if frame is None:
         raise PicturesError(f"no picture of {event} in {folder}: it was not kept, or made room for newer ones.")
     print(frame)
+
+
+def capture(
+    station: StationArgument,
+    frames: Annotated[int, typer.Option("--frames", "-n", min=1, help="How many.")] = 20,
+    label: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--label", help="good, or a defect's name; unlabelled without it."),
+    ] = None,
+    camera: Annotated[Optional[str], typer.Option("--camera", help="Whose; every camera's without it.")] = None,  # noqa: UP045
+    name: Annotated[Optional[str], typer.Option("--name", help="Of the folder; the next number without it.")] = None,  # noqa: UP045
+) -> None:
+    """Take the next frames of a running station, whole and lossless, to learn from."""
+    from edge_resad.device.control import ControlClient
+    from edge_resad.station_verbs import socket_of
+
+    client = ControlClient(socket_of(station))
+    asked = {"label": label, "camera": camera, "name": name}
+    client.ask("capture", n=frames, **{key: value for key, value in asked.items() if value is not None})
+    said = 0
+    while not (progress := client.ask("capturing"))["ended"]:
+        if sys.stderr.isatty() and progress["written"] != said:
+            said = progress["written"]
+            print(f"{said} of {frames}", end="\r", file=sys.stderr, flush=True)
+        time.sleep(GLANCE_S)
+    if progress["problem"] is not None:
+        raise PicturesError(f"{progress['written']} of {frames} frames in {progress['folder']}. {progress['problem']}")
+    print(f"{progress['written']} frames in {progress['folder']}")
 
 
 def _kinds(rejects: bool, passes: bool, not_inspected: bool) -> list[Kind]:

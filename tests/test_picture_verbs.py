@@ -10,6 +10,7 @@ import pytest
 
 from edge_resad.device.pictures.album import ABOUT, FRAME, Album, Kind
 from edge_resad.overlay import encoded
+from tests.device.test_operator_side import running, station_file
 from tests.test_cli import Shell, run
 
 __all__ = ["run"]  # the fixture
@@ -58,7 +59,7 @@ def test_labels_move_false_rejects_to_the_good_parts(run: Shell, station: Path, 
     labels = tmp_path / "labels.jsonl"
     labels.write_text('{"camera": "cam0", "frame_id": 0, "time": 0.0, "label": "false_reject"}\n')
     out = tmp_path / "out"
-    ended = run("pictures", "export", station, out, "--rejects", "--labels", labels)
+    ended = run("pictures", "export", station, out, "--rejects")
     assert ended.out == f"{out / 'flange/defect'}: 1\n{out / 'flange/good'}: 1\n"
 
 
@@ -68,6 +69,23 @@ def test_a_message_leads_to_its_picture(run: Shell, station: Path) -> None:
     ended = run("pictures", "find", station, "s-9")
     assert ended.code == 1
     assert "no picture of s-9" in ended.err
+
+
+def test_a_running_station_takes_the_next_frames(run: Shell, tmp_path: Path) -> None:
+    file = station_file(tmp_path, "[pictures]\nmin_free_mb = 0\n")
+    with running(file) as (client, _):
+        ended = run("capture", file, "-n", "3", "--label", "good", "--name", "morning")
+        assert ended.code == 0, ended.err
+        folder = tmp_path / "pictures" / "captures" / "morning"
+        assert ended.out == f"3 frames in {folder}\n"
+        assert len(list((folder / "good").glob("cam0-*.png"))) == 3
+        assert client.ask("capturing")["ended"]
+        ended = run("capture", file, "--name", "morning")
+        assert ended.code == 1
+        assert "there is a capture morning" in ended.err
+    ended = run("capture", file)
+    assert ended.code == 1
+    assert "no station answers" in ended.err
 
 
 def test_a_station_that_keeps_none_says_so(run: Shell, station: Path, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from edge_resad.device.lane import Lane, OpenSource
 from edge_resad.device.metrics import MetricsFile, pictures_text, prometheus_text
 from edge_resad.device.notify import Service
 from edge_resad.device.operator_side import OperatorSide, product_facts
+from edge_resad.device.pictures.commands import register_pictures
 from edge_resad.device.pictures.pictures import Pictures
 from edge_resad.device.pipeline import Inspection, Judge, Reason, Tally
 from edge_resad.device.publisher import Publisher, Timing
@@ -148,6 +149,9 @@ def run_station(
         people.connect(publisher)
         verdicts = stack.enter_context(_verdict_log(settings))
         pictures = stack.enter_context(_pictures(settings, publisher))
+        register_pictures(people.controls, pictures)
+        if pictures is not None:
+            people.watch("pictures", pictures.health)
         lanes, changed = [], threading.Condition()
         for camera, judge in zip(settings.cameras, judges, strict=True):
             open_one = open_source or (lambda told, halt: open_camera(told.camera, stop=halt, products=products))

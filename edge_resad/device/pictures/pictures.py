@@ -138,6 +138,10 @@ class Pictures:
         except Exception as error:  # a picture less; the next part is already on its way
             self._stumbled(error)
 
+    def health(self) -> str | None:
+        """Why nothing can be kept now, in a sentence; None when all is well."""
+        return self.problem
+
     def find(self, event_id: str) -> Path | None:
         """The kept frame of the part that a message spoke of, by the message's id. For any thread."""
         return find_picture(self._folder, event_id)
