@@ -10,7 +10,7 @@ from typing import Any, Literal
 import jinja2
 from markupsafe import Markup
 
-PIECES = ("lights", "notices", "verdict", "figures", "rejects", "actions")
+PIECES = ("lights", "notices", "verdict", "figures", "rejects", "actions", "details")
 """What is replaced on a page that is open, in the page's order; each has a template of its name."""
 
 Mood = Literal["pass", "fail", "not_inspected", "bypass", "waiting", "away"]

@@ -7,8 +7,12 @@ import http.client
 import json
 import re
 import socket
+import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -154,7 +158,7 @@ def test_news_come_as_the_pieces_that_changed(line: Line, address: str) -> None:
                 return pieces
 
     first = news()
-    assert set(first) == {"lights", "notices", "verdict", "figures", "rejects", "actions"}
+    assert set(first) == {"lights", "notices", "verdict", "figures", "rejects", "actions", "details"}
     assert "PASS" in first["verdict"]
     line.judge(None)
     second = news()
@@ -360,3 +364,78 @@ def test_a_station_that_hangs_is_said_and_found_again(tmp_path: Path) -> None:
             assert "has not answered for 0.2 s" in ask(address).text
             go_on.set()
             assert eventually(lambda: "NO PART YET" in ask(address).text)
+
+
+# The program
+
+
+@contextmanager
+def program(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """`edge-resad live` in a process of its own, and the first line that it prints."""
+    file = folder / "station.toml"
+    file.write_text('[station]\ndevice = "d"\n[camera]\nsource = "synthetic"\n[inspection]\nbank = "b.npz"\n')
+    command = [sys.executable, "-m", "edge_resad", "live", str(file), "--port", "0", *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield process, process.stdout.readline().strip()
+    finally:
+        process.terminate()
+        process.communicate(timeout=WAIT_S)
+
+
+def test_the_program_says_where_the_page_is_and_ends_when_it_is_told_to_though_pages_are_open(tmp_path: Path) -> None:
+    with Line(tmp_path) as line, program(tmp_path) as (process, address):
+        line.judge(GOOD)
+        assert "PASS" in ask(address).text
+        connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=WAIT_S)
+        connection.request("GET", "/events")
+        response = connection.getresponse()
+        assert response.readline().startswith(b"retry")
+        process.terminate()
+        assert process.wait(WAIT_S) in (0, -15)
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+        response.close()
+        connection.close()
+
+
+def test_a_page_program_that_is_killed_costs_the_line_nothing(tmp_path: Path) -> None:
+    with Line(tmp_path) as line:
+        with program(tmp_path) as (process, address):
+            line.judge(GOOD)
+            assert ask(address).status == 200
+            process.kill()
+            process.wait(WAIT_S)
+        line.judge(BAD)
+        with program(tmp_path) as (_, address):
+            assert "FAIL" in ask(address).text
+
+
+def test_https_with_a_certificate_of_ones_own(tmp_path: Path) -> None:
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key),
+         "-out", str(certificate)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    with Line(tmp_path), program(tmp_path, "--certificate", str(certificate), "--key", str(key)) as (_, address):
+        assert address.startswith("https://")
+        trusting = ssl.create_default_context(cafile=certificate)
+        connection = http.client.HTTPSConnection(urlsplit(address).netloc, timeout=WAIT_S, context=trusting)
+        connection.request("GET", "/")
+        assert connection.getresponse().status == 200
+        connection.close()
+
+
+def test_what_is_missing_is_said_in_one_sentence(tmp_path: Path) -> None:
+    script = (
+        "import sys; sys.modules['starlette'] = None\n"
+        f"sys.argv = ['edge-resad', 'live', {str(tmp_path / 'station.toml')!r}]\n"
+        "from edge_resad.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=WAIT_S)
+    assert done.returncode == 1
+    assert "pip install 'edge-resad[live]'" in done.stderr
+    assert done.stderr.count("\n") == 1
