@@ -167,10 +167,11 @@ class Pictures:
             try:
                 captures.mkdir(parents=True, exist_ok=True)
                 self._check_room(wanted)
-                training = Training(captures / (name or _next_name(captures)), wanted, label=label, camera=camera)
+                name = name or _next_name(captures)
+                training = Training(captures / name, wanted, label=label, camera=camera)
                 training.begin()
             except FileExistsError:
-                raise PicturesError(f"there is a capture {name} in {captures}. Choose another name.") from None
+                raise PicturesError(f"there is a {name or 'file'} in {captures}. Choose another name.") from None
             except OSError as refused:
                 raise PicturesError(
                     f"no capture can begin in {captures}: {refused.strerror}. Make room, or check its disk and rights."
@@ -293,10 +294,7 @@ class Pictures:
                 else:
                     job, self._busy, self._in_hand = self._jobs.popleft(), True, True
             if job is None:
-                if self._pool.is_cold:
-                    self._pool.warm()
-                else:
-                    self._try(self._album.tidy if self._is_read else self._read)
+                self._try(self._pool.warm if self._pool.is_cold else self._tidy)
                 continue
             try:
                 self._do(job)
@@ -346,6 +344,13 @@ class Pictures:
         self._claim = claim(self._folder)
         self._album.read()
         self._is_read = True
+
+    def _tidy(self) -> None:
+        if self._is_read:
+            self._album.tidy()
+        else:
+            self._read()
+            self._recovered()
 
     def _let_go(self) -> None:
         if self._claim is not None:

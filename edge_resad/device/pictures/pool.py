@@ -74,7 +74,11 @@ class Pool:
     def borrow(self, *, leave: int) -> Slot | None:
         """A slot; None where no more than `leave` would be left for what matters more."""
         in_use = MOST - len(self._free)
-        return self._free.pop() if in_use + leave < self.size else None  # the last one used: its memory is warm
+        if in_use + leave >= self.size:
+            return None
+        with contextlib.suppress(IndexError):  # the writer has just taken the last one to make it ready
+            return self._free.pop()  # the last one used: its memory is warm
+        return None
 
     def give_back(self, slot: Slot) -> None:
         self._free.append(slot)

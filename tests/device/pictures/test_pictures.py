@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+import edge_resad.device.pictures.pictures as pictures_module
 from edge_resad.datasets.find import find_classes
 from edge_resad.device.frame import Frame
 from edge_resad.device.pictures.album import ABOUT, FRAME, HEAT, Album
@@ -21,6 +22,7 @@ from edge_resad.device.pipeline import Inspection, Latency, Reason
 from edge_resad.errors import PicturesError
 from edge_resad.image import read_image
 from tests.fakes import verdict
+from tests.mqtt_peers import eventually
 
 GOOD, BAD = 50.0, 200.0  # scores against a threshold of 100
 WAIT_S = 20.0  # a deadline, not a pause
@@ -324,6 +326,22 @@ def test_a_folder_that_cannot_be_made_stops_nothing(tmp_path: Path) -> None:
         assert pictures.kept == {"reject": 1}
 
 
+def test_a_folder_that_comes_back_is_said_without_waiting_for_a_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures_module, "TIDY_S", 0.05)
+    said: list[str | None] = []
+    (tmp_path / "file").write_text("no folder")
+    folder = tmp_path / "file" / "pictures"
+    with Pictures(folder, max_bytes=10**8, min_free_bytes=0, say=said.append) as pictures:
+        assert eventually(lambda: pictures.health() is not None, WAIT_S)
+        (tmp_path / "file").unlink()
+        assert eventually(lambda: pictures.health() is None, WAIT_S)
+        assert eventually(lambda: len(said) == 2, WAIT_S)
+    assert said[0] is not None
+    assert said[1] is None
+
+
 def test_a_reject_without_room_is_said_with_what_to_do(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     album = Album(tmp_path, max_bytes=10**8, min_free_bytes=10**9, free=lambda _: 10**6)
     with Pictures(tmp_path, max_bytes=10**8, min_free_bytes=10**9, retry_s=0.0, album=album) as pictures:
@@ -385,7 +403,7 @@ def test_one_capture_at_a_time_and_one_that_is_stopped_makes_way(pictures: Pictu
     stopped = pictures.stop_capture()
     assert stopped is not None
     assert stopped.problem == "It was stopped."
-    with pytest.raises(PicturesError, match="there is a capture first"):
+    with pytest.raises(PicturesError, match="there is a first in"):
         pictures.capture(1, name="first")
     assert pictures.capture(1).name == "capture-0001"
 
