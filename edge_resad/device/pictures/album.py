@@ -203,7 +203,7 @@ class Album:
                 path = entry.file(self._folder, what)
                 scratch[path] = path.with_name(f".{path.name}{_SCRATCH}")
                 written.append(scratch[path])
-                write_through(scratch[path], files[what])
+                _write_through(scratch[path], files[what])
             for path, whole in scratch.items():
                 written.append(path)
                 whole.replace(path)
@@ -278,8 +278,8 @@ def on_disk(size: int) -> int:
     return -(-size // _BLOCK) * _BLOCK
 
 
-def write_through(path: Path, content: bytes) -> None:
-    """Write a file; it is on the disk when this returns."""
+def _write_through(path: Path, content: bytes) -> None:
+    """Write a file; it is on the disk when this returns. Whole files by `write_whole` would sync the folder for each."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     try:
         left = memoryview(content)

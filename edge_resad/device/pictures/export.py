@@ -15,6 +15,7 @@ from edge_resad.device.pictures.training import MANIFEST
 from edge_resad.device.verdict_log import said_time
 from edge_resad.errors import PicturesError
 from edge_resad.messages import is_id
+from edge_resad.whole_file import write_whole
 
 SORTED: dict[Kind, str] = {"reject": "defect", "pass": "good", "not_inspected": "not_inspected"}
 """Into which folder a copy goes, by what the station said of the part."""
@@ -129,7 +130,7 @@ def export_pictures(
             where = (home / picture.frame.name).relative_to(out)
             lines.append(json.dumps({"file": str(where), **picture.about}, separators=(",", ":")) + "\n")
         if lines:
-            (out / MANIFEST).write_text("".join(lines), encoding="utf-8")
+            write_whole(out / MANIFEST, "".join(lines).encode())
     except OSError as refused:
         raise PicturesError(
             f"the pictures cannot be copied to {out}: {refused.strerror}. Name a folder with room where this user may "

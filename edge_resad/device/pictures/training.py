@@ -9,10 +9,10 @@ from typing import get_args
 
 import cv2
 
-from edge_resad.device.pictures.album import write_through
 from edge_resad.device.pipeline import Inspection
 from edge_resad.device.verdict_log import as_record
 from edge_resad.device.watch import Blind
+from edge_resad.whole_file import write_whole
 
 MOST_FRAMES = 10_000
 MANIFEST = "manifest.jsonl"
@@ -78,7 +78,7 @@ class Training:
         """Write one frame and its line of the manifest."""
         name = f"{self._label}/{inspection.camera}-{self.written + 1:06d}.png"
         _, png = cv2.imencode(".png", inspection.frame.image)
-        write_through(self.folder / name, png.tobytes())
+        write_whole(self.folder / name, png.tobytes())
         line = json.dumps({"file": name, "label": self._label, **as_record(inspection)}, separators=(",", ":"))
         with (self.folder / MANIFEST).open("a", encoding="utf-8") as manifest:
             manifest.write(line + "\n")
