@@ -9,11 +9,7 @@ from pathlib import Path
 
 import pytest
 
-<<<<<<< HEAD
-from edge_resad.device.metrics import BOUNDS_S, MetricsFile, pictures_text, prometheus_text, write_whole
-=======
-from edge_resad.device.metrics import BOUNDS_S, MetricsFile, prometheus_text
->>>>>>> main
+from edge_resad.device.metrics import BOUNDS_S, MetricsFile, pictures_text, prometheus_text
 from edge_resad.device.pipeline import Latency, Tally
 from edge_resad.device.settings import load_station
 from edge_resad.device.stages import Stages

@@ -279,7 +279,7 @@ def on_disk(size: int) -> int:
 
 
 def _write_through(path: Path, content: bytes) -> None:
-    """Write a file; it is on the disk when this returns. Whole files by `write_whole` would sync the folder for each."""
+    """Write a file; it is on the disk when this returns. `write_whole` would sync the folder for each of the three."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     try:
         left = memoryview(content)
