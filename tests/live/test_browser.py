@@ -61,6 +61,23 @@ def test_the_word_is_large_enough_to_be_read_from_across_the_room(line: Line, br
     assert tall >= 120  # pixels of a screen 1280 wide: a sixth of its height
 
 
+@pytest.mark.parametrize("width", [320, 412, 768, 1000, 1280, 1920])
+def test_no_word_is_wider_than_its_panel(line: Line, width: int) -> None:
+    too_wide = (
+        "['h1', '.why', '.about'].map(s => document.querySelector(s)).some(e => e && e.scrollWidth > e.clientWidth)"
+    )
+    with Chromium(width=width, height=800) as browser, served(line.socket) as address:
+        browser.open(address)
+        for score, word in ((None, "NOT INSPECTED"), (GOOD, "PASS"), (BAD, "FAIL")):
+            line.judge(score)
+            browser.until(f"document.querySelector('h1').innerText === '{word}'")
+            assert not browser.run(too_wide), word
+        line.bypass.begin("a-reason-without-a-single-space-" * 6)
+        line.board.touch()
+        browser.until("document.querySelector('h1').innerText === 'BYPASS'")
+        assert not browser.run(too_wide)
+
+
 @pytest.mark.parametrize("width", [320, 360, 412, 768])
 def test_the_page_fits_a_phone_and_its_buttons_a_thumb(line: Line, width: int) -> None:
     for score in (GOOD, BAD, BAD, None):
