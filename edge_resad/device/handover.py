@@ -1,15 +1,21 @@
-"""From the camera's thread to the inspection loop: one frame at a time."""
+"""From the camera's thread to the inspection loop: the newest frame, or every part in its turn."""
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
-from collections.abc import Callable
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import TracebackType
+from typing import Protocol
 
 from edge_resad.device.frame import FIRST_PAUSE_S, LONGEST_PAUSE_S, Clock, Frame, FrameSource
+from edge_resad.device.pipeline import Reason
 from edge_resad.device.progress import VitalSigns
+from edge_resad.device.trigger import MOST_WAITING
 from edge_resad.errors import CameraError
 
 log = logging.getLogger(__name__)
@@ -20,6 +26,59 @@ OPEN_S = 10.0  # how long a camera may take from its opening to its first frame
 MOST_LEFT = 2  # readers that may hang while another one is begun
 
 Reopen = Callable[[threading.Event], FrameSource]
+
+
+class Slot(Protocol):
+    """Where a camera's thread puts frames and the inspection takes parts."""
+
+    def put(self, frame: Frame, /) -> bool:
+        """Hand a frame over; False where nobody takes frames any more."""
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Say that no frame follows, and why, where the camera failed."""
+
+    def get(self, timeout_s: float) -> Frame | None:
+        """Take the next part; None where none came in time. What ended the camera is raised once the slot is empty."""
+
+    def idle(self) -> Frame | None:
+        """Take the newest frame that shows no part, for the watch over the camera; None where there is none."""
+
+    @property
+    def ended(self) -> bool:
+        """True when the camera came to its end and its last part was taken; an error is there for `get` to raise."""
+
+    def abandon(self) -> None:
+        """Stop taking frames; a camera's thread that waits in `put` goes on at once."""
+
+    def unseen(self) -> dict[Reason, int]:
+        """The parts that `get` never gave, by what became of them."""
+
+
+class Parts(Protocol):
+    """Which frames are parts. Its methods are called by who holds `changed`."""
+
+    @property
+    def changed(self) -> threading.Condition:
+        """Held around all others; notified where parts were announced."""
+
+    @property
+    def uncounted(self) -> int:
+        """Parts that were announced while too many waited: nobody else counts them."""
+
+    def take(self, frame: Frame) -> Sequence[Frame]:
+        """The parts that this frame decides, with their pictures or without."""
+
+    def due(self, now: float) -> Sequence[Frame]:
+        """The parts that time alone decides."""
+
+    def until(self) -> float | None:
+        """When to ask for `due` again; None: not before the next change."""
+
+    def end(self) -> Sequence[Frame]:
+        """The parts that are decided now that no frame follows."""
+
+    def close(self) -> int:
+        """Nobody takes parts any more: how many were still waiting."""
 
 
 class NewestFrame:
@@ -71,6 +130,10 @@ class NewestFrame:
         with self._changed:
             return self._ended and self._frame is None and self._error is None
 
+    def idle(self) -> Frame | None:
+        """Every frame is a part."""
+        return None
+
     def abandon(self) -> None:
         """Stop taking frames; a camera's thread that waits in `put` goes on at once."""
         with self._changed:
@@ -78,6 +141,156 @@ class NewestFrame:
             self.left += self._frame is not None
             self._frame = None
             self._changed.notify_all()
+
+    def unseen(self) -> dict[Reason, int]:
+        """The parts that `get` never gave, by what became of them."""
+        return {"overwritten": self.overwritten, "stopped": self.left}
+
+
+class EveryFrame:
+    """The camera is triggered by wire: every frame that comes is a part."""
+
+    uncounted = 0
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+
+    def take(self, frame: Frame) -> Sequence[Frame]:
+        return (frame,)
+
+    def due(self, now: float) -> Sequence[Frame]:
+        return ()
+
+    def until(self) -> float | None:
+        return None
+
+    def end(self) -> Sequence[Frame]:
+        return ()
+
+    def close(self) -> int:
+        return 0
+
+
+class PartQueue:
+    """A slot for parts, each in its turn and none twice. What is no part goes by.
+
+    A live camera is never held up: a part that finds `most` others waiting loses its picture and is a "backlog", in its
+    place among the others. A source that can wait does.
+    """
+
+    def __init__(self, parts: Parts, *, most: int = 8, live: bool = True, clock: Clock | None = None) -> None:
+        """parts: which frames are parts. most: parts with a picture that may wait for the inspection."""
+        self._parts = parts
+        self._changed = parts.changed
+        self._most = most
+        self._live = live
+        self._clock = clock or Clock()
+        self._waiting: deque[Frame] = deque()
+        self._pictures = 0  # among those that wait
+        self._unseen: Counter[Reason] = Counter()
+        self._idle: Frame | None = None
+        self._behind = 0  # parts that lost their picture since the inspection fell behind
+        self._ended = False
+        self._abandoned = False
+        self._error: BaseException | None = None
+
+    def put(self, frame: Frame) -> bool:
+        """Hand a frame over; False where nobody takes frames any more."""
+        with self._changed:
+            while not self._live and self._pictures >= self._most and not self._abandoned:
+                self._changed.wait()
+            decided = self._parts.take(frame)
+            if self._abandoned:
+                self._unseen["stopped"] += len(decided)
+                return False
+            self._idle = None if decided and decided[-1].frame_id == frame.frame_id else frame
+            self._add(decided)
+            return True
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Say that no frame follows, and why, where the camera failed."""
+        with self._changed:
+            self._add(self._parts.end())
+            self._ended = True
+            self._error = error
+            self._changed.notify_all()
+
+    def get(self, timeout_s: float) -> Frame | None:
+        """Take the next part; None where none came in time. What ended the camera is raised once the queue is empty."""
+        deadline = time.monotonic() + timeout_s
+        with self._changed:
+            while True:
+                now = self._clock.monotonic()
+                self._add(self._parts.due(now))
+                left_s, until = deadline - time.monotonic(), self._parts.until()
+                if self._waiting or self._ended or left_s <= 0:
+                    break
+                self._changed.wait(min(left_s, math.inf if until is None else max(until - now, 0.0)))
+            if self._waiting:
+                return self._taken()
+            if self._error is not None:
+                raise self._error
+            return None
+
+    def idle(self) -> Frame | None:
+        """Take the newest frame that shows no part, for the watch over the camera; None where there is none."""
+        with self._changed:
+            frame, self._idle = self._idle, None
+            return frame
+
+    @property
+    def ended(self) -> bool:
+        """True when the camera came to its end and its last part was taken; an error is there for `get` to raise."""
+        with self._changed:
+            over = self._ended and not self._waiting and self._parts.until() is None
+            return over and self._error is None
+
+    def abandon(self) -> None:
+        """Stop taking frames; a camera's thread that waits in `put` goes on at once."""
+        with self._changed:
+            self._abandoned = True
+            for part in self._waiting:
+                self._unseen[part.missed or "stopped"] += 1
+            self._unseen["stopped"] += self._parts.close()
+            self._waiting.clear()
+            self._pictures = 0
+            self._changed.notify_all()
+
+    def unseen(self) -> dict[Reason, int]:
+        """The parts that `get` never gave, by what became of them."""
+        with self._changed:
+            unseen: Counter[Reason] = self._unseen.copy()
+            unseen["backlog"] += self._parts.uncounted
+            return dict(unseen)
+
+    def _add(self, decided: Sequence[Frame]) -> None:
+        for part in decided:
+            if part.missed is None and self._live and self._pictures >= self._most:
+                if not self._behind:
+                    log.warning(
+                        "the inspection is %d parts behind: more are not inspected until it has caught up. Give it a "
+                        "faster engine, or the line more time between parts",
+                        self._most,
+                    )
+                self._behind += 1
+                part = part.without_picture("backlog")
+            if len(self._waiting) >= MOST_WAITING:
+                self._unseen[part.missed or "backlog"] += 1
+                continue
+            self._pictures += part.missed is None
+            self._waiting.append(part)
+        if decided:
+            self._changed.notify_all()
+
+    def _taken(self) -> Frame:
+        part = self._waiting.popleft()
+        if part.missed is None:
+            self._pictures -= 1
+            self._changed.notify_all()
+        if self._behind and not self._waiting:
+            log.info("the inspection has caught up: %d parts were not inspected meanwhile", self._behind)
+            self._behind = 0
+        return part
 
 
 class Capture:
@@ -97,12 +310,14 @@ class Capture:
         reopen: Reopen | None = None,
         silent_s: float | None = None,
         clock: Clock | None = None,
+        slot: Slot | None = None,
     ) -> None:
         """halt: the event that the source was given to stop at; set when the inspection ends.
         reopen:   another source of the same camera, which stops at the given event.
         silent_s: without a frame or another sign of life for so long, a camera hangs; None: it is not watched.
+        slot:     where frames are put; without it the newest one is kept.
         """
-        self.slot = NewestFrame(live=source.live)
+        self.slot: Slot = slot or NewestFrame(live=source.live)
         self.opened = False  # whether the source was entered: frames may come
         self.hangs = 0  # how many times the camera hung
         self._reopen = reopen
@@ -112,6 +327,7 @@ class Capture:
         self._readers = [self._reader]
         self._frames = 0  # handed over by all readers
         self._seen = (0, 0)  # frames and waits when somebody last looked
+        self._shown = 0  # frames when somebody last asked for a sign of life
         self._alive_at: float | None = None
         self._patience_s = OPEN_S
         self._stuck_said = False
@@ -137,7 +353,8 @@ class Capture:
 
     def shown(self) -> bool:
         """Whether the camera gave a sign of life since this was last asked, or is being opened again."""
-        return self._reader.shown()
+        before, self._shown = self._shown, self._frames
+        return self._reader.shown() or self._shown > before  # frames that show no part are a sign of life too
 
     def look(self) -> None:
         """See whether the camera hangs, and open it again where it does. To be called a few times a second."""
@@ -176,6 +393,7 @@ class Capture:
     def put(self, reader: _Reader, frame: Frame) -> bool:
         """Hand a reader's frame over; False where nobody takes frames of this reader any more."""
         if self._silent_s is None:
+            self._frames += 1
             return self.slot.put(frame)
         with self._lock:  # a live camera: nobody waits in here
             if reader is not self._reader:

@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_resad.decision import Debounce, NotInspected, Obstacle, Verdict
-from edge_resad.device.frame import Clock, Frame
+from edge_resad.device.frame import Clock, Frame, Missed
 from edge_resad.device.histogram import Histogram
 from edge_resad.device.watch import Blind, Watch
 from edge_resad.messages import Phase, Severity
 
 log = logging.getLogger(__name__)
 
-Reason = Literal["too_old", "inspector_error", "overwritten", "unreadable", "stopped"] | Blind | Obstacle
+Reason = Literal["too_old", "inspector_error", "overwritten", "unreadable", "stopped"] | Missed | Blind | Obstacle
 """Why a part has no verdict."""
 
 _SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # from the mildest to the worst
@@ -55,6 +55,7 @@ class Latency:
 
     waiting_ms: float  # from the camera to the inspector
     inspecting_ms: float
+    trigger_ms: float | None = None  # from the trigger to the verdict, where a trigger announced the part
 
     @property
     def total_ms(self) -> float:
@@ -167,6 +168,10 @@ class Line:
     def step(self, frame: Frame) -> Inspection:
         """Judge one frame, unless it is too old or shows no part; a judge that fails costs this frame and no other."""
         began = self._clock.monotonic()
+        if frame.missed is not None:
+            return _without(
+                frame, frame.missed, Latency(waiting_ms=1e3 * (began - frame.captured_mono), inspecting_ms=0.0)
+            )
         blind = self._watch.look(frame, began) if self._watch is not None else None
         age_s = began - frame.captured_mono
         if self._max_age_s is not None and age_s > self._max_age_s:
@@ -174,7 +179,12 @@ class Line:
         if blind is not None:
             return _without(frame, blind, Latency(waiting_ms=1e3 * age_s, inspecting_ms=0.0))
         verdict, reason = self._verdict(frame)
-        latency = Latency(waiting_ms=1e3 * age_s, inspecting_ms=1e3 * (self._clock.monotonic() - began))
+        now = self._clock.monotonic()
+        latency = Latency(
+            waiting_ms=1e3 * age_s,
+            inspecting_ms=1e3 * (now - began),
+            trigger_ms=None if frame.triggered_mono is None else 1e3 * (now - frame.triggered_mono),
+        )
         if verdict is None:
             return _without(frame, reason, latency)
         alert = self._alarm.step(verdict)

@@ -326,10 +326,7 @@ def _limits(settings: StationFile) -> Limits | None:
 
 
 def _count_unseen(tally: Tally, capture: Capture) -> None:
-    slot = capture.slot
-    unseen: dict[Reason, int] = {
-        "overwritten": slot.overwritten, "unreadable": capture.unreadable, "stopped": slot.left
-    }  # fmt: skip
+    unseen: dict[Reason, int] = {**capture.slot.unseen(), "unreadable": capture.unreadable}
     tally.not_inspected.update({reason: count for reason, count in unseen.items() if count})
 
 
