@@ -8,6 +8,7 @@ EdgeResadError
 ├── CacheError     features cannot be kept on the disk, or there is no room for them
 ├── TrainingError  a head cannot be trained on this, or training cannot go on
 ├── CameraError    a camera cannot be opened or has gone
+├── TriggerError   what says that a part is there cannot be opened or has gone
 ├── SettingsError  the station file says something that cannot be
 ├── SpoolError     the outbox cannot be opened or written
 └── BrokerError    the broker refuses us
@@ -52,6 +53,10 @@ class TrainingError(EdgeResadError):
 
 class CameraError(EdgeResadError):
     """A camera cannot be opened or has gone."""
+
+
+class TriggerError(EdgeResadError):
+    """What says that a part is there cannot be opened or has gone."""
 
 
 class SettingsError(EdgeResadError):
