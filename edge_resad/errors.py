@@ -11,7 +11,8 @@ EdgeResadError
 ├── TriggerError   what says that a part is there cannot be opened or has gone
 ├── SettingsError  the station file says something that cannot be
 ├── SpoolError     the outbox cannot be opened or written
-└── BrokerError    the broker refuses us
+├── BrokerError    the broker refuses us
+└── ControlError   a running station cannot be asked, or cannot do what it is told
 """
 
 
@@ -69,3 +70,7 @@ class SpoolError(EdgeResadError):
 
 class BrokerError(EdgeResadError):
     """The broker refuses us."""
+
+
+class ControlError(EdgeResadError):
+    """A running station cannot be asked, or cannot do what it is told."""

@@ -16,9 +16,11 @@ from edge_resad.messages import (
     MAX_POLYGON,
     MAX_REGIONS,
     THUMBNAIL_BYTES,
+    Acknowledgement,
     Address,
     Alert,
     Birth,
+    Gap,
     ImageReference,
     NotInspected,
     Offline,
@@ -26,13 +28,16 @@ from edge_resad.messages import (
     Stamp,
     Verdict,
     VerdictMessage,
+    acknowledgement_message,
     alert_message,
     birth_message,
+    gap_message,
     is_late,
     offline_message,
     read_message,
     read_thumbnail,
     read_topic,
+    seq_ranges,
     thumbnail_message,
     type_of,
     verdict_message,
@@ -214,6 +219,30 @@ def test_a_topic_of_others_is_refused(topic: str) -> None:
         read_topic(topic)
 
 
+def test_an_acknowledgement_names_exactly_what_was_stored() -> None:
+    stored = seq_ranges([43, 9, 8, 7, 9])
+    payload = acknowledgement_message(
+        ADDRESS, event_id="col-1-1", wall=0.0, stream_id=STREAM, stored=stored, collector="col-1"
+    )
+    message = read_message(payload)
+    assert isinstance(message.data, Acknowledgement)
+    assert (message.data.stream_id, message.data.stored) == (STREAM, ((7, 9), (43, 43)))
+    assert message.source == "er/v1/host/col-1"
+
+
+@pytest.mark.parametrize("stored", [[(2, 1)], [(1, 5), (5, 6)], [(3, 4), (1, 2)], [(0, 4)], [(1, 2**53)]])
+def test_ranges_that_are_none_are_refused(stored: list[tuple[int, int]]) -> None:
+    with pytest.raises(ValueError, match="stored"):
+        acknowledgement_message(ADDRESS, event_id="a", wall=0.0, stream_id=STREAM, stored=stored, collector="c")
+
+
+def test_a_gap_is_a_message_of_its_stream_that_says_what_will_never_come() -> None:
+    payload = gap_message(ADDRESS, STAMP, ranges=[(1, 30), (32, 41)], counts={"pass": 40}, reason="budget")
+    gap = read_message(payload).data
+    assert isinstance(gap, Gap)
+    assert (gap.seq, gap.ranges, gap.counts, gap.previous_stream_id) == (42, ((1, 30), (32, 41)), {"pass": 40}, None)
+
+
 def test_a_thumbnail_is_a_jpeg_that_knows_where_it_comes_from() -> None:
     picture = np.full((64, 64, 3), 90, np.uint8)
     jpeg = cv2.imencode(".jpg", picture)[1].tobytes()
@@ -236,13 +265,24 @@ def test_a_thumbnail_that_is_too_large_or_no_jpeg_is_refused() -> None:
 def test_the_examples_of_the_document_are_messages() -> None:
     examples = re.findall(r"```json\n(.*?)\n```", DOCUMENT.read_text(), re.DOTALL)
     kinds = [type(read_message(example.encode()).data) for example in examples]
-    assert kinds == [Verdict, Alert, Birth, Offline]
+    assert kinds == [Verdict, Alert, Birth, Offline, Gap, Acknowledgement]
     for example in examples:
         assert json.loads(read_message(example.encode()).model_dump_json(exclude_none=True)) == json.loads(example)
 
 
 def test_the_document_names_every_field() -> None:
-    models = (VerdictMessage, Verdict, NotInspected, Region, Alert, ImageReference, Birth, Offline)
+    models = (
+        VerdictMessage,
+        Verdict,
+        NotInspected,
+        Region,
+        Alert,
+        ImageReference,
+        Birth,
+        Offline,
+        Gap,
+        Acknowledgement,
+    )
     fields = {name for model in models for name in model.model_fields}
     text = DOCUMENT.read_text()
     assert [name for name in sorted(fields) if f"`{name}`" not in text] == []

@@ -1,13 +1,11 @@
-"""From the camera's thread to the inspection loop: the newest frame, or every part in its turn."""
+"""From the camera's thread to the inspection loop: one frame at a time."""
 
 from __future__ import annotations
 
 import logging
 import math
 import threading
-import time
-from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
 from typing import Protocol
@@ -15,7 +13,6 @@ from typing import Protocol
 from edge_resad.device.frame import FIRST_PAUSE_S, LONGEST_PAUSE_S, Clock, Frame, FrameSource
 from edge_resad.device.pipeline import Reason
 from edge_resad.device.progress import VitalSigns
-from edge_resad.device.trigger import MOST_WAITING
 from edge_resad.errors import CameraError
 
 log = logging.getLogger(__name__)
@@ -38,53 +35,37 @@ class Slot(Protocol):
         """Say that no frame follows, and why, where the camera failed."""
 
     def get(self, timeout_s: float) -> Frame | None:
-        """Take the next part; None where none came in time. What ended the camera is raised once the slot is empty."""
+        """What `take` does, after a wait for it; None where no part came in time."""
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is a part, or an end to be told of. To be asked while its condition is held."""
+
+    def news_within_s(self) -> float:
+        """For how long there can be none, unless the condition says so; infinite where it says all."""
+
+    def take(self) -> Frame | None:
+        """Take the next part, None where there is none. What ended the camera is raised once the slot is empty."""
 
     def idle(self) -> Frame | None:
         """Take the newest frame that shows no part, for the watch over the camera; None where there is none."""
 
     @property
     def ended(self) -> bool:
-        """True when the camera came to its end and its last part was taken; an error is there for `get` to raise."""
+        """True when the camera came to its end and its last part was taken; an error is there for `take` to raise."""
 
     def abandon(self) -> None:
         """Stop taking frames; a camera's thread that waits in `put` goes on at once."""
 
     def unseen(self) -> dict[Reason, int]:
-        """The parts that `get` never gave, by what became of them."""
-
-
-class Parts(Protocol):
-    """Which frames are parts. Its methods are called by who holds `changed`."""
-
-    @property
-    def changed(self) -> threading.Condition:
-        """Held around all others; notified where parts were announced."""
-
-    @property
-    def uncounted(self) -> int:
-        """Parts that were announced while too many waited: nobody else counts them."""
-
-    def take(self, frame: Frame) -> Sequence[Frame]:
-        """The parts that this frame decides, with their pictures or without."""
-
-    def due(self, now: float) -> Sequence[Frame]:
-        """The parts that time alone decides."""
-
-    def until(self) -> float | None:
-        """When to ask for `due` again; None: not before the next change."""
-
-    def end(self) -> Sequence[Frame]:
-        """The parts that are decided now that no frame follows."""
-
-    def close(self) -> int:
-        """Nobody takes parts any more: how many were still waiting."""
+        """The parts that `take` never gave, by what became of them."""
 
 
 class NewestFrame:
     """A slot for one frame. Of a live camera the newest frame wins; a backlog waits until the slot is free."""
 
-    def __init__(self, *, live: bool) -> None:
+    def __init__(self, *, live: bool, changed: threading.Condition | None = None) -> None:
+        """changed: notified of all news; the slots of several cameras share one, so that one loop waits on all."""
         self.overwritten = 0  # frames that a newer one replaced
         self.left = 0  # frames that were there when the inspection stopped
         self._live = live
@@ -92,7 +73,7 @@ class NewestFrame:
         self._ended = False
         self._abandoned = False
         self._error: BaseException | None = None
-        self._changed = threading.Condition()
+        self._changed = changed or threading.Condition()
 
     def put(self, frame: Frame) -> bool:
         """Hand a frame over; False where nobody takes frames any more."""
@@ -117,7 +98,21 @@ class NewestFrame:
     def get(self, timeout_s: float) -> Frame | None:
         """Take the frame; None where none came in time. What ended the camera is raised once the slot is empty."""
         with self._changed:
-            self._changed.wait_for(lambda: self._frame is not None or self._ended, timeout_s)
+            self._changed.wait_for(lambda: self.has_news, timeout_s)
+            return self.take()
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is a frame, or an end to be told of. To be asked while `changed` is held."""
+        return self._frame is not None or self._ended
+
+    def news_within_s(self) -> float:
+        """The condition says all."""
+        return math.inf
+
+    def take(self) -> Frame | None:
+        """What `get` does, without waiting."""
+        with self._changed:
             frame, self._frame = self._frame, None
             if frame is None and self._error is not None:
                 raise self._error
@@ -143,154 +138,8 @@ class NewestFrame:
             self._changed.notify_all()
 
     def unseen(self) -> dict[Reason, int]:
-        """The parts that `get` never gave, by what became of them."""
+        """The parts that `take` never gave, by what became of them."""
         return {"overwritten": self.overwritten, "stopped": self.left}
-
-
-class EveryFrame:
-    """The camera is triggered by wire: every frame that comes is a part."""
-
-    uncounted = 0
-
-    def __init__(self) -> None:
-        self.changed = threading.Condition()
-
-    def take(self, frame: Frame) -> Sequence[Frame]:
-        return (frame,)
-
-    def due(self, now: float) -> Sequence[Frame]:
-        return ()
-
-    def until(self) -> float | None:
-        return None
-
-    def end(self) -> Sequence[Frame]:
-        return ()
-
-    def close(self) -> int:
-        return 0
-
-
-class PartQueue:
-    """A slot for parts, each in its turn and none twice. What is no part goes by.
-
-    A live camera is never held up: a part that finds `most` others waiting loses its picture and is a "backlog", in its
-    place among the others. A source that can wait does.
-    """
-
-    def __init__(self, parts: Parts, *, most: int = 8, live: bool = True, clock: Clock | None = None) -> None:
-        """parts: which frames are parts. most: parts with a picture that may wait for the inspection."""
-        self._parts = parts
-        self._changed = parts.changed
-        self._most = most
-        self._live = live
-        self._clock = clock or Clock()
-        self._waiting: deque[Frame] = deque()
-        self._pictures = 0  # among those that wait
-        self._unseen: Counter[Reason] = Counter()
-        self._idle: Frame | None = None
-        self._behind = 0  # parts that lost their picture since the inspection fell behind
-        self._ended = False
-        self._abandoned = False
-        self._error: BaseException | None = None
-
-    def put(self, frame: Frame) -> bool:
-        """Hand a frame over; False where nobody takes frames any more."""
-        with self._changed:
-            while not self._live and self._pictures >= self._most and not self._abandoned:
-                self._changed.wait()
-            decided = self._parts.take(frame)
-            if self._abandoned:
-                self._unseen["stopped"] += len(decided)
-                return False
-            self._idle = None if decided and decided[-1].frame_id == frame.frame_id else frame
-            self._add(decided)
-            return True
-
-    def end(self, error: BaseException | None = None) -> None:
-        """Say that no frame follows, and why, where the camera failed."""
-        with self._changed:
-            self._add(self._parts.end())
-            self._ended = True
-            self._error = error
-            self._changed.notify_all()
-
-    def get(self, timeout_s: float) -> Frame | None:
-        """Take the next part; None where none came in time. What ended the camera is raised once the queue is empty."""
-        deadline = time.monotonic() + timeout_s
-        with self._changed:
-            while True:
-                now = self._clock.monotonic()
-                self._add(self._parts.due(now))
-                left_s, until = deadline - time.monotonic(), self._parts.until()
-                if self._waiting or self._ended or left_s <= 0:
-                    break
-                self._changed.wait(min(left_s, math.inf if until is None else max(until - now, 0.0)))
-            if self._waiting:
-                return self._taken()
-            if self._error is not None:
-                raise self._error
-            return None
-
-    def idle(self) -> Frame | None:
-        """Take the newest frame that shows no part, for the watch over the camera; None where there is none."""
-        with self._changed:
-            frame, self._idle = self._idle, None
-            return frame
-
-    @property
-    def ended(self) -> bool:
-        """True when the camera came to its end and its last part was taken; an error is there for `get` to raise."""
-        with self._changed:
-            over = self._ended and not self._waiting and self._parts.until() is None
-            return over and self._error is None
-
-    def abandon(self) -> None:
-        """Stop taking frames; a camera's thread that waits in `put` goes on at once."""
-        with self._changed:
-            self._abandoned = True
-            for part in self._waiting:
-                self._unseen[part.missed or "stopped"] += 1
-            self._unseen["stopped"] += self._parts.close()
-            self._waiting.clear()
-            self._pictures = 0
-            self._changed.notify_all()
-
-    def unseen(self) -> dict[Reason, int]:
-        """The parts that `get` never gave, by what became of them."""
-        with self._changed:
-            unseen: Counter[Reason] = self._unseen.copy()
-            unseen["backlog"] += self._parts.uncounted
-            return dict(unseen)
-
-    def _add(self, decided: Sequence[Frame]) -> None:
-        for part in decided:
-            if part.missed is None and self._live and self._pictures >= self._most:
-                if not self._behind:
-                    log.warning(
-                        "the inspection is %d parts behind: more are not inspected until it has caught up. Give it a "
-                        "faster engine, or the line more time between parts",
-                        self._most,
-                    )
-                self._behind += 1
-                part = part.without_picture("backlog")
-            if len(self._waiting) >= MOST_WAITING:
-                self._unseen[part.missed or "backlog"] += 1
-                continue
-            self._pictures += part.missed is None
-            self._waiting.append(part)
-        if decided:
-            self._changed.notify_all()
-
-    def _taken(self) -> Frame:
-        part = self._waiting.popleft()
-        if part.missed is None:
-            self._pictures -= 1
-            self._changed.notify_all()
-        if self._behind and not self._waiting:
-            log.info("the inspection has caught up: %d parts were not inspected meanwhile", self._behind)
-            self._behind = 0
-        return part
 
 
 class Capture:
@@ -310,14 +159,16 @@ class Capture:
         reopen: Reopen | None = None,
         silent_s: float | None = None,
         clock: Clock | None = None,
+        changed: threading.Condition | None = None,
         slot: Slot | None = None,
     ) -> None:
         """halt: the event that the source was given to stop at; set when the inspection ends.
         reopen:   another source of the same camera, which stops at the given event.
         silent_s: without a frame or another sign of life for so long, a camera hangs; None: it is not watched.
+        changed:  what the slot says its news through.
         slot:     where frames are put; without it the newest one is kept.
         """
-        self.slot: Slot = slot or NewestFrame(live=source.live)
+        self.slot: Slot = slot or NewestFrame(live=source.live, changed=changed)
         self.opened = False  # whether the source was entered: frames may come
         self.hangs = 0  # how many times the camera hung
         self._reopen = reopen

@@ -72,6 +72,7 @@ class Inspection:
     not_inspected: Reason | None  # exactly one of the two is there
     latency: Latency
     alert: Alert | None = None
+    camera: str = "cam0"
 
 
 @dataclass(kw_only=True)
@@ -157,7 +158,9 @@ class Line:
         max_age_s: float | None = None,  # None: a backlog, no frame is too old
         clock: Clock | None = None,
         watch: Watch | None = None,  # what pictures must be like
+        camera: str = "cam0",
     ) -> None:
+        self._camera = camera
         self._watch = watch
         self._judge = judge
         self._alarm = alarm
@@ -168,16 +171,14 @@ class Line:
     def step(self, frame: Frame) -> Inspection:
         """Judge one frame, unless it is too old or shows no part; a judge that fails costs this frame and no other."""
         began = self._clock.monotonic()
-        if frame.missed is not None:
-            return _without(
-                frame, frame.missed, Latency(waiting_ms=1e3 * (began - frame.captured_mono), inspecting_ms=0.0)
-            )
-        blind = self._watch.look(frame, began) if self._watch is not None else None
         age_s = began - frame.captured_mono
+        if frame.missed is not None:
+            return self._without(frame, frame.missed, Latency(waiting_ms=1e3 * age_s, inspecting_ms=0.0))
+        blind = self._watch.look(frame, began) if self._watch is not None else None
         if self._max_age_s is not None and age_s > self._max_age_s:
-            return _without(frame, "too_old", Latency(waiting_ms=1e3 * age_s, inspecting_ms=0.0))
+            return self._without(frame, "too_old", Latency(waiting_ms=1e3 * age_s, inspecting_ms=0.0))
         if blind is not None:
-            return _without(frame, blind, Latency(waiting_ms=1e3 * age_s, inspecting_ms=0.0))
+            return self._without(frame, blind, Latency(waiting_ms=1e3 * age_s, inspecting_ms=0.0))
         verdict, reason = self._verdict(frame)
         now = self._clock.monotonic()
         latency = Latency(
@@ -186,9 +187,14 @@ class Line:
             trigger_ms=None if frame.triggered_mono is None else 1e3 * (now - frame.triggered_mono),
         )
         if verdict is None:
-            return _without(frame, reason, latency)
+            return self._without(frame, reason, latency)
         alert = self._alarm.step(verdict)
-        return Inspection(frame=frame, verdict=verdict, not_inspected=None, latency=latency, alert=alert)
+        return Inspection(
+            frame=frame, verdict=verdict, not_inspected=None, latency=latency, alert=alert, camera=self._camera
+        )
+
+    def _without(self, frame: Frame, reason: Reason, latency: Latency) -> Inspection:
+        return Inspection(frame=frame, verdict=None, not_inspected=reason, latency=latency, camera=self._camera)
 
     def _verdict(self, frame: Frame) -> tuple[Verdict | None, Reason]:
         """The verdict, or why there is none."""
@@ -226,7 +232,3 @@ def _grown(alert: Alert, verdict: Verdict) -> Alert:
         score=max(alert.score, verdict.score),
         failed_parts=alert.failed_parts + 1,
     )
-
-
-def _without(frame: Frame, reason: Reason, latency: Latency) -> Inspection:
-    return Inspection(frame=frame, verdict=None, not_inspected=reason, latency=latency)

@@ -118,10 +118,18 @@ class PresenceTrigger:
     uncounted = 0
 
     def __init__(
-        self, *, area: Box | None = None, least_change: float = 0.02, settle: int = 5, moment: Moment = "either"
+        self,
+        *,
+        area: Box | None = None,
+        least_change: float = 0.02,
+        settle: int = 5,
+        moment: Moment = "either",
+        changed: threading.Condition | None = None,
     ) -> None:
         """area: of the camera's picture, pixels; the whole of it without one."""
-        self.changed = threading.Condition()
+        self.changed = changed or threading.Condition()
+        self._eye = threading.Lock()  # the camera's thread looks, another one may end it
+        self._told: list[Frame] = []  # and not taken yet
         self._area = area
         self._least_change = least_change
         self._settle = settle
@@ -131,8 +139,18 @@ class PresenceTrigger:
         self._tracks: list[_Track] = []
         self._belt = (0.0, 0.0)  # how parts move here
 
+    def look(self, frame: Frame) -> None:
+        """Find the parts in a frame."""
+        with self._eye:
+            self._told += self._look(frame)
+
     def take(self, frame: Frame) -> Sequence[Frame]:
         """The frames of the parts that are to be judged now; mostly none."""
+        with self._eye:
+            told, self._told = self._told, []
+            return told
+
+    def _look(self, frame: Frame) -> list[Frame]:
         told = self._begin(frame) if frame.image.shape[:2] != self._size else []
         backdrop = self._backdrop
         assert backdrop is not None
@@ -155,15 +173,21 @@ class PresenceTrigger:
 
     def end(self) -> Sequence[Frame]:
         """The parts that were still on their way."""
-        told = [frame for track in self._tracks if self._is_part(track) for frame in track.tell()]
-        self._tracks.clear()
-        return told
+        with self._eye:
+            told, self._told = self._told + self._rest(), []
+            return told
 
     def close(self) -> int:
         return len(self.end())
 
+    def _rest(self) -> list[Frame]:
+        """Give up all parts on their way; the frames of those that were not judged."""
+        told = [frame for track in self._tracks if self._is_part(track) for frame in track.tell()]
+        self._tracks.clear()
+        return told
+
     def _begin(self, frame: Frame) -> list[Frame]:
-        told = list(self.end())
+        told = self._rest()
         height, width = self._size = frame.image.shape[:2]
         if self._area is not None:
             x, y, wide, high = self._area
@@ -265,7 +289,7 @@ class PresenceTrigger:
             track.full,
         )
         backdrop.learn_anew()
-        return list(self.end())
+        return self._rest()
 
     def _is_part(self, track: _Track) -> bool:
         """Whether what has gone, or is to be forgotten, has to be judged: a hand never rests where parts do."""

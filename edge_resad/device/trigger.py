@@ -41,12 +41,14 @@ class Trigger:
         delay_s: float = 0.0,
         capture_s: float | None = None,
         clock: Clock | None = None,
+        changed: threading.Condition | None = None,
     ) -> None:
         """wait_s:  how long a part waits for its picture, from the trigger and its delay on.
         delay_s:   from the trigger until the part is where the camera sees it.
         capture_s: from the beginning of an exposure until the frame is there.
+        changed:   notified of all news; the cameras of a station share one.
         """
-        self.changed = threading.Condition()  # held by whoever calls any method but `fire`
+        self.changed = changed or threading.Condition()  # held by whoever calls any method but `fire`
         self.fired: Counter[str] = Counter()  # parts announced, by who announced them
         self.uncounted = 0  # parts that were announced while too many waited
         self._wait_s = wait_s
@@ -79,6 +81,8 @@ class Trigger:
             bisect.insort(self._waiting, part, key=attrgetter("due"))
             self.changed.notify_all()
             return True
+
+    def look(self, frame: Frame) -> None: ...
 
     def take(self, frame: Frame) -> Sequence[Frame]:
         """The parts that this frame decides: those whose time was over before it, and the one that it shows."""

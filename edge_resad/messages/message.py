@@ -7,13 +7,15 @@ from typing import Annotated, TypeAlias
 
 from pydantic import Field, TypeAdapter
 
+from edge_resad.messages.acknowledgement import AcknowledgementMessage
 from edge_resad.messages.alert import AlertMessage
 from edge_resad.messages.envelope import SCHEMA_VERSION
+from edge_resad.messages.gap import GapMessage
 from edge_resad.messages.state import StateMessage
 from edge_resad.messages.strict import READING
 from edge_resad.messages.verdict import VerdictMessage
 
-Message: TypeAlias = VerdictMessage | AlertMessage | StateMessage
+Message: TypeAlias = VerdictMessage | AlertMessage | StateMessage | GapMessage | AcknowledgementMessage
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="type")])
 
 

@@ -14,12 +14,21 @@ Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ROOT = "er/v1"
-_TYPES = {
+Channel = Literal["state", "evt", "alert", "img", "gap", "tm", "ack", "cfg", "cmd", "rsp"]
+_ALONE = {
     "state": "edge-resad.state",
+    "gap": "edge-resad.gap",
+    "tm": "edge-resad.telemetry",
+    "ack": "edge-resad.acknowledgement",
+}
+_NAMED = {
     "evt": "edge-resad.verdict",
     "alert": "edge-resad.alert",
     "img": "edge-resad.thumbnail",
+    "cmd": "edge-resad.command",
+    "rsp": "edge-resad.reply",
 }
+_CONFIG = {"desired": "edge-resad.config-desired", "reported": "edge-resad.config-reported"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +51,26 @@ class Address:
     def state_topic(self) -> str:
         return f"{self.prefix}/state"
 
+    @property
+    def gap_topic(self) -> str:
+        return f"{self.prefix}/gap"
+
+    @property
+    def telemetry_topic(self) -> str:
+        return f"{self.prefix}/tm"
+
+    @property
+    def ack_topic(self) -> str:
+        return f"{self.prefix}/ack"
+
+    @property
+    def desired_topic(self) -> str:
+        return f"{self.prefix}/cfg/desired"
+
+    @property
+    def reported_topic(self) -> str:
+        return f"{self.prefix}/cfg/reported"
+
     def verdict_topic(self, camera: str) -> str:
         return f"{self.prefix}/evt/{_checked(camera)}"
 
@@ -51,30 +80,47 @@ class Address:
     def thumbnail_topic(self, event_id: str) -> str:
         return f"{self.prefix}/img/{_checked(event_id)}"
 
+    def command_topic(self, command: str) -> str:
+        return f"{self.prefix}/cmd/{_checked(command)}"
+
+    def reply_topic(self, correlation: str) -> str:
+        return f"{self.prefix}/rsp/{_checked(correlation)}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Topic:
     """A topic, taken apart."""
 
     address: Address
-    channel: Literal["state", "evt", "alert", "img"]
-    name: str | None  # the camera, the severity or the event; None for `state`
+    channel: Channel
+    name: str | None  # the camera, the severity, the event, the command ...; None where the channel stands alone
 
 
 def read_topic(topic: str) -> Topic:
     """Take a topic apart; ValueError where it is none of ours."""
     parts = topic.split("/")
-    well_formed = topic.startswith(f"{_ROOT}/") and len(parts) in (6, 7) and parts[5] in _TYPES
-    if not well_formed or (parts[5] == "state") != (len(parts) == 6):
+    well_formed = topic.startswith(f"{_ROOT}/") and (
+        (len(parts) == 6 and parts[5] in _ALONE)
+        or (len(parts) == 7 and (parts[5] in _NAMED or (parts[5] == "cfg" and parts[6] in _CONFIG)))
+    )
+    if not well_formed:
         raise ValueError(f"{topic!r} is not a topic of the form {_ROOT}/<site>/<line>/<device>/<channel>[/<name>]")
     address = Address(site=parts[2], line=parts[3], device=parts[4])
     name = _checked(parts[6]) if len(parts) == 7 else None
-    return Topic(address=address, channel=parts[5], name=name)  # type: ignore[arg-type]  # one of _TYPES
+    return Topic(address=address, channel=parts[5], name=name)  # type: ignore[arg-type]  # one of the above
 
 
 def type_of(topic: str) -> str:
     """The message type that travels on a topic, such as `edge-resad.alert`."""
-    return _TYPES[read_topic(topic).channel]
+    read = read_topic(topic)
+    if read.channel == "cfg":
+        return _CONFIG[str(read.name)]
+    return _ALONE.get(read.channel) or _NAMED[read.channel]
+
+
+def collector_source(collector: str) -> str:
+    """The `source` of what a collector writes; not a station's, which has a site and a line."""
+    return f"{_ROOT}/host/{_checked(collector)}"
 
 
 def is_id(name: str) -> bool:

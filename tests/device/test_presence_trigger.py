@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import edge_resad.device.presence_trigger as presence_module
 from edge_resad.demo.products import FAMILIES
 from edge_resad.device.frame import Frame
-from edge_resad.device.handover import PartQueue
+from edge_resad.device.part_queue import PartQueue
 from edge_resad.device.presence_trigger import PresenceTrigger
 from edge_resad.errors import SettingsError
 from tests.device.belt import HEIGHT, RADIUS, WIDTH, Traveller, film, passing
@@ -24,7 +24,10 @@ MIDDLE = WIDTH / 2
 def judged(frames: Iterable[Frame], trigger: PresenceTrigger | None = None) -> list[int]:
     """The numbers of the frames that are to be judged, in the order in which that is said."""
     trigger = trigger or PresenceTrigger()
-    told = [part.frame_id for frame in frames for part in trigger.take(frame)]
+    told = []
+    for frame in frames:
+        trigger.look(frame)
+        told += [part.frame_id for part in trigger.take(frame)]
     return told + [part.frame_id for part in trigger.end()]
 
 
@@ -157,7 +160,7 @@ def test_what_lies_outside_of_the_area_is_no_part_and_the_middle_is_that_of_the_
 def test_an_area_beyond_the_picture_is_said() -> None:
     trigger = PresenceTrigger(area=(200, 0, 50, 50))
     with pytest.raises(SettingsError, match=r"area is \[200, 0, 50, 50\].*240 x 80"):
-        trigger.take(next(film([], 1)))
+        trigger.look(next(film([], 1)))
 
 
 def _lit_from_the_side(frames: Iterable[Frame], lit: range) -> Iterator[Frame]:

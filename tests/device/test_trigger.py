@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_resad.device.frame import NO_ID, Frame
-from edge_resad.device.handover import EveryFrame, NewestFrame, PartQueue
+from edge_resad.device.handover import NewestFrame
+from edge_resad.device.part_queue import EveryFrame, PartQueue
 from edge_resad.device.pipeline import Alarm, Inspection, Line, Tally
 from edge_resad.device.trigger import Trigger
 from tests.fakes import FakeClock, FakeJudge, frame
@@ -234,7 +235,7 @@ def test_what_shows_no_part_is_there_for_the_watch_over_the_camera() -> None:
 
 
 def test_no_flood_of_triggers_fills_the_memory_and_none_of_it_goes_uncounted(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("trigger", "handover"):
+    for module in ("trigger", "part_queue"):
         monkeypatch.setattr(f"edge_resad.device.{module}.MOST_WAITING", 5)
     clock = FakeClock(10.0)
     trigger, queue = triggered(clock)
