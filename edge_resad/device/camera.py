@@ -42,6 +42,7 @@ def open_camera(
             width=camera.width,
             height=camera.height,
             controls=camera.controls,
+            triggered=camera.trigger.kind == "camera",
             stop=stop,
         )
     if kind == "csi":

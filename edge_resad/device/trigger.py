@@ -5,13 +5,17 @@ from __future__ import annotations
 import bisect
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
+from typing import Any
 
 from edge_resad.device.frame import Clock, Frame
+from edge_resad.errors import TriggerError
 
 MOST_WAITING = 10_000  # parts without a picture that are kept to be said; more of them are counted alone
+
+TRIGGER_SAYS = "trigger [camera=NAME] [source=WHO]: a part is there now"
 
 
 @dataclass(frozen=True)
@@ -118,3 +122,36 @@ class Trigger:
         parts = [Frame.never_taken(part.at, part.wall) for part in self._waiting[:over]]
         del self._waiting[:over]
         return parts
+
+
+class Triggers:
+    """The triggers of a station's cameras: what somebody outside fires, by a command, a key or a message."""
+
+    def __init__(self, triggers: Mapping[str, Trigger | None]) -> None:
+        """triggers: by camera; None where nobody is to tell that a part is there."""
+        self._triggers = dict(triggers)
+
+    def fire(self, source: str, camera: str | None = None) -> list[str]:
+        """Say that a part is there, for one camera or for all that are told; the cameras that took it.
+
+        Raises:
+            TriggerError: there is no such camera, it is told by somebody else, or the station stops.
+        """
+        told = {name: trigger for name, trigger in self._triggers.items() if trigger is not None}
+        if camera is not None and camera not in self._triggers:
+            raise TriggerError(f"no camera {camera!r}. There are: {', '.join(self._triggers)}.")
+        chosen = {name: trigger for name, trigger in told.items() if camera in (None, name)}
+        if not chosen:
+            raise TriggerError(
+                f"{camera or 'no camera of this station'} takes {'no ' if camera else ''}triggers from outside. "
+                'Set [camera.trigger] kind = "software".'
+            )
+        taken = [name for name, trigger in chosen.items() if trigger.fire(source)]
+        if not taken:
+            raise TriggerError("the station stops and takes no parts any more.")
+        return taken
+
+    def command(self, arguments: dict[str, Any]) -> Mapping[str, Any]:
+        """What a running station answers to `trigger [camera=NAME] [source=WHO]`, as `TRIGGER_SAYS` tells people."""
+        camera, source = arguments.get("camera"), arguments.get("source", "control")
+        return {"triggered": self.fire(str(source)[:64], None if camera is None else str(camera))}

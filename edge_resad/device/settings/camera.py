@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from edge_resad.device.settings.section import FilePath, Section
+from edge_resad.device.settings.trigger import TriggerSection
 from edge_resad.messages import Id
 
 SourceKind = Literal["synthetic", "folder", "video", "v4l2", "csi", "gstreamer", "rtsp"]
@@ -37,6 +38,7 @@ class CameraSection(Section):
         default=None, description="this camera's own folder of products; without it: [products] folder"
     )
     use: str | None = Field(default=None, description="the product to begin with; without it: [products] use")
+    trigger: TriggerSection = TriggerSection()
 
     @model_validator(mode="after")
     def _can_be_opened(self) -> CameraSection:
@@ -45,6 +47,11 @@ class CameraSection(Section):
             raise ValueError("watch is of a folder: source, without loop and fps. Remove one of them")
         if self.controls and kind != "v4l2":
             raise ValueError("controls are of a camera under /dev. Remove them, or name one as source")
+        if self.trigger.is_told and kind in ("synthetic", "folder", "video") and self.fps is None:
+            raise ValueError(
+                f'trigger kind is "{self.trigger.kind}", and a {kind} without fps gives no pictures by itself. '
+                'Set fps, or kind = "camera"'
+            )
         if (self.width is None) != (self.height is None):
             raise ValueError("width and height belong together: set both or neither")
         if self.bank is not None and (self.products is not None or self.use is not None):
