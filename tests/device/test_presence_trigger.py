@@ -61,14 +61,16 @@ def test_a_part_may_come_from_any_side() -> None:
 
 @settings(max_examples=15, deadline=None)
 @given(
-    speed=st.integers(2, 20),
+    pace=st.floats(0.05, 0.33),
     gaps=st.lists(st.integers(2 * RADIUS + 10, 250), min_size=1, max_size=5),
     drift=st.floats(0, 0.3),
     noise=st.floats(0, 6),
 )
 def test_parts_with_a_gap_between_them_are_judged_once_each(
-    speed: int, gaps: list[int], drift: float, noise: float
+    pace: float, gaps: list[int], drift: float, noise: float
 ) -> None:
+    """pace: of the way from one part to the next, from frame to frame."""
+    speed = min(pace * min(gaps), WIDTH / 4)
     places = np.cumsum([0, *gaps])
     parts = [passing(30, speed, behind=int(place), seed=seed) for seed, place in enumerate(places)]
     count = 40 + math.ceil((WIDTH + 2 * RADIUS + places[-1]) / speed)

@@ -40,7 +40,7 @@ class TriggerSection(Section):
     edge: Edge = Field(default="rising", description="gpio: what the pin does when a part is there")
     pull: Pull = Field(default="as-is", description="gpio: the resistor that holds the pin when nothing drives it")
     debounce_us: int = Field(
-        default=1000, ge=0, le=1_000_000, description="gpio: microseconds that the pin must be steady"
+        default=1000, ge=0, le=500_000, description="gpio: microseconds that the pin must be steady"
     )
     area: list[Annotated[int, Field(ge=0)]] | None = Field(
         default=None,
