@@ -14,7 +14,8 @@ from edge_resad.device.frame import NO_ID, Frame
 from edge_resad.device.handover import NewestFrame
 from edge_resad.device.part_queue import EveryFrame, PartQueue
 from edge_resad.device.pipeline import Alarm, Inspection, Line, Tally
-from edge_resad.device.trigger import Trigger
+from edge_resad.device.trigger import Trigger, Triggers
+from edge_resad.errors import TriggerError
 from tests.fakes import FakeClock, FakeJudge, frame
 
 WAIT_S = 20.0  # a deadline, not a pause
@@ -323,3 +324,28 @@ def test_every_frame_of_a_camera_triggered_by_wire_is_one_part(takes: list[bool]
     parts += taken(queue)
     assert [part.frame_id for part in parts] == list(range(shown))
     assert sum(queue.unseen().values()) == 0
+
+
+# From outside
+
+
+def test_a_command_fires_one_camera_or_all_that_are_told() -> None:
+    top, side = Trigger(), Trigger()
+    triggers = Triggers({"top": top, "side": side, "belt": None})
+    assert triggers.command({"camera": "top", "source": "key"}) == {"triggered": ["top"]}
+    assert triggers.command({}) == {"triggered": ["top", "side"]}
+    assert (top.fired, side.fired) == ({"key": 1, "control": 1}, {"control": 1})
+
+
+def test_a_command_that_fires_nothing_says_why() -> None:
+    stopped = Trigger()
+    stopped.close()
+    triggers = Triggers({"top": stopped, "belt": None})
+    with pytest.raises(TriggerError, match=r"no camera 'side'\. There are: top, belt"):
+        triggers.fire("key", "side")
+    with pytest.raises(TriggerError, match=r'belt takes no triggers from outside\. Set \[camera\.trigger\] kind = "software"'):
+        triggers.fire("key", "belt")
+    with pytest.raises(TriggerError, match="the station stops"):
+        triggers.fire("key")
+    with pytest.raises(TriggerError, match="no camera of this station takes triggers"):
+        Triggers({"belt": None}).fire("key")
