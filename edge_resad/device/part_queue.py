@@ -113,7 +113,11 @@ class PartQueue:
     def end(self, error: BaseException | None = None) -> None:
         """Say that no frame follows, and why, where the camera failed."""
         with self._changed:
-            self._add(self._parts.end())
+            decided = self._parts.end()
+            if self._abandoned:
+                self._unseen["stopped"] += len(decided)
+            else:
+                self._add(decided)
             self._ended = True
             self._error = error
             self._changed.notify_all()

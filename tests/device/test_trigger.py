@@ -194,6 +194,7 @@ def test_what_waits_when_the_station_stops_is_counted_and_no_trigger_is_taken_an
     wired = PartQueue(EveryFrame())
     wired.abandon()
     assert not wired.put(frame(0))
+    wired.end()
     assert wired.unseen()["stopped"] == 1
 
 
