@@ -41,11 +41,13 @@ class Lane:
         *,
         say: SayFaults | None = None,
         changed: threading.Condition | None = None,
+        is_bypassed: Callable[[], bool] = lambda: False,
     ) -> None:
         """told: the station file as if this camera were its only one.
 
         say:     who puts camera -> faults into the station's state.
         changed: notified whenever there is news of this camera.
+        is_bypassed: whether parts go by without inspection.
         """
         self.name = told.camera.name
         self.judge = judge
@@ -61,7 +63,9 @@ class Lane:
         self._alarm = _alarm(told, judge)
         self._health = Health(self.name, self._watch, self._post, say) if self._watch is not None else None
         max_age_s = told.inspection.max_age_s if source.live else None
-        self._line = Line(judge, self._alarm, max_age_s=max_age_s, watch=self._watch, camera=self.name)
+        self._line = Line(
+            judge, self._alarm, max_age_s=max_age_s, watch=self._watch, camera=self.name, is_bypassed=is_bypassed
+        )
         silent_s = limits.silent_s if limits is not None else None
         parts = _parts(told, changed)
         slot = PartQueue(parts, most=told.camera.trigger.queue, live=source.live) if parts is not None else None

@@ -43,6 +43,13 @@ class Presence:
         self._faults = {**(self._faults or {}), **faults}
         self.version += 1
 
+    def set_facts(self, **facts: object) -> None:
+        """What others should know anew, such as another product; None forgets a fact. From any thread."""
+        kept = {name: fact for name, fact in {**self._facts, **facts}.items() if fact is not None}
+        if kept != self._facts:
+            self._facts = kept
+            self.version += 1
+
     def birth(self, *, bd_seq: int, live_from_seq: int, again: int = 0) -> bytes:
         """The station is there. live_from_seq: of the first letter that was written after it connected."""
         return birth_message(

@@ -83,6 +83,11 @@ class Publisher:
         self._presence.set_faults(faults)
         self._bell.ring()
 
+    def say_facts(self, **facts: object) -> None:
+        """Say in the station's state what has changed of it, such as its product. From any thread, at once."""
+        self._presence.set_facts(**facts)
+        self._bell.ring()
+
     @property
     def status(self) -> LinkStatus:
         """How it stands now; may be asked from any thread."""

@@ -19,6 +19,7 @@ from edge_resad.device.frame import Clock
 from edge_resad.device.lane import Lane, OpenSource
 from edge_resad.device.metrics import MetricsFile, prometheus_text
 from edge_resad.device.notify import Service
+from edge_resad.device.operator_side import OperatorSide, product_facts
 from edge_resad.device.pipeline import Inspection, Judge, Reason, Tally
 from edge_resad.device.publisher import Publisher, Timing
 from edge_resad.device.rota import Rota
@@ -27,6 +28,7 @@ from edge_resad.device.settings import StationFile, load_station
 from edge_resad.device.signals import stopped_by_signals
 from edge_resad.device.spool import Spool
 from edge_resad.device.stages import Stages, StageTimes, said
+from edge_resad.device.trigger import TRIGGER_SAYS, Triggers
 from edge_resad.device.verdict_log import VerdictLog, as_record
 from edge_resad.engine.inspector import Inspector
 from edge_resad.errors import SpoolError
@@ -137,15 +139,23 @@ def run_station(
     service = Service.of_environment(describe=lambda: str(tally))
     spool = _spool(settings)
     with spool, ExitStack() as stack:
+        people = stack.enter_context(OperatorSide(settings))
         judges = _judges(settings, open_judge, stack)
         publisher = stack.enter_context(_publisher(settings, spool, judges, stages)) if settings.broker else None
+        people.connect(publisher)
         verdicts = stack.enter_context(_verdict_log(settings))
         lanes, changed = [], threading.Condition()
         for camera, judge in zip(settings.cameras, judges, strict=True):
             open_one = open_source or (lambda told, halt: open_camera(told.camera, stop=halt, products=products))
-            say = publisher.say_faults if publisher is not None else None
             told = settings.of_camera(camera)
-            lanes.append(Lane(told, judge, spool, open_one, say=say, changed=changed))
+            bypassed = people.is_bypassed
+            lanes.append(
+                Lane(told, judge, spool, open_one, say=people.say_faults, changed=changed, is_bypassed=bypassed)
+            )
+        people.open_desk(lanes, spool)
+        triggers = {lane.name: lane.trigger for lane in lanes}
+        if any(trigger is not None for trigger in triggers.values()):
+            people.controls.register("trigger", Triggers(triggers).command, TRIGGER_SAYS)
         stack.enter_context(_metrics(settings, lanes, stages, spool, verdicts))
         with ExitStack() as running:
             for lane in lanes:
@@ -153,7 +163,8 @@ def run_station(
             running.callback(service.stopping)
             sources = ", ".join(without_password(camera.source) for camera in settings.cameras)
             log.info("station %s inspects %s", settings.station.device, sources)
-            for lane, inspection in _inspections(lanes, changed, stop, service, keeps_warm=_warmer(settings, judges)):
+            warmer, between = _warmer(settings, judges), people.errands.do
+            for lane, inspection in _inspections(lanes, changed, stop, service, keeps_warm=warmer, between=between):
                 judged = time.perf_counter()
                 lane.say(inspection)
                 tally.count(inspection)
@@ -162,6 +173,7 @@ def run_station(
                 if inspection.verdict is not None:
                     outputs_ms = 1e3 * (time.perf_counter() - judged)
                     stages.count(inspection.latency, lane.timings, outputs_ms=outputs_ms)
+                people.inspected(inspection, lane.judge)
                 if on_inspection is not None:
                     on_inspection(inspection)
         if not spool.flush(FLUSH_S):
@@ -223,13 +235,18 @@ def _inspections(
     stop: threading.Event,
     service: Service,
     keeps_warm: Callable[[], None] | None,
+    between: Callable[[], None],
 ) -> Iterator[tuple[Lane, Inspection]]:
-    """Every part of every camera, judged in turn, until all cameras are at their end."""
+    """Every part of every camera, judged in turn, until all cameras are at their end.
+
+    between: what is done between two parts.
+    """
     clock = Clock()
     slots = [lane.capture.slot for lane in lanes]
     rota = Rota(slots, changed)
     got_on: set[str] = set()  # cameras that got on since the watchdog was last fed
     while not stop.is_set() and not all(slot.ended for slot in slots):
+        between()
         turn = rota.next(POLL_S)
         inspection, lane = None, None
         if turn is not None:
@@ -254,12 +271,12 @@ def _spool(settings: StationFile) -> Spool:
 
 def _publisher(settings: StationFile, spool: Spool, judges: Sequence[Judge], stages: Stages) -> Publisher:
     assert settings.broker is not None
-    products = {
-        camera.name: judge.product.recipe.product if isinstance(judge, Changeover)
-        else settings.of_camera(camera).station.product
+    products: dict[str, tuple[str, int | None]] = {
+        camera.name: (judge.product.recipe.product, judge.product.version)
         for camera, judge in zip(settings.cameras, judges, strict=True)
-    }  # fmt: skip
-    birth = {"version": __version__, "product": products[settings.camera.name], "cameras": products}
+        if isinstance(judge, Changeover)
+    }
+    birth = {"version": __version__, **product_facts(settings, products)}
     return Publisher(spool, settings.broker, settings.station, birth=birth, stages=stages.times, timing=CLOSING)
 
 

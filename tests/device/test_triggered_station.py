@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -9,19 +13,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 import edge_resad.device.gpio_trigger as gpio_module
+from edge_resad.cli import app
+from edge_resad.device.control import ControlClient
 from edge_resad.device.frame import NO_ID, Frame
 from edge_resad.device.pipeline import Inspection
 from edge_resad.device.progress import Progress
-from edge_resad.device.settings import StationFile
+from edge_resad.device.settings import StationFile, load_station
 from edge_resad.device.stages import Stages
 from edge_resad.device.station import StationSummary, run_station
+from edge_resad.errors import ControlError
 from edge_resad.messages import NotInspected
 from tests.device.belt import film, passing
 from tests.device.test_gpio_trigger import FakeEdge, FakePin
 from tests.device.test_station import verdicts
 from tests.fakes import FakeCamera, FakeJudge, frame, picture
+from tests.mqtt_peers import eventually
 
 WAIT_S = 20.0  # a deadline, not a pause
 GOOD = 50
@@ -193,6 +202,72 @@ def test_a_camera_that_is_black_is_noticed_before_the_next_part_comes(
     summary = station(told, lambda halt: Shown(shown(halt)), stop=stop)
     assert summary.parts == 0
     assert "gives black pictures" in caplog.text
+
+
+# Told by people
+
+
+@pytest.fixture
+def told_by_people(tmp_path: Path) -> Iterator[tuple[Path, After]]:
+    """The file of a station that runs and waits for software triggers, and what it says of parts."""
+    file = tmp_path / "station.toml"
+    file.write_text(
+        '[station]\ndevice = "press-7"\n[camera]\nname = "top"\nsource = "/dev/video0"\n[camera.trigger]\n'
+        'kind = "software"\nwait_ms = 20000.0\n[inspection]\nbank = "bank.npz"\nmax_age_s = 1000.0\n'
+        "[watch]\nfrozen_s = 0.0\n"
+    )
+    after = After(100)
+    runs = threading.Thread(
+        target=station,
+        args=(load_station(file), lambda halt: Shown(running(halt))),
+        kwargs={"stop": after.stop, "on_inspection": after},
+    )
+    runs.start()
+    assert eventually(lambda: (tmp_path / "control.sock").exists() and "trigger" in _known(tmp_path), WAIT_S)
+    yield file, after
+    after.stop.set()
+    runs.join(WAIT_S)
+
+
+def _known(folder: Path) -> dict[str, Any]:
+    try:
+        return ControlClient(folder / "control.sock").ask("help")
+    except ControlError:  # it is starting
+        return {}
+
+
+def test_a_command_is_a_part(told_by_people: tuple[Path, After]) -> None:
+    file, after = told_by_people
+    once = CliRunner().invoke(app, ["trigger", str(file), "--camera", "top"])
+    assert (once.exit_code, once.output) == (0, "triggered: top\n")
+    lines = CliRunner().invoke(app, ["trigger", str(file), "--keys"], input="\n\n")
+    assert lines.output.splitlines() == ["a part with every line", "part 1", "part 2"]
+    assert eventually(lambda: len(after.inspections) == 3, WAIT_S)
+    assert all(inspection.verdict is not None for inspection in after.inspections)
+    unknown = CliRunner().invoke(app, ["trigger", str(file), "--camera", "side"])
+    assert isinstance(unknown.exception, ControlError)
+    assert "no camera 'side'" in str(unknown.exception)
+
+
+def test_every_key_is_a_part_until_q(told_by_people: tuple[Path, After]) -> None:
+    file, after = told_by_people
+    ours, theirs = pty.openpty()
+    pressing = subprocess.Popen(
+        [sys.executable, "-m", "edge_resad", "trigger", str(file), "--keys"],
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert pressing.stdout is not None
+    assert pressing.stdout.readline() == "a part with every key, q ends it\n"
+    os.write(ours, b" xq")
+    said, _ = pressing.communicate(timeout=60)
+    os.close(ours)
+    os.close(theirs)
+    assert said.splitlines() == ["part 1", "part 2"]
+    assert pressing.returncode == 0
+    assert eventually(lambda: len(after.inspections) == 2, WAIT_S)
 
 
 def test_a_camera_that_waits_for_its_wire_does_not_hang_and_one_that_runs_by_itself_does() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from edge_resad.device.settings.broker import BrokerSection
 from edge_resad.device.settings.camera import SOURCES, CameraSection, SourceKind, is_camera, split_source
+from edge_resad.device.settings.control import ControlSection
 from edge_resad.device.settings.engine import EngineSection
 from edge_resad.device.settings.file import StationFile, load_station
 from edge_resad.device.settings.inspection import InspectionSection
 from edge_resad.device.settings.log import LogSection
 from edge_resad.device.settings.metrics import MetricsSection
 from edge_resad.device.settings.place import StationSection
-from edge_resad.device.settings.products import ProductsSection
+from edge_resad.device.settings.products import ProductsSection, ScheduleSection
 from edge_resad.device.settings.section import FilePath, Section
 from edge_resad.device.settings.spool import SpoolSection
 from edge_resad.device.settings.trigger import TriggerSection
@@ -21,12 +22,14 @@ __all__ = [
     "SOURCES",
     "BrokerSection",
     "CameraSection",
+    "ControlSection",
     "EngineSection",
     "FilePath",
     "InspectionSection",
     "LogSection",
     "MetricsSection",
     "ProductsSection",
+    "ScheduleSection",
     "Section",
     "SourceKind",
     "SpoolSection",

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from edge_resad.device.settings.broker import BrokerSection
 from edge_resad.device.settings.camera import CameraSection, split_source
+from edge_resad.device.settings.control import ControlSection
 from edge_resad.device.settings.engine import EngineSection
 from edge_resad.device.settings.inspection import InspectionSection
 from edge_resad.device.settings.log import LogSection
@@ -46,6 +47,7 @@ class StationFile(Section):
     spool: SpoolSection = SpoolSection()
     log: LogSection = LogSection()
     metrics: MetricsSection = MetricsSection()
+    control: ControlSection = ControlSection()
 
     @field_validator("cameras", mode="before")
     @classmethod
