@@ -9,6 +9,7 @@ EdgeResadError
 ├── TrainingError  a head cannot be trained on this, or training cannot go on
 ├── CameraError    a camera cannot be opened or has gone
 ├── TriggerError   what says that a part is there cannot be opened or has gone
+├── OutputError    a pin or a PLC that outputs need is missing, taken or silent
 ├── SettingsError  the station file says something that cannot be
 ├── SpoolError     the outbox cannot be opened or written
 ├── BrokerError    the broker refuses us
@@ -58,6 +59,10 @@ class CameraError(EdgeResadError):
 
 class TriggerError(EdgeResadError):
     """What says that a part is there cannot be opened or has gone."""
+
+
+class OutputError(EdgeResadError):
+    """A pin or a PLC that outputs need is missing, taken or silent."""
 
 
 class SettingsError(EdgeResadError):

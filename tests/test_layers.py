@@ -37,6 +37,8 @@ ROOMS_MAY_IMPORT = {
         "overlay",
         "recipe",
         "engine",
+        "charts",
+        "page",
     },
     "live": {"errors", "device"},
     "bench": {"errors", "bundle", "bank", "charts", "page", "engine", "device"},
@@ -47,7 +49,7 @@ ROOMS_MAY_IMPORT = {
     "fleet": {"errors", "messages"},
 }
 ROOMS_WITH_TORCH = {"model", "train"}
-ENTRANCES = {"cli", "product_verbs", "station_verbs", "__main__"}
+ENTRANCES = {"cli", "product_verbs", "output_verbs", "station_verbs", "__main__"}
 """May use every room, but open its door only inside a verb."""
 OUTSIDE = {"export", "calibration", "benchmarks", "tests"}
 """Run from a checkout and are not in the wheel."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from types import TracebackType
 
 from edge_resad.device.changeover import Changeover
+from edge_resad.device.drift.drift import Drift
+from edge_resad.device.drift.product_charts import Enrolled
+from edge_resad.device.faults import Roll
 from edge_resad.device.frame import Frame, FrameSource
 from edge_resad.device.gpio_trigger import GpioTrigger, Pin
 from edge_resad.device.handover import Capture
@@ -17,10 +22,12 @@ from edge_resad.device.pipeline import Alarm, Inspection, Judge, Line, Reason, T
 from edge_resad.device.post import Post
 from edge_resad.device.presence_trigger import PresenceTrigger
 from edge_resad.device.progress import Progress, VitalSigns
+from edge_resad.device.revival import Absent
 from edge_resad.device.settings import StationFile, split_source
 from edge_resad.device.spool import Spool
 from edge_resad.device.trigger import Trigger
 from edge_resad.device.watch import Limits, Watch
+from edge_resad.engine.inspector import Inspector
 from edge_resad.messages import Address
 from edge_resad.overlay import thumbnail
 
@@ -61,7 +68,11 @@ class Lane:
         self._watch = Watch(limits) if limits is not None else None
         self._post = _post(told, spool)
         self._alarm = _alarm(told, judge)
-        self._health = Health(self.name, self._watch, self._post, say) if self._watch is not None else None
+        roll = Roll(self.name, say)
+        self._health = None
+        if self._watch is not None:
+            self._health = Health(self.name, self._watch, self._post, lambda told: roll.tell("watch", told[self.name]))
+        self.drift = _drift(told, self._post, roll)
         max_age_s = told.inspection.max_age_s if source.live else None
         self._line = Line(
             judge, self._alarm, max_age_s=max_age_s, watch=self._watch, camera=self.name, is_bypassed=is_bypassed
@@ -77,9 +88,13 @@ class Lane:
         self._progress = Progress(self.capture, may_be_still=waits_for_wire)
         self._looked_at = 0.0  # when the watch last looked at a picture without a part
         self._open = ExitStack()
+        self._missed: dict[Reason, int] = {}  # those that `missed` has told
 
     def __enter__(self) -> Lane:
         with ExitStack() as opening:
+            if self.drift is not None:
+                opening.enter_context(self.drift)
+                self.drift.use(enrolled_of(self.judge, self._post.product))
             if self._pin is not None:
                 opening.enter_context(self._pin)
             opening.enter_context(self.capture)
@@ -111,12 +126,26 @@ class Lane:
             self._post.end(self._alarm.restart(recipe.debounce_k, recipe.debounce_n))
             if self._watch is not None:
                 self._watch.learn_anew()
+            if self.drift is not None:
+                self.drift.use(enrolled_of(self.judge, self._post.product))
         return self._line.step(frame)
 
     def say(self, inspection: Inspection) -> None:
         """Put all there is to say of a part on its way, and count it."""
         self._post.send(inspection, self.judge.score_map)
         self.tally.count(inspection)
+
+    def chart(self, inspection: Inspection) -> None:
+        """Let the charts of drift take a part."""
+        if self.drift is not None:
+            self.drift.add(inspection, self._watch, getattr(self.judge, "place", None))
+
+    def put(self, judge: Judge) -> None:
+        """Go on with another judge: the engine was opened again."""
+        self.judge = judge
+        self._line.put(judge)
+        if self.drift is not None and not isinstance(judge, Absent):
+            self.drift.use(enrolled_of(judge, self._post.product))
 
     def look(self, now: float, inspection: Inspection | None) -> bool:
         """See how the camera does; whether this lane gets on. To be called a few times a second.
@@ -134,6 +163,16 @@ class Lane:
                     self._looked_at = now
             self._health.step(now)
         return self._progress.step(inspection) or self.capture.slot.ended
+
+    def missed(self) -> Iterator[Reason]:
+        """Parts that passed without ever reaching the judge since this was last asked: why, each."""
+        counts: dict[Reason, int] = {**self.capture.slot.unseen(), "unreadable": self.capture.unreadable}
+        for reason, count in counts.items():
+            if reason == "stopped":  # the station stops, and so do its signals
+                continue
+            for _ in range(count - self._missed.get(reason, 0)):
+                yield reason
+            self._missed[reason] = count
 
     def count_unseen(self) -> dict[Reason, int]:
         """Parts that never reached the judge, by reason; they are counted by this."""
@@ -196,6 +235,42 @@ def _pin(told: StationFile, trigger: Trigger | None) -> GpioTrigger | None:
         return None
     return GpioTrigger(
         Pin(chip=pin.chip, line=pin.line, edge=pin.edge, pull=pin.pull, debounce_us=pin.debounce_us), trigger.fire
+    )
+
+
+def enrolled_of(judge: Judge, product: str) -> Enrolled:
+    """What the enrolment of the product on the line says of good parts. product: where no recipe names it."""
+    if isinstance(judge, Changeover):
+        recipe = judge.product.recipe
+        bank, product = judge.product.bank_of(0), recipe.product
+        several = len(recipe.regions) > 1  # then a score is that of the worst region: no one bank foretells it
+    elif isinstance(judge, Inspector) and judge.prepared is not None:
+        bank, several = judge.prepared.bank, False
+    else:
+        return Enrolled(product=product, of="")
+    info, limit = bank.info, bank.info.threshold
+    of = hashlib.sha256(repr((info.references, info.bundle_id, info.precision, info.head)).encode()).hexdigest()
+    return Enrolled(
+        product=product, of=of, good=None if several else limit.good, false_alarm_rate=limit.false_alarm_rate
+    )
+
+
+def charts_file(told: StationFile, camera: str) -> Path:
+    """Where a camera's charts of drift are kept."""
+    return (told.drift.folder or told.spool.path.parent / "drift") / f"{camera}.json"
+
+
+def _drift(told: StationFile, post: Post, roll: Roll) -> Drift | None:
+    if not told.drift.on:
+        return None
+    name = told.camera.name
+    return Drift(
+        name,
+        charts_file(told, name),
+        false_alarm_parts=told.drift.false_alarm_parts,
+        learn_parts=told.drift.learn_parts,
+        post=post,
+        say=lambda faults: roll.tell("drift", faults),
     )
 
 

@@ -103,8 +103,8 @@ class _Track:
     def tell(self) -> list[Frame]:
         """The frame to judge; none a second time."""
         frame, self.best = self.best, None
-        told, self.is_told = self.is_told, True
-        return [] if told or frame is None else [frame]
+        self.is_told = True
+        return [] if frame is None else [frame]
 
 
 class PresenceTrigger:

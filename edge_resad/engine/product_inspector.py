@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edge_resad.bundle import Bundle, Precision
 from edge_resad.decision import NotInspected, Region, Status, Verdict, judge
-from edge_resad.engine.alignment import Aligner
+from edge_resad.engine.alignment import Aligner, Place
 from edge_resad.engine.canvas import Canvas
 from edge_resad.engine.cutout import Cutout, Matrix
 from edge_resad.engine.engine import IoMemory, Provider
@@ -132,6 +132,11 @@ class ProductInspector:
         return self._ready.cells if self._ready.canvas is None else self._ready.canvas.map
 
     @property
+    def place(self) -> Place | None:
+        """Where the last part lay; None where parts are not aligned."""
+        return None if self._ready.aligner is None else self._ready.aligner.place
+
+    @property
     def region_threshold(self) -> float:
         """The map's value from which a cell belongs to a defect."""
         return self.product.bank_of(0).info.threshold.region
@@ -205,7 +210,9 @@ class ProductInspector:
         if per_px is None:
             return region
         size_mm = (found.box[2] * per_px, found.box[3] * per_px)  # as the product's picture lies, not the part
-        return replace(region, area_mm2=found.area_px * per_px**2, size_mm=size_mm)
+        left, top = (0, 0) if cutout.box is None else cutout.box[:2]
+        outline = tuple(((x + left) * per_px, (y + top) * per_px) for x, y in found.polygon)
+        return replace(region, area_mm2=found.area_px * per_px**2, size_mm=size_mm, polygon_mm=outline)
 
     def _together(self, verdicts: list[Verdict]) -> Verdict:
         """One verdict of all regions': a part fails where one of them does."""

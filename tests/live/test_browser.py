@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.chromium import CHROMIUM, Chromium
+from edge_resad.device.pipeline import Inspection
 from edge_resad.recipe import Shelf
+from tests.device.test_operator_side import running, station_file
 from tests.live.served import BAD, GOOD, Line, served
+from tests.mqtt_peers import eventually
 from tests.products import stocked
 
 pytestmark = [
@@ -56,6 +59,23 @@ def test_the_word_is_large_enough_to_be_read_from_across_the_room(line: Line, br
         browser.open(address)
         tall = browser.run("parseFloat(getComputedStyle(document.querySelector('h1')).fontSize)")
     assert tall >= 120  # pixels of a screen 1280 wide: a sixth of its height
+
+
+@pytest.mark.parametrize("width", [320, 412, 768, 1000, 1280, 1920])
+def test_no_word_is_wider_than_its_panel(line: Line, width: int) -> None:
+    too_wide = (
+        "['h1', '.why', '.about'].map(s => document.querySelector(s)).some(e => e && e.scrollWidth > e.clientWidth)"
+    )
+    with Chromium(width=width, height=800) as browser, served(line.socket) as address:
+        browser.open(address)
+        for score, word in ((None, "NOT INSPECTED"), (GOOD, "PASS"), (BAD, "FAIL")):
+            line.judge(score)
+            browser.until(f"document.querySelector('h1').innerText === '{word}'")
+            assert not browser.run(too_wide), word
+        line.bypass.begin("a-reason-without-a-single-space-" * 6)
+        line.board.touch()
+        browser.until("document.querySelector('h1').innerText === 'BYPASS'")
+        assert not browser.run(too_wide)
 
 
 @pytest.mark.parametrize("width", [320, 360, 412, 768])
@@ -139,3 +159,25 @@ def test_without_scripts_the_page_says_the_same(line: Line) -> None:
         browser.send("Page.navigate", url=address)
         browser.until("document.querySelector('h1')?.innerText === 'FAIL'")
         browser.until("document.querySelector('#figures').innerText.includes('failed')")
+
+
+def test_a_whole_station_its_page_and_a_browser(tmp_path: Path) -> None:
+    seen = list[Inspection]()
+    with (
+        running(station_file(tmp_path), seen=seen.append),
+        served(tmp_path / "control.sock") as address,
+        Chromium() as browser,
+    ):
+        browser.open(address)
+        browser.until("['PASS', 'FAIL'].includes(document.querySelector('h1').innerText)")
+        browser.until("document.querySelector('.rejects img')?.naturalWidth > 0")
+        browser.type("#reason", "new lamp")
+        browser.click("form[action='do/bypass'] button")
+        browser.until("document.querySelector('h1').innerText === 'BYPASS'")
+        assert eventually(lambda: seen[-1].not_inspected == "bypassed")
+        browser.until("document.querySelector('.reasons')?.innerText.includes('bypass')")
+        browser.click("form[action='do/resume'] button")
+        assert eventually(lambda: seen[-1].verdict is not None)
+        browser.click("form[action='do/self-test'] button")
+        browser.until("document.querySelector('#told').innerText === 'The engine computes what it should.'")
+        assert browser.complaints() == []
