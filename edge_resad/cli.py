@@ -21,6 +21,7 @@ import typer
 from edge_resad.errors import EdgeResadError
 from edge_resad.options import BundleOption, EnginesOption, FalseAlarmRateOption, ProviderOption
 from edge_resad.output_verbs import output_app
+from edge_resad.picture_verbs import capture, pictures_app
 from edge_resad.product_verbs import product_app
 from edge_resad.station_verbs import control, live, trigger
 
@@ -43,6 +44,8 @@ app = typer.Typer(
 )
 app.add_typer(product_app, name="product")
 app.add_typer(output_app, name="output")
+app.add_typer(pictures_app, name="pictures")
+app.command()(capture)
 app.command()(control)
 app.command()(live)
 app.command()(trigger)

@@ -269,6 +269,7 @@ def test_an_example_writes_where_the_service_may(example: Path) -> None:
     state = Path("/var/lib/edge-resad") / station.station.device
     assert station.spool.path.parent == state
     assert station.log.verdicts == state / "verdicts.jsonl"
+    assert station.pictures.folder == state / "pictures"
     assert station.inspection.bank is not None
     assert station.inspection.bank.parent == state
 

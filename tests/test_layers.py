@@ -49,7 +49,7 @@ ROOMS_MAY_IMPORT = {
     "fleet": {"errors", "messages"},
 }
 ROOMS_WITH_TORCH = {"model", "train"}
-ENTRANCES = {"cli", "product_verbs", "output_verbs", "station_verbs", "__main__"}
+ENTRANCES = {"cli", "output_verbs", "picture_verbs", "product_verbs", "station_verbs", "__main__"}
 """May use every room, but open its door only inside a verb."""
 OUTSIDE = {"export", "calibration", "benchmarks", "tests"}
 """Run from a checkout and are not in the wheel."""

@@ -130,10 +130,11 @@ class Lane:
                 self.drift.use(enrolled_of(self.judge, self._post.product))
         return self._line.step(frame)
 
-    def say(self, inspection: Inspection) -> None:
-        """Put all there is to say of a part on its way, and count it."""
-        self._post.send(inspection, self.judge.score_map)
+    def say(self, inspection: Inspection) -> tuple[str, ...]:
+        """Put all there is to say of a part on its way, and count it; the ids of the messages that say it."""
+        event_ids = self._post.send(inspection, self.judge.score_map)
         self.tally.count(inspection)
+        return event_ids
 
     def chart(self, inspection: Inspection) -> None:
         """Let the charts of drift take a part."""

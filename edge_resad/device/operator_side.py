@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Protocol
@@ -61,6 +61,7 @@ class OperatorSide:
         self._golden: Golden | None = None
         self._lights: tuple[float, tuple[Light, ...]] = (float("-inf"), ())
         self._failed = False
+        self._others: dict[str, Callable[[], str | None]] = {}
         self._open = ExitStack()
 
     def __enter__(self) -> OperatorSide:
@@ -86,6 +87,10 @@ class OperatorSide:
     def connect(self, publisher: Publisher | None) -> None:
         """Tell the fleet too from now on."""
         self._publisher = publisher
+
+    def watch(self, part: str, health: Callable[[], str | None]) -> None:
+        """Give another part of the station a light. health: what is wrong with it, in a sentence; None: nothing."""
+        self._others = {**self._others, part: health}
 
     def open_desk(self, lanes: Sequence[Judging], spool: Spool) -> None:
         """Answer from now on."""
@@ -187,6 +192,9 @@ class OperatorSide:
         age_s = oldest_s(spool, time.time()) if waiting else None
         yield spool_light(waiting, age_s, spool.health(), has_broker=broker is not None)
         yield disk_light(self._settings.spool.path.parent)
+        for part, health in self._others.items():
+            wrong = health()
+            yield Light(name=part, colour="green" if wrong is None else "amber", says=wrong or "well")
 
 
 def product_facts(settings: StationFile, products: Mapping[str, tuple[str, int | None]]) -> dict[str, Any]:

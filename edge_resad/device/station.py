@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from edge_resad import __version__
@@ -20,10 +21,12 @@ from edge_resad.device.frame import Clock
 from edge_resad.device.health import SayFaults
 from edge_resad.device.lane import Lane, OpenSource
 from edge_resad.device.machine import Machine, MachineHealth
-from edge_resad.device.metrics import MetricsFile, prometheus_text
+from edge_resad.device.metrics import MetricsFile, pictures_text, prometheus_text
 from edge_resad.device.notify import Service
 from edge_resad.device.operator_side import OperatorSide, product_facts
 from edge_resad.device.outputs import Outputs, OutputStatus, open_outputs
+from edge_resad.device.pictures.commands import register_pictures
+from edge_resad.device.pictures.pictures import Pictures
 from edge_resad.device.pipeline import Inspection, Judge, Reason, Tally
 from edge_resad.device.post import Post
 from edge_resad.device.publisher import Publisher, Timing
@@ -64,6 +67,7 @@ class StationSummary:
     waiting: int  # messages in the spool's file that the broker does not have yet
     lost: int = 0  # messages that are nowhere: the disk of the spool did not take them
     log_lines_lost: int
+    pictures_not_kept: int = 0
     stages: Mapping[str, StageTimes] = field(default_factory=dict)
     cameras: Mapping[str, Tally] = field(default_factory=dict)
     outputs: Sequence[OutputStatus] = ()
@@ -88,6 +92,7 @@ class StationSummary:
             says += [f"{_counted(self.waiting, 'message')} {'waits' if self.waiting == 1 else 'wait'} in the spool"]
         says += [f"{_counted(self.lost, 'message')} lost"] if self.lost else []
         says += [f"{_counted(self.log_lines_lost, 'line')} of the verdict log lost"] if self.log_lines_lost else []
+        says += [f"{_counted(self.pictures_not_kept, 'picture')} not kept"] if self.pictures_not_kept else []
         return "; ".join(says)
 
 
@@ -158,6 +163,10 @@ def run_station(
         )
         people.connect(publisher)
         verdicts = stack.enter_context(_verdict_log(settings))
+        pictures = stack.enter_context(_pictures(settings, publisher))
+        register_pictures(people.controls, pictures)
+        if pictures is not None:
+            people.watch("pictures", pictures.health)
         lanes, changed = [], threading.Condition()
         for camera, judge in zip(settings.cameras, judges, strict=True):
             open_one = open_source or (lambda told, halt: open_camera(told.camera, stop=halt, products=products))
@@ -170,7 +179,7 @@ def run_station(
         if any(trigger is not None for trigger in triggers.values()):
             people.controls.register("trigger", Triggers(triggers).command, TRIGGER_SAYS)
         machine = stack.enter_context(_machine(settings, spool, publisher))
-        stack.enter_context(_metrics(settings, lanes, stages, spool, verdicts, outputs, machine, revival))
+        stack.enter_context(_metrics(settings, lanes, stages, spool, verdicts, outputs, machine, revival, pictures))
         with ExitStack() as running:
             for lane in lanes:
                 running.enter_context(lane)
@@ -182,10 +191,12 @@ def run_station(
             for lane, inspection in parts:
                 judged = time.perf_counter()
                 outputs.judged(inspection)  # before disk and network
-                lane.say(inspection)
+                event_ids = lane.say(inspection)
                 tally.count(inspection)
                 if verdicts is not None:
                     verdicts.append(as_record(inspection))
+                if pictures is not None:
+                    pictures.keep(inspection, lane.judge.score_map, event_ids=event_ids)
                 lane.chart(inspection)
                 if inspection.verdict is not None:
                     outputs_ms = 1e3 * (time.perf_counter() - judged)
@@ -200,7 +211,7 @@ def run_station(
     for lane in lanes:
         tally.not_inspected.update(lane.count_unseen())
     # Now that the spool is closed: what it could not write is lost.
-    return _summary(tally, lanes, stages, spool, verdicts, outputs)
+    return _summary(tally, lanes, stages, spool, verdicts, outputs, pictures)
 
 
 def open_inspector(settings: StationFile, beside: Inspector | None = None) -> AbstractContextManager[Judge]:
@@ -354,6 +365,21 @@ def _verdict_log(settings: StationFile) -> AbstractContextManager[VerdictLog | N
     return VerdictLog(told.verdicts, max_bytes=told.max_mb * 10**6, keep=told.keep)
 
 
+def _pictures(settings: StationFile, publisher: Publisher | None) -> AbstractContextManager[Pictures | None]:
+    told = settings.pictures
+    if told.folder is False:
+        return nullcontext()
+    return Pictures(
+        told.folder,
+        max_bytes=told.max_mb * 10**6,
+        min_free_bytes=told.min_free_mb * 10**6,
+        rejects=told.rejects,
+        passes=told.passes,
+        not_inspected=told.not_inspected,
+        say=partial(publisher.say_problem, "pictures") if publisher is not None else None,
+    )
+
+
 def _metrics(
     settings: StationFile,
     lanes: Sequence[Lane],
@@ -363,6 +389,7 @@ def _metrics(
     outputs: Outputs,
     machine: Machine | None,
     revival: Revival,
+    pictures: Pictures | None,
 ) -> AbstractContextManager[MetricsFile | None]:
     told, station = settings.metrics, settings.station
     if told.prometheus_file is None:
@@ -372,7 +399,7 @@ def _metrics(
     def compose() -> str:
         lines_lost = verdicts.lost if verdicts else 0
         cameras = [({"camera": lane.name, "product": lane.product}, lane.tally) for lane in lanes]
-        return prometheus_text(
+        text = prometheus_text(
             labels,
             cameras,
             stages,
@@ -384,6 +411,7 @@ def _metrics(
             machine=machine.last if machine is not None else None,
             revivals=revival.revivals,
         )
+        return text + pictures_text(labels, pictures.kept, pictures.not_kept) if pictures else text
 
     return MetricsFile(told.prometheus_file, compose, every_s=told.every_s)
 
@@ -402,6 +430,7 @@ def _summary(
     spool: Spool,
     verdicts: VerdictLog | None,
     outputs: Outputs,
+    pictures: Pictures | None,
 ) -> StationSummary:
     return StationSummary(
         passed=tally.passed,
@@ -413,6 +442,7 @@ def _summary(
         waiting=spool.waiting(),
         lost=spool.lost,
         log_lines_lost=verdicts.lost if verdicts else 0,
+        pictures_not_kept=pictures.not_kept.total() if pictures else 0,
         stages=stages.times(),
         cameras={lane.name: lane.tally for lane in lanes},
         outputs=outputs.status,

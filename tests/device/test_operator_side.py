@@ -90,7 +90,7 @@ def test_a_running_station_says_how_it_does(tmp_path: Path) -> None:
         assert eventually(lambda: parts(client.ask("status")) > 3)
         status = client.ask("status")
         assert status["station"]["device"] == "press-7"
-        assert [light["name"] for light in status["lights"]] == ["cam0", "engine", "spool", "disk"]
+        assert [light["name"] for light in status["lights"]] == ["cam0", "engine", "spool", "disk", "pictures"]
         assert status["lights"][1]["says"] == "cpu, fp32"
         assert "messages wait" in status["lights"][2]["says"]
         assert status["latency_ms"]["p50"] > 0

@@ -13,6 +13,7 @@ from edge_resad.device.settings.log import LogSection
 from edge_resad.device.settings.machine import MachineSection
 from edge_resad.device.settings.metrics import MetricsSection
 from edge_resad.device.settings.outputs import Cause, EncoderSection, OutputSection
+from edge_resad.device.settings.pictures import PicturesSection
 from edge_resad.device.settings.place import StationSection
 from edge_resad.device.settings.products import ProductsSection, ScheduleSection
 from edge_resad.device.settings.section import FilePath, Section
@@ -36,6 +37,7 @@ __all__ = [
     "MachineSection",
     "MetricsSection",
     "OutputSection",
+    "PicturesSection",
     "ProductsSection",
     "ScheduleSection",
     "Section",

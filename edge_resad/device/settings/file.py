@@ -19,6 +19,7 @@ from edge_resad.device.settings.log import LogSection
 from edge_resad.device.settings.machine import MachineSection
 from edge_resad.device.settings.metrics import MetricsSection
 from edge_resad.device.settings.outputs import EncoderSection, OutputSection
+from edge_resad.device.settings.pictures import PicturesSection
 from edge_resad.device.settings.place import StationSection
 from edge_resad.device.settings.products import ProductsSection
 from edge_resad.device.settings.section import Section
@@ -51,6 +52,7 @@ class StationFile(Section):
     broker: BrokerSection | None = None
     spool: SpoolSection = SpoolSection()
     log: LogSection = LogSection()
+    pictures: PicturesSection = PicturesSection()
     metrics: MetricsSection = MetricsSection()
     drift: DriftSection = DriftSection()
     machine: MachineSection = MachineSection()
