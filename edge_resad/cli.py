@@ -23,7 +23,7 @@ from edge_resad.options import BundleOption, EnginesOption, FalseAlarmRateOption
 from edge_resad.output_verbs import output_app
 from edge_resad.picture_verbs import capture, pictures_app
 from edge_resad.product_verbs import product_app
-from edge_resad.station_verbs import control, live
+from edge_resad.station_verbs import control, live, trigger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -48,6 +48,7 @@ app.add_typer(pictures_app, name="pictures")
 app.command()(capture)
 app.command()(control)
 app.command()(live)
+app.command()(trigger)
 
 ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Threads of the engine.")]
 AugmentOption = Annotated[

@@ -9,6 +9,7 @@ EdgeResadError
 ├── TrainingError  a head cannot be trained on this, or training cannot go on
 ├── PicturesError  pictures of parts cannot be taken, found or copied
 ├── CameraError    a camera cannot be opened or has gone
+├── TriggerError   what says that a part is there cannot be opened or has gone
 ├── OutputError    a pin or a PLC that outputs need is missing, taken or silent
 ├── SettingsError  the station file says something that cannot be
 ├── SpoolError     the outbox cannot be opened or written
@@ -59,6 +60,10 @@ class PicturesError(EdgeResadError):
 
 class CameraError(EdgeResadError):
     """A camera cannot be opened or has gone."""
+
+
+class TriggerError(EdgeResadError):
+    """What says that a part is there cannot be opened or has gone."""
 
 
 class OutputError(EdgeResadError):

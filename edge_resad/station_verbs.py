@@ -1,11 +1,15 @@
-"""`edge-resad control` and `edge-resad live`: speak with a station that runs, from a shell or from a browser."""
+"""`edge-resad control`, `trigger` and `live`: speak with a station that runs, from a shell or from a browser."""
 
 from __future__ import annotations
 
 import base64
 import json
 import math
-from collections.abc import Iterator, Mapping
+import sys
+import termios
+import tty
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -85,6 +89,43 @@ def live(
         certificate=certificate,
         key=key,
     )
+
+
+def trigger(
+    station: StationArgument,
+    camera: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--camera", help="The camera that sees the part; without it all that are told of parts."),
+    ] = None,
+    keys: Annotated[bool, typer.Option("--keys", help="A part with every key that is pressed; q ends it.")] = False,
+) -> None:
+    """Tell a station that runs that a part is there now, once or with every key."""
+    from edge_resad.device.control import ControlClient
+
+    client, where = ControlClient(socket_of(station)), {} if camera is None else {"camera": camera}
+    if not keys:
+        print(f"triggered: {', '.join(client.ask('trigger', source='command', **where)['triggered'])}")
+        return
+    with suppress(KeyboardInterrupt), closing(_keys()) as pressed:
+        for number, _ in enumerate(pressed, start=1):
+            client.ask("trigger", source="key", **where)
+            print(f"part {number}", flush=True)
+
+
+def _keys() -> Generator[str, None, None]:
+    """Every key that is pressed until q or Ctrl-D; where there is no terminal, every line."""
+    if not sys.stdin.isatty():
+        print("a part with every line", flush=True)
+        yield from sys.stdin
+        return
+    before = termios.tcgetattr(sys.stdin)
+    try:
+        tty.setcbreak(sys.stdin)  # forgets what was pressed before
+        print("a part with every key, q ends it", flush=True)
+        while (key := sys.stdin.read(1)) not in ("q", "\x04", ""):
+            yield key
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
 
 
 def socket_of(station: Path) -> Path:

@@ -152,7 +152,8 @@ class Board:
         with self._changed:
             self._version += 1
             self._last[camera] = self._newest = last
-            self._frame = (inspection.frame, verdict)
+            if inspection.frame.missed is None:
+                self._frame = (inspection.frame, verdict)
             self._failures = self._failures + 1 if inspection.not_inspected == "inspector_error" else 0
             if verdict is None:
                 self._counts.not_inspected[last.reason or "inspector_error"] += 1

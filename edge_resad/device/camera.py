@@ -45,6 +45,7 @@ def open_camera(
             width=camera.width,
             height=camera.height,
             controls={name: int(value) for name, value in camera.controls.items()},
+            triggered=camera.trigger.kind == "camera",
             stop=stop,
         )
     if kind in ("genicam", "basler"):

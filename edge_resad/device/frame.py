@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
 """How long to wait before looking for a camera that has gone: doubles from the first to the longest."""
+
+Missed = Literal["no_picture", "backlog"]
+"""Why a part that was announced reaches the inspection without a picture."""
+
+NO_ID = -1  # of a part that the camera gave no frame of
+_NO_IMAGE: NDArray[np.uint8] = np.zeros((0, 0, 3), np.uint8)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,14 +31,32 @@ class Truth:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Frame:
-    """One picture of one part."""
+    """One picture of one part; or a part without a picture, which nobody can judge."""
 
-    image: NDArray[np.uint8]  # (H, W, 3) BGR
-    frame_id: int  # counts every part of this source from 0, unreadable ones too
-    captured_mono: float  # seconds of the monotonic clock
+    image: NDArray[np.uint8]  # (H, W, 3) BGR; (0, 0, 3) where `missed` says why there is none
+    frame_id: int  # counts every part of this source from 0, unreadable ones too; NO_ID where no frame came
+    captured_mono: float  # seconds of the monotonic clock; of the trigger where no frame came
     captured_wall: float  # seconds since 1970
     name: str | None = None  # the file it came from
     truth: Truth | None = None
+    triggered_mono: float | None = None  # when a trigger said that the part is there
+    missed: Missed | None = None
+
+    def without_picture(self, missed: Missed) -> Frame:
+        """The same part, its picture given up."""
+        return replace(self, image=_NO_IMAGE, truth=None, missed=missed)
+
+    @staticmethod
+    def never_taken(triggered_mono: float, triggered_wall: float) -> Frame:
+        """A part that a trigger announced and no frame showed."""
+        return Frame(
+            image=_NO_IMAGE,
+            frame_id=NO_ID,
+            captured_mono=triggered_mono,
+            captured_wall=triggered_wall,
+            triggered_mono=triggered_mono,
+            missed="no_picture",
+        )
 
 
 class FrameSource(Protocol):

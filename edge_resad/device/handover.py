@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
+from typing import Protocol
 
 from edge_resad.device.frame import FIRST_PAUSE_S, LONGEST_PAUSE_S, Clock, Frame, FrameSource
+from edge_resad.device.pipeline import Reason
 from edge_resad.device.progress import VitalSigns
 from edge_resad.errors import CameraError
 
@@ -20,6 +23,42 @@ OPEN_S = 10.0  # how long a camera may take from its opening to its first frame
 MOST_LEFT = 2  # readers that may hang while another one is begun
 
 Reopen = Callable[[threading.Event], FrameSource]
+
+
+class Slot(Protocol):
+    """Where a camera's thread puts frames and the inspection takes parts."""
+
+    def put(self, frame: Frame, /) -> bool:
+        """Hand a frame over; False where nobody takes frames any more."""
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Say that no frame follows, and why, where the camera failed."""
+
+    def get(self, timeout_s: float) -> Frame | None:
+        """What `take` does, after a wait for it; None where no part came in time."""
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is a part, or an end to be told of. To be asked while its condition is held."""
+
+    def news_within_s(self) -> float:
+        """For how long there can be none, unless the condition says so; infinite where it says all."""
+
+    def take(self) -> Frame | None:
+        """Take the next part, None where there is none. What ended the camera is raised once the slot is empty."""
+
+    def idle(self) -> Frame | None:
+        """Take the newest frame that shows no part, for the watch over the camera; None where there is none."""
+
+    @property
+    def ended(self) -> bool:
+        """True when the camera came to its end and its last part was taken; an error is there for `take` to raise."""
+
+    def abandon(self) -> None:
+        """Stop taking frames; a camera's thread that waits in `put` goes on at once."""
+
+    def unseen(self) -> dict[Reason, int]:
+        """The parts that `take` never gave, by what became of them."""
 
 
 class NewestFrame:
@@ -67,6 +106,10 @@ class NewestFrame:
         """Whether there is a frame, or an end to be told of. To be asked while `changed` is held."""
         return self._frame is not None or self._ended
 
+    def news_within_s(self) -> float:
+        """The condition says all."""
+        return math.inf
+
     def take(self) -> Frame | None:
         """What `get` does, without waiting."""
         with self._changed:
@@ -82,6 +125,10 @@ class NewestFrame:
         with self._changed:
             return self._ended and self._frame is None and self._error is None
 
+    def idle(self) -> Frame | None:
+        """Every frame is a part."""
+        return None
+
     def abandon(self) -> None:
         """Stop taking frames; a camera's thread that waits in `put` goes on at once."""
         with self._changed:
@@ -89,6 +136,10 @@ class NewestFrame:
             self.left += self._frame is not None
             self._frame = None
             self._changed.notify_all()
+
+    def unseen(self) -> dict[Reason, int]:
+        """The parts that `take` never gave, by what became of them."""
+        return {"overwritten": self.overwritten, "stopped": self.left}
 
 
 class Capture:
@@ -109,13 +160,15 @@ class Capture:
         silent_s: float | None = None,
         clock: Clock | None = None,
         changed: threading.Condition | None = None,
+        slot: Slot | None = None,
     ) -> None:
         """halt: the event that the source was given to stop at; set when the inspection ends.
         reopen:   another source of the same camera, which stops at the given event.
         silent_s: without a frame or another sign of life for so long, a camera hangs; None: it is not watched.
         changed:  what the slot says its news through.
+        slot:     where frames are put; without it the newest one is kept.
         """
-        self.slot = NewestFrame(live=source.live, changed=changed)
+        self.slot: Slot = slot or NewestFrame(live=source.live, changed=changed)
         self.opened = False  # whether the source was entered: frames may come
         self.hangs = 0  # how many times the camera hung
         self._reopen = reopen
@@ -125,6 +178,7 @@ class Capture:
         self._readers = [self._reader]
         self._frames = 0  # handed over by all readers
         self._seen = (0, 0)  # frames and waits when somebody last looked
+        self._shown = 0  # frames when somebody last asked for a sign of life
         self._alive_at: float | None = None
         self._patience_s = OPEN_S
         self._stuck_said = False
@@ -150,7 +204,8 @@ class Capture:
 
     def shown(self) -> bool:
         """Whether the camera gave a sign of life since this was last asked, or is being opened again."""
-        return self._reader.shown()
+        before, self._shown = self._shown, self._frames
+        return self._reader.shown() or self._shown > before  # frames that show no part are a sign of life too
 
     def look(self) -> None:
         """See whether the camera hangs, and open it again where it does. To be called a few times a second."""
@@ -189,6 +244,7 @@ class Capture:
     def put(self, reader: _Reader, frame: Frame) -> bool:
         """Hand a reader's frame over; False where nobody takes frames of this reader any more."""
         if self._silent_s is None:
+            self._frames += 1
             return self.slot.put(frame)
         with self._lock:  # a live camera: nobody waits in here
             if reader is not self._reader:

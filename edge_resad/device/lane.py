@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
@@ -13,20 +14,26 @@ from edge_resad.device.drift.drift import Drift
 from edge_resad.device.drift.product_charts import Enrolled
 from edge_resad.device.faults import Roll
 from edge_resad.device.frame import Frame, FrameSource
+from edge_resad.device.gpio_trigger import GpioTrigger, Pin
 from edge_resad.device.handover import Capture
 from edge_resad.device.health import Health, SayFaults
+from edge_resad.device.part_queue import EveryFrame, PartQueue, Parts
 from edge_resad.device.pipeline import Alarm, Inspection, Judge, Line, Reason, Tally
 from edge_resad.device.post import Post
+from edge_resad.device.presence_trigger import PresenceTrigger
 from edge_resad.device.progress import Progress, VitalSigns
 from edge_resad.device.revival import Absent
 from edge_resad.device.settings import StationFile, split_source
 from edge_resad.device.spool import Spool
+from edge_resad.device.trigger import Trigger
 from edge_resad.device.watch import Limits, Watch
 from edge_resad.engine.inspector import Inspector
 from edge_resad.messages import Address
 from edge_resad.overlay import thumbnail
 
 OpenSource = Callable[[StationFile, threading.Event], FrameSource]
+
+IDLE_LOOK_S = 0.1  # between two looks of the watch at pictures that show no part
 
 
 class Lane:
@@ -71,26 +78,36 @@ class Lane:
             judge, self._alarm, max_age_s=max_age_s, watch=self._watch, camera=self.name, is_bypassed=is_bypassed
         )
         silent_s = limits.silent_s if limits is not None else None
-        self.capture = Capture(source, halt, reopen=opened, silent_s=silent_s, changed=changed)
-        self._progress = Progress(self.capture)
+        parts = _parts(told, changed)
+        slot = PartQueue(parts, most=told.camera.trigger.queue, live=source.live) if parts is not None else None
+        self.trigger = parts if isinstance(parts, Trigger) else None
+        """Where it is told that a part is there; None where nobody is to tell."""
+        self._pin = _pin(told, self.trigger)
+        self.capture = Capture(source, halt, reopen=opened, silent_s=silent_s, changed=changed, slot=slot)
+        waits_for_wire = told.camera.trigger.kind == "camera" and silent_s is None
+        self._progress = Progress(self.capture, may_be_still=waits_for_wire)
+        self._looked_at = 0.0  # when the watch last looked at a picture without a part
+        self._open = ExitStack()
         self._missed: dict[Reason, int] = {}  # those that `missed` has told
 
     def __enter__(self) -> Lane:
-        if self.drift is not None:
-            self.drift.__enter__()
-            self.drift.use(enrolled_of(self.judge, self._post.product))
-        self.capture.__enter__()
+        with ExitStack() as opening:
+            if self.drift is not None:
+                opening.enter_context(self.drift)
+                self.drift.use(enrolled_of(self.judge, self._post.product))
+            if self._pin is not None:
+                opening.enter_context(self._pin)
+            opening.enter_context(self.capture)
+            self._open = opening.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
-        self.capture.__exit__(kind, error, trace)
+        self._open.__exit__(kind, error, trace)
         self._post.end(self._alarm.end())
         if self._health is not None:
             self._health.end()
-        if self.drift is not None:
-            self.drift.__exit__(kind, error, trace)
 
     @property
     def product(self) -> str:
@@ -104,7 +121,7 @@ class Lane:
 
     def step(self, frame: Frame) -> Inspection:
         """Judge one frame; change the product before it, where another one was asked for."""
-        if isinstance(self.judge, Changeover) and self.judge.before(frame.image):
+        if isinstance(self.judge, Changeover) and frame.missed is None and self.judge.before(frame.image):
             recipe = self.judge.product.recipe
             self._post.end(self._alarm.restart(recipe.debounce_k, recipe.debounce_n))
             if self._watch is not None:
@@ -140,24 +157,27 @@ class Lane:
         if not self.capture.opened:
             return False
         if self._health is not None and not self.capture.slot.ended:
+            if self._watch is not None and now - self._looked_at >= IDLE_LOOK_S:
+                idle = self.capture.slot.idle()
+                if idle is not None:
+                    self._watch.look(idle, now)
+                    self._looked_at = now
             self._health.step(now)
         return self._progress.step(inspection) or self.capture.slot.ended
 
     def missed(self) -> Iterator[Reason]:
         """Parts that passed without ever reaching the judge since this was last asked: why, each."""
-        overwritten, unreadable = self.capture.slot.overwritten, self.capture.unreadable
-        counts: tuple[tuple[Reason, int], ...] = (("overwritten", overwritten), ("unreadable", unreadable))
-        for reason, count in counts:
+        counts: dict[Reason, int] = {**self.capture.slot.unseen(), "unreadable": self.capture.unreadable}
+        for reason, count in counts.items():
+            if reason == "stopped":  # the station stops, and so do its signals
+                continue
             for _ in range(count - self._missed.get(reason, 0)):
                 yield reason
             self._missed[reason] = count
 
     def count_unseen(self) -> dict[Reason, int]:
         """Parts that never reached the judge, by reason; they are counted by this."""
-        slot = self.capture.slot
-        unseen: dict[Reason, int] = {
-            "overwritten": slot.overwritten, "unreadable": self.capture.unreadable, "stopped": slot.left
-        }  # fmt: skip
+        unseen: dict[Reason, int] = {**self.capture.slot.unseen(), "unreadable": self.capture.unreadable}
         found = {reason: count for reason, count in unseen.items() if count}
         self.tally.not_inspected.update(found)
         return found
@@ -171,6 +191,7 @@ def limits_of(told: StationFile) -> Limits | None:
     is_camera = kind not in ("folder", "video")
     repeats = kind != "rtsp" or "frozen_s" in watch.model_fields_set  # H.264 of a still scene repeats itself
     slowest_s = 2 / told.camera.fps if told.camera.fps else 0.0  # between two frames
+    speaks = told.camera.trigger.kind != "camera" or "silent_s" in watch.model_fields_set  # or waits for its trigger
     return Limits(
         black=watch.black,
         white=watch.white,
@@ -178,8 +199,43 @@ def limits_of(told: StationFile) -> Limits | None:
         bright=watch.bright,
         blur=watch.blur or None,
         frozen_s=watch.frozen_s if is_camera and repeats and watch.frozen_s else None,
-        silent_s=max(watch.silent_s, slowest_s) if is_camera and watch.silent_s else None,
+        silent_s=max(watch.silent_s, slowest_s) if is_camera and speaks and watch.silent_s else None,
         one_size=is_camera,
+    )
+
+
+def _parts(told: StationFile, changed: threading.Condition | None) -> Parts | None:
+    """What tells which pictures are parts; None where all are and the newest wins."""
+    trigger, kind = told.camera.trigger, split_source(told.camera.source)[0]
+    if trigger.kind == "free":
+        return None
+    if trigger.kind == "camera":
+        return EveryFrame(changed)
+    if trigger.kind == "presence":
+        return PresenceTrigger(
+            area=None if trigger.area is None else (trigger.area[0], trigger.area[1], trigger.area[2], trigger.area[3]),
+            least_change=trigger.least_change,
+            settle=trigger.settle,
+            moment=trigger.moment,
+            changed=changed,
+        )
+    capture_ms = 0.0 if kind in ("synthetic", "folder", "video") else None  # those are taken in no time
+    if trigger.capture_ms is not None:
+        capture_ms = trigger.capture_ms
+    return Trigger(
+        wait_s=trigger.wait_ms / 1e3,
+        delay_s=trigger.delay_ms / 1e3,
+        capture_s=None if capture_ms is None else capture_ms / 1e3,
+        changed=changed,
+    )
+
+
+def _pin(told: StationFile, trigger: Trigger | None) -> GpioTrigger | None:
+    pin = told.camera.trigger
+    if pin.kind != "gpio" or trigger is None or pin.line is None:
+        return None
+    return GpioTrigger(
+        Pin(chip=pin.chip, line=pin.line, edge=pin.edge, pull=pin.pull, debounce_us=pin.debounce_us), trigger.fire
     )
 
 

@@ -17,6 +17,8 @@ from edge_resad.errors import CameraError
 
 log = logging.getLogger(__name__)
 
+VAIN_S = 1.0  # a driver that fails sooner did not wait for a trigger
+
 
 class Device(Protocol):
     """What we use of `cv2.VideoCapture`."""
@@ -48,13 +50,17 @@ class LiveCamera:
         *,
         stop: threading.Event | None = None,
         clock: Clock | None = None,
+        still_there: Callable[[], bool] | None = None,
     ) -> None:
-        """where: the camera as an operator knows it."""
+        """where: the camera as an operator knows it.
+        still_there: of a camera that waits for triggers, whether it is connected when its driver has waited in vain.
+        """
         self.lost = 0  # how many times the camera went away
         self._where = where
         self._stop = stop or threading.Event()
         self._clock = clock or Clock()
         self._open_device = open_device
+        self._still_there = still_there
         self._device: Device | None = None
         self._taken = 0
         self._lost_at: float | None = None
@@ -88,7 +94,7 @@ class LiveCamera:
         try:
             if self._device is None:
                 self._device = self._open_device()
-            good = self._device.grab()
+            good = self._grab(self._device)
             mono, wall = self._clock.monotonic(), self._clock.wall()  # the driver has it; decoding takes its time
             good, image = self._device.retrieve() if good else (False, None)
         except (CameraError, cv2.error, OSError) as gone:
@@ -105,6 +111,16 @@ class LiveCamera:
         )
         self._taken += 1
         return frame
+
+    def _grab(self, device: Device) -> bool:
+        """Wait for a frame. A driver may lose its patience; a camera that is opened again misses parts meanwhile."""
+        while True:
+            asked = self._clock.monotonic()
+            if device.grab():
+                return True
+            waited_s = self._clock.monotonic() - asked
+            if waited_s < VAIN_S or self._still_there is None or self._stop.is_set() or not self._still_there():
+                return False
 
     def _gone(self, why: str) -> None:
         self._release()

@@ -14,14 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_resad.decision import Debounce, NotInspected, Obstacle, Verdict
-from edge_resad.device.frame import Clock, Frame
+from edge_resad.device.frame import Clock, Frame, Missed
 from edge_resad.device.histogram import Histogram
 from edge_resad.device.watch import Blind, Watch
 from edge_resad.messages import Phase, Severity
 
 log = logging.getLogger(__name__)
 
-Reason = Literal["too_old", "inspector_error", "overwritten", "unreadable", "stopped", "bypassed"] | Blind | Obstacle
+Reason = (
+    Literal["too_old", "inspector_error", "overwritten", "unreadable", "stopped", "bypassed"]
+    | Missed
+    | Blind
+    | Obstacle
+)
 """Why a part has no verdict."""
 
 _SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # from the mildest to the worst
@@ -55,6 +60,7 @@ class Latency:
 
     waiting_ms: float  # from the camera to the inspector
     inspecting_ms: float
+    trigger_ms: float | None = None  # from the trigger to the verdict, where a trigger announced the part
 
     @property
     def total_ms(self) -> float:
@@ -176,16 +182,23 @@ class Line:
     def step(self, frame: Frame) -> Inspection:
         """Judge one frame, unless it is too old or shows no part; a judge that fails costs this frame and no other."""
         began = self._clock.monotonic()
-        blind = self._watch.look(frame, began) if self._watch is not None else None
         age_s = began - frame.captured_mono
+        blind = self._watch.look(frame, began) if self._watch is not None and frame.missed is None else None
         if self._is_bypassed():
             return self._without(frame, "bypassed", Latency(waiting_ms=1e3 * age_s, inspecting_ms=0.0))
+        if frame.missed is not None:
+            return self._without(frame, frame.missed, Latency(waiting_ms=1e3 * age_s, inspecting_ms=0.0))
         if self._max_age_s is not None and age_s > self._max_age_s:
             return self._without(frame, "too_old", Latency(waiting_ms=1e3 * age_s, inspecting_ms=0.0))
         if blind is not None:
             return self._without(frame, blind, Latency(waiting_ms=1e3 * age_s, inspecting_ms=0.0))
         verdict, reason = self._verdict(frame)
-        latency = Latency(waiting_ms=1e3 * age_s, inspecting_ms=1e3 * (self._clock.monotonic() - began))
+        now = self._clock.monotonic()
+        latency = Latency(
+            waiting_ms=1e3 * age_s,
+            inspecting_ms=1e3 * (now - began),
+            trigger_ms=None if frame.triggered_mono is None else 1e3 * (now - frame.triggered_mono),
+        )
         if verdict is None:
             return self._without(frame, reason, latency)
         alert = self._alarm.step(verdict)

@@ -59,8 +59,10 @@ class Alive(Protocol):
 class Progress:
     """Judges, step by step, whether a line gets on."""
 
-    def __init__(self, source: Alive) -> None:
+    def __init__(self, source: Alive, *, may_be_still: bool = False) -> None:
+        """may_be_still: the source shows no sign of life between two parts, as a camera that is triggered by wire."""
         self._source = source
+        self._may_be_still = may_be_still
         self._failures = 0  # in a row
 
     def step(self, inspection: Inspection | None) -> bool:
@@ -69,7 +71,7 @@ class Progress:
         A part that was too old is progress: the line is slow, not dead. The inspector's failures are not, from the
         tenth in a row on.
         """
-        alive = self._source.shown()
+        alive = self._source.shown() or self._may_be_still
         if inspection is not None:
             self._failures = self._failures + 1 if inspection.not_inspected == "inspector_error" else 0
         return self._failures < PATIENCE and (alive or inspection is not None)

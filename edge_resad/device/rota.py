@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -15,6 +17,9 @@ class Waiting(Protocol):
     @property
     def has_news(self) -> bool:
         """Whether there is a frame, or an end that was not told yet."""
+
+    def news_within_s(self) -> float:
+        """For how long there can be none, unless the condition says so."""
 
     @property
     def ended(self) -> bool:
@@ -39,8 +44,11 @@ class Rota:
 
     def next(self, timeout_s: float) -> tuple[int, Frame] | None:
         """The next frame and whose it is; None where none came in time. What ended a camera is raised."""
+        deadline = time.monotonic() + timeout_s
         with self._changed:
-            self._changed.wait_for(self._has_news, timeout_s)
+            while not self._has_news() and (left_s := deadline - time.monotonic()) > 0:
+                soon_s = min((place.news_within_s() for place in self._places), default=math.inf)
+                self._changed.wait(max(0.0, min(left_s, soon_s)))
             for step in range(len(self._places)):
                 index = (self._turn + step) % len(self._places)
                 frame = self._places[index].take()

@@ -26,15 +26,15 @@ class StageTimes:
 
 
 class Stages:
-    """A histogram for every stage: waiting, what the inspector times, outputs, and the total.
+    """A histogram for every stage: waiting, what the inspector times, outputs, the total, and that from the trigger.
 
     waiting: from the picture to the inspector. outputs: from the verdict until all that is said of the part was handed
-    on. total: from the picture until then.
+    on. total: from the picture until then. trigger: from the trigger to the verdict, of parts that one announced.
     """
 
     def __init__(self) -> None:
         self.last_ms: dict[str, float] = {}  # of the last part that was judged
-        self._histograms = {name: Histogram() for name in ("waiting", *JUDGE_STAGES, "outputs", "total")}
+        self._histograms = {name: Histogram() for name in ("waiting", *JUDGE_STAGES, "outputs", "total", "trigger")}
         self._names = {f"{name}_ms": name for name in JUDGE_STAGES}  # as inspectors call them -> stage
 
     def clear(self) -> None:
@@ -51,6 +51,8 @@ class Stages:
             self._record(self._names[timing], milliseconds)
         self._record("outputs", outputs_ms)
         self._record("total", latency.total_ms + outputs_ms)
+        if latency.trigger_ms is not None:
+            self._record("trigger", latency.trigger_ms)
 
     def histograms(self) -> Mapping[str, Histogram]:
         """Every stage that any part has gone through, in the order of a part's way."""

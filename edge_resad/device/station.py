@@ -37,6 +37,7 @@ from edge_resad.device.settings import EngineSection, StationFile, load_station
 from edge_resad.device.signals import stopped_by_signals
 from edge_resad.device.spool import Spool
 from edge_resad.device.stages import Stages, StageTimes, said
+from edge_resad.device.trigger import TRIGGER_SAYS, Triggers
 from edge_resad.device.verdict_log import VerdictLog, as_record
 from edge_resad.engine.inspector import Inspector
 from edge_resad.errors import SpoolError
@@ -174,6 +175,9 @@ def run_station(
             bypassed = people.is_bypassed
             lanes.append(Lane(told, judge, spool, open_one, say=say, changed=changed, is_bypassed=bypassed))
         people.open_desk(lanes, spool, outputs=lambda: outputs.status)
+        triggers = {lane.name: lane.trigger for lane in lanes}
+        if any(trigger is not None for trigger in triggers.values()):
+            people.controls.register("trigger", Triggers(triggers).command, TRIGGER_SAYS)
         machine = stack.enter_context(_machine(settings, spool, publisher, people))
         stack.enter_context(_metrics(settings, lanes, stages, spool, verdicts, outputs, machine, revival, pictures))
         with ExitStack() as running:

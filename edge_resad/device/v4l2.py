@@ -31,13 +31,17 @@ class V4L2Camera(LiveCamera):
         width: int | None = None,
         height: int | None = None,
         controls: Mapping[str, int] | None = None,
+        triggered: bool = False,
         stop: threading.Event | None = None,
         clock: Clock | None = None,
         open_device: Callable[[], Device] | None = None,
     ) -> None:
-        """controls: by the names that `v4l2-ctl --list-ctrls` shows."""
+        """controls: by the names that `v4l2-ctl --list-ctrls` shows.
+        triggered: it gives a picture when it is told to by wire, and may wait for that for long.
+        """
         opener = open_device or _opener(path, fps=fps, width=width, height=height, controls=controls or {})
-        super().__init__(path, opener, stop=stop, clock=clock)
+        still_there = (lambda: os.path.exists(path)) if triggered else None
+        super().__init__(path, opener, stop=stop, clock=clock, still_there=still_there)
 
 
 def _opener(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
-from pydantic import FiniteFloat
+from pydantic import Field, FiniteFloat
 
 from edge_resad.messages.envelope import Envelope, envelope_fields
 from edge_resad.messages.origin import Origin, Stamp, origin_fields
-from edge_resad.messages.strict import Strict, Whole
+from edge_resad.messages.strict import MAX_WHOLE, Strict, Whole
 from edge_resad.messages.topic import Address, Id
 
 MAX_REGIONS = 16  # the worst ones; `regions_total` says how many there were
@@ -55,7 +55,7 @@ class NotInspected(Origin):
 
     status: Literal["not_inspected"] = "not_inspected"
     reason: str
-    frame_id: Whole
+    frame_id: Annotated[int, Field(ge=-1, le=MAX_WHOLE)]  # -1: a part was announced and no frame came
     camera: Id
     product: Id
 

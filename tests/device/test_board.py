@@ -215,3 +215,12 @@ def test_the_last_frame_is_shown_as_the_camera_saw_it_no_larger_than_a_screen() 
     shown = decode_image(board.last_frame(), "the last frame")
     assert shown.shape == (960, 1280, 3)
     assert abs(int(shown[5, 5, 0]) - 90) <= 2
+
+
+def test_a_part_without_a_picture_leaves_the_last_picture_where_it_is() -> None:
+    board = Board(["cam0"])
+    board.inspected(inspection(GOOD, 1), MAP)
+    blank = frame(2).without_picture("backlog")
+    board.inspected(replace(inspection(None, 2), frame=blank, not_inspected="backlog"), MAP)
+    assert decode_image(board.last_frame(), "the last frame").mean() == pytest.approx(GOOD, abs=2)
+    assert board.snapshot()["counts"]["reasons"] == {"backlog": 1}

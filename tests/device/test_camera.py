@@ -17,12 +17,15 @@ from edge_resad.device.device_name import DeviceName
 from edge_resad.device.files import FolderCamera, VideoCamera
 from edge_resad.device.frame import FrameSource
 from edge_resad.device.handover import MOST_LEFT, THREAD, Capture, NewestFrame
+from edge_resad.device.live import LiveCamera
+from edge_resad.device.part_queue import PartQueue
 from edge_resad.device.progress import VitalSigns
 from edge_resad.device.settings import CameraSection
 from edge_resad.device.synthetic import SyntheticLine
+from edge_resad.device.trigger import Trigger
 from edge_resad.device.v4l2 import V4L2Camera, cameras_seen, open_v4l2
 from edge_resad.errors import CameraError, ImageError
-from tests.fakes import FakeClock, FakeDevice, FakeStop, frame, picture
+from tests.fakes import FakeCamera, FakeClock, FakeDevice, FakeStop, frame, picture
 from tests.mqtt_peers import eventually
 
 WAIT_S = 20.0  # a deadline, not a pause
@@ -375,6 +378,37 @@ def test_a_search_for_a_lost_camera_ends_when_told_to_stop() -> None:
     assert answers == [None]
 
 
+class Impatient(FakeDevice):
+    """A driver that waits in vain so many times before a frame comes."""
+
+    def __init__(self, clock: FakeClock, vain: int) -> None:
+        super().__init__([picture(1)])
+        self._clock = clock
+        self._vain = vain
+
+    def grab(self) -> bool:
+        self._vain -= 1
+        self._clock.now += 10.0
+        return self._vain < 0 and super().grab()
+
+
+def test_a_camera_that_waits_for_its_trigger_is_not_opened_again_when_its_driver_loses_patience() -> None:
+    clock = FakeClock()
+    device = Impatient(clock, vain=3)
+    with LiveCamera("here", lambda: device, clock=clock, still_there=lambda: True) as camera:
+        assert camera.read() is not None
+        assert (camera.lost, device.released) == (0, False)
+
+
+def test_a_camera_that_waits_for_its_trigger_and_is_unplugged_is_lost() -> None:
+    clock = FakeClock()
+    devices = iter([Impatient(clock, vain=1), Impatient(clock, vain=0)])
+    stop = FakeStop(clock)
+    with LiveCamera("here", lambda: next(devices), clock=clock, stop=stop, still_there=lambda: False) as camera:
+        assert camera.read() is not None
+        assert camera.lost == 1
+
+
 # The hand-over
 
 
@@ -441,6 +475,13 @@ def test_a_camera_that_waits_for_its_turn_goes_on_when_the_inspection_stops() ->
 
 def test_an_empty_slot_gives_up_in_time() -> None:
     assert NewestFrame(live=True).get(0.01) is None
+
+
+def test_frames_that_show_no_part_are_a_sign_of_life() -> None:
+    halt = VitalSigns()
+    with Capture(FakeCamera([1, 2, 3], live=True, hangs=True), halt, slot=PartQueue(Trigger())) as capture:
+        assert eventually(capture.shown)
+        assert eventually(lambda: capture.slot.idle() is not None)
 
 
 # A camera that hangs

@@ -73,8 +73,8 @@ def test_a_misspelt_key_names_its_neighbour_and_all_known_keys(tmp_path: Path) -
     message = refusal(tmp_path, SMALLEST.replace("source", "sorce"))
     assert message == (
         f"{tmp_path}/station.toml: [camera] sorce is not a known key. Did you mean source? "
-        "Known: name, source, fps, width, height, loop, watch, controls, producer, product, bank, products, use "
-        "(1 more after this one)"
+        "Known: name, source, fps, width, height, loop, watch, controls, producer, product, bank, products, use, "
+        "trigger (1 more after this one)"
     )
 
 
@@ -294,3 +294,35 @@ def test_a_camera_needs_something_to_judge_by(tmp_path: Path) -> None:
 def test_a_station_needs_a_camera(tmp_path: Path) -> None:
     message = refusal(tmp_path, 'camera = []\n[station]\ndevice = "a"\n')
     assert "the station has no camera. Add a section [camera]" in message
+
+
+# Triggers
+
+TRIGGERED = SMALLEST.replace('"synthetic"', '"synthetic"\nfps = 10') + "[camera.trigger]\n"
+
+
+def test_every_camera_has_a_trigger_of_its_own(tmp_path: Path) -> None:
+    two = TWO_CAMERAS.replace("[[camera]]", "[camera.trigger]\nkind = 'presence'\n[[camera]]").replace(
+        "[camera.trigger]\nkind = 'presence'\n", "", 1
+    )
+    first, second = load_station(written(tmp_path, two)).cameras
+    assert (first.trigger.kind, second.trigger.kind) == ("presence", "free")
+
+
+@pytest.mark.parametrize(
+    ("trigger", "says"),
+    [
+        ("kind = 'gpio'", "[camera.trigger] line is missing"),
+        ("kind = 'gpi'", '[camera.trigger] kind is "gpi", expected "free" or "software" or "gpio" or'),
+        ("kind = 'presence'\narea = [0, 0, 10]", "[camera.trigger] area is [0, 0, 10], expected [x, y, width, height]"),
+        ("kind = 'presence'\narea = [0, 0, 10, 0]", "[camera.trigger] area is [0, 0, 10, 0], expected"),
+        ("kind = 'software'\nqueue = 0", "[camera.trigger] queue is 0, expected whole number, 1 to 1000"),
+    ],
+)
+def test_a_trigger_that_cannot_be_is_said(tmp_path: Path, trigger: str, says: str) -> None:
+    assert says in refusal(tmp_path, TRIGGERED + trigger)
+
+
+def test_what_gives_no_pictures_by_itself_cannot_be_told_when_a_part_is_there(tmp_path: Path) -> None:
+    text = TRIGGERED.replace("fps = 10\n", "") + "kind = 'software'"
+    assert "a synthetic without fps gives no pictures by itself. Set fps" in refusal(tmp_path, text)

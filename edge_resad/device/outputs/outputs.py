@@ -58,7 +58,9 @@ class Outputs:
         signal: Signal = verdict.status if verdict is not None else "not_inspected"
         if reason == LET_BY:
             signal = "pass"
-        self.signal(signal, inspection.camera, inspection.frame.captured_mono)
+        frame = inspection.frame
+        since = frame.captured_mono if frame.triggered_mono is None else frame.triggered_mono
+        self.signal(signal, inspection.camera, since)
 
     def missed(self, reason: Reason, camera: str, captured_mono: float | None = None) -> None:
         """Signal a part that never came to the inspection; without a time of its picture it counts from now."""

@@ -210,6 +210,8 @@ class Pictures:
     # The line's side
 
     def _keep(self, inspection: Inspection, score_map: NDArray[np.float32], event_ids: tuple[str, ...]) -> None:
+        if inspection.frame.missed is not None:
+            return  # a part that has no picture
         image = inspection.frame.image
         self._frame_bytes = image.nbytes
         if self._pool.see(image.nbytes):

@@ -18,6 +18,7 @@ from edge_resad.device.settings.place import StationSection
 from edge_resad.device.settings.products import ProductsSection, ScheduleSection
 from edge_resad.device.settings.section import FilePath, Section
 from edge_resad.device.settings.spool import SpoolSection
+from edge_resad.device.settings.trigger import TriggerSection
 from edge_resad.device.settings.watch import WatchSection
 from edge_resad.device.settings.words import expected, sections
 
@@ -44,6 +45,7 @@ __all__ = [
     "SpoolSection",
     "StationFile",
     "StationSection",
+    "TriggerSection",
     "WatchSection",
     "expected",
     "is_camera",

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from edge_resad.device.settings.section import FilePath, Section
+from edge_resad.device.settings.trigger import TriggerSection
 from edge_resad.messages import Id
 
 SourceKind = Literal["synthetic", "folder", "video", "v4l2", "csi", "gstreamer", "rtsp", "genicam", "basler"]
@@ -42,12 +43,18 @@ class CameraSection(Section):
         default=None, description="this camera's own folder of products; without it: [products] folder"
     )
     use: str | None = Field(default=None, description="the product to begin with; without it: [products] use")
+    trigger: TriggerSection = TriggerSection()
 
     @model_validator(mode="after")
     def _can_be_opened(self) -> CameraSection:
         kind, _ = split_source(self.source)
         if self.watch and (kind != "folder" or self.loop or self.fps):
             raise ValueError("watch is of a folder: source, without loop and fps. Remove one of them")
+        if self.trigger.is_told and kind in ("synthetic", "folder", "video") and self.fps is None:
+            raise ValueError(
+                f'trigger kind is "{self.trigger.kind}", and a {kind} without fps gives no pictures by itself. '
+                'Set fps, or kind = "camera"'
+            )
         if self.controls and kind not in ("v4l2", "genicam", "basler"):
             raise ValueError(
                 "controls are of a camera under /dev, GenICam or Basler. Remove them, or name one as source"

@@ -57,6 +57,13 @@ def test_each_output_hears_what_it_is_on_for() -> None:
     assert (rejecting.signals, passing.signals) == ([2.0, 3.0], [1.0])
 
 
+def test_the_delay_of_a_triggered_part_counts_from_its_trigger() -> None:
+    rejecting = Told("fail")
+    triggered = inspection(200, captured_mono=7.0)
+    Outputs([rejecting]).judged(replace(triggered, frame=replace(triggered.frame, triggered_mono=6.5)))
+    assert rejecting.signals == [6.5]
+
+
 def test_parts_that_a_person_lets_go_by_are_passed() -> None:
     rejecting, passing = Told("fail", "not_inspected"), Told("pass")
     let_by = replace(inspection(None), not_inspected="bypassed")  # type: ignore[arg-type, unused-ignore]

@@ -5,6 +5,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,13 @@ def test_a_camera_that_stays_black_fills_no_disk(pictures: Pictures, tmp_path: P
     assert kept(folder, "not_inspected") == [0, 3]
     keep(pictures, inspection(None, number=9, mono=UNJUDGED_S + 1, reason="too_old"))
     assert kept(folder, "not_inspected") == [0, 3, 9]
+
+
+def test_a_part_that_has_no_picture_leaves_none(pictures: Pictures, tmp_path: Path) -> None:
+    part = inspection(None, reason="backlog")
+    keep(pictures, replace(part, frame=part.frame.without_picture("backlog")))
+    assert pictures.kept == {}
+    assert list((tmp_path / "pictures").rglob(f"*{ABOUT}")) == []
 
 
 def test_what_is_switched_off_is_not_kept(tmp_path: Path) -> None:

@@ -1,0 +1,211 @@
+"""The parts of a camera that wait for the inspection: each in its turn, and none lost without a word."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from typing import Protocol
+
+from edge_resad.device.frame import Clock, Frame
+from edge_resad.device.pipeline import Reason
+from edge_resad.device.trigger import MOST_WAITING
+
+log = logging.getLogger(__name__)
+
+
+class Parts(Protocol):
+    """Which frames are parts. All but `look` is called by who holds `changed`."""
+
+    @property
+    def changed(self) -> threading.Condition:
+        """Held around all others; notified where parts were announced."""
+
+    @property
+    def uncounted(self) -> int:
+        """Parts that were announced while too many waited: nobody else counts them."""
+
+    def look(self, frame: Frame) -> None:
+        """What takes its time with a frame that is taken next; the camera's thread calls it and holds nothing."""
+
+    def take(self, frame: Frame) -> Sequence[Frame]:
+        """The parts that this frame decides, with their pictures or without."""
+
+    def due(self, now: float) -> Sequence[Frame]:
+        """The parts that time alone decides."""
+
+    def until(self) -> float | None:
+        """When to ask for `due` again; None: not before the next change."""
+
+    def end(self) -> Sequence[Frame]:
+        """The parts that are decided now that no frame follows."""
+
+    def close(self) -> int:
+        """Nobody takes parts any more: how many were still waiting."""
+
+
+class EveryFrame:
+    """The camera is triggered by wire: every frame that comes is a part."""
+
+    uncounted = 0
+
+    def __init__(self, changed: threading.Condition | None = None) -> None:
+        self.changed = changed or threading.Condition()
+
+    def look(self, frame: Frame) -> None: ...
+
+    def take(self, frame: Frame) -> Sequence[Frame]:
+        return (frame,)
+
+    def due(self, now: float) -> Sequence[Frame]:
+        return ()
+
+    def until(self) -> float | None:
+        return None
+
+    def end(self) -> Sequence[Frame]:
+        return ()
+
+    def close(self) -> int:
+        return 0
+
+
+class PartQueue:
+    """A slot for parts, each in its turn and none twice. What is no part goes by.
+
+    A live camera is never held up: a part that finds `most` others waiting loses its picture and is a "backlog", in its
+    place among the others. A source that can wait does.
+    """
+
+    def __init__(self, parts: Parts, *, most: int = 8, live: bool = True, clock: Clock | None = None) -> None:
+        """parts: which frames are parts. most: parts with a picture that may wait for the inspection."""
+        self._parts = parts
+        self._changed = parts.changed
+        self._most = most
+        self._live = live
+        self._clock = clock or Clock()
+        self._waiting: deque[Frame] = deque()
+        self._pictures = 0  # among those that wait
+        self._unseen: Counter[Reason] = Counter()
+        self._idle: Frame | None = None
+        self._behind = 0  # parts that lost their picture since the inspection fell behind
+        self._ended = False
+        self._abandoned = False
+        self._error: BaseException | None = None
+
+    def put(self, frame: Frame) -> bool:
+        """Hand a frame over; False where nobody takes frames any more."""
+        self._parts.look(frame)
+        with self._changed:
+            while not self._live and self._pictures >= self._most and not self._abandoned:
+                self._changed.wait()
+            decided = self._parts.take(frame)
+            if self._abandoned:
+                self._unseen["stopped"] += len(decided)
+                return False
+            self._idle = None if decided and decided[-1].frame_id == frame.frame_id else frame
+            self._add(decided)
+            return True
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Say that no frame follows, and why, where the camera failed."""
+        with self._changed:
+            decided = self._parts.end()
+            if self._abandoned:
+                self._unseen["stopped"] += len(decided)
+            else:
+                self._add(decided)
+            self._ended = True
+            self._error = error
+            self._changed.notify_all()
+
+    def get(self, timeout_s: float) -> Frame | None:
+        """Take the next part; None where none came in time. What ended the camera is raised once the queue is empty."""
+        deadline = time.monotonic() + timeout_s
+        with self._changed:
+            while not self.has_news and (left_s := deadline - time.monotonic()) > 0:
+                self._changed.wait(min(left_s, self.news_within_s()))
+            return self.take()
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is a part, or an end to be told of. To be asked while `changed` is held."""
+        return bool(self._waiting) or self._ended or self.news_within_s() <= 0
+
+    def news_within_s(self) -> float:
+        """When the next part's time is over."""
+        until = self._parts.until()
+        return math.inf if until is None else until - self._clock.monotonic()
+
+    def take(self) -> Frame | None:
+        """What `get` does, without waiting."""
+        with self._changed:
+            self._add(self._parts.due(self._clock.monotonic()))
+            if self._waiting:
+                return self._taken()
+            if self._error is not None:
+                raise self._error
+            return None
+
+    def idle(self) -> Frame | None:
+        """Take the newest frame that shows no part, for the watch over the camera; None where there is none."""
+        with self._changed:
+            frame, self._idle = self._idle, None
+            return frame
+
+    @property
+    def ended(self) -> bool:
+        """True when the camera came to its end and its last part was taken; an error is there for `take` to raise."""
+        with self._changed:
+            over = self._ended and not self._waiting and self._parts.until() is None
+            return over and self._error is None
+
+    def abandon(self) -> None:
+        """Stop taking frames; a camera's thread that waits in `put` goes on at once."""
+        with self._changed:
+            self._abandoned = True
+            for part in self._waiting:
+                self._unseen[part.missed or "stopped"] += 1
+            self._unseen["stopped"] += self._parts.close()
+            self._waiting.clear()
+            self._pictures = 0
+            self._changed.notify_all()
+
+    def unseen(self) -> dict[Reason, int]:
+        """The parts that `take` never gave, by what became of them."""
+        with self._changed:
+            unseen: Counter[Reason] = self._unseen.copy()
+            unseen["backlog"] += self._parts.uncounted
+            return dict(unseen)
+
+    def _add(self, decided: Sequence[Frame]) -> None:
+        for part in decided:
+            if part.missed is None and self._live and self._pictures >= self._most:
+                if not self._behind:
+                    log.warning(
+                        "the inspection is %d parts behind: more are not inspected until it has caught up. Give it a "
+                        "faster engine, or the line more time between parts",
+                        self._most,
+                    )
+                self._behind += 1
+                part = part.without_picture("backlog")
+            if len(self._waiting) >= MOST_WAITING:
+                self._unseen[part.missed or "backlog"] += 1
+                continue
+            self._pictures += part.missed is None
+            self._waiting.append(part)
+        if decided:
+            self._changed.notify_all()
+
+    def _taken(self) -> Frame:
+        part = self._waiting.popleft()
+        if part.missed is None:
+            self._pictures -= 1
+            self._changed.notify_all()
+        if self._behind and not self._waiting:
+            log.info("the inspection has caught up: %d parts were not inspected meanwhile", self._behind)
+            self._behind = 0
+        return part

@@ -1,0 +1,279 @@
+"""A station with triggers, whole: every part that was announced is a verdict or not inspected, and said."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import edge_resad.device.gpio_trigger as gpio_module
+from edge_resad.cli import app
+from edge_resad.device.control import ControlClient
+from edge_resad.device.frame import NO_ID, Frame
+from edge_resad.device.pipeline import Inspection
+from edge_resad.device.progress import Progress
+from edge_resad.device.settings import StationFile, load_station
+from edge_resad.device.stages import Stages
+from edge_resad.device.station import StationSummary, run_station
+from edge_resad.errors import ControlError
+from edge_resad.messages import NotInspected
+from tests.device.belt import film, passing
+from tests.device.test_gpio_trigger import FakeEdge, FakePin
+from tests.device.test_station import verdicts
+from tests.fakes import FakeCamera, FakeJudge, frame, picture
+from tests.mqtt_peers import eventually
+
+WAIT_S = 20.0  # a deadline, not a pause
+GOOD = 50
+
+
+def settings(folder: Path, source: str = "/dev/video0", **trigger: object) -> StationFile:
+    raw: dict[str, Any] = {
+        "station": {"device": "press-7"},
+        "camera": {"source": source, "trigger": trigger},
+        "inspection": {"bank": "bank.npz", "max_age_s": 1000.0},
+        "spool": {"path": str(folder / "spool.db"), "commit_ms": 1.0},
+        "log": {"verdicts": str(folder / "verdicts.jsonl")},
+        "watch": {"frozen_s": 0.0},
+    }
+    return StationFile.model_validate(raw)
+
+
+class Shown(FakeCamera):
+    """Shows the given frames as they come; then it ends."""
+
+    def __init__(self, frames: Iterable[Frame], *, live: bool = True) -> None:
+        super().__init__([], live=live)
+        self._frames = iter(frames)
+
+    def read(self) -> Frame | None:
+        return next(self._frames, None)
+
+
+def running(halt: threading.Event, brightness: int = GOOD) -> Iterator[Frame]:
+    """What a camera shows that runs by itself, until it is told to stop."""
+    number = 0
+    while not halt.wait(0.005):
+        yield Frame(
+            image=picture(brightness), frame_id=number, captured_mono=time.monotonic(), captured_wall=time.time()
+        )
+        number += 1
+
+
+def station(
+    told: StationFile,
+    camera: Callable[[threading.Event], FakeCamera],
+    *,
+    judge: FakeJudge | None = None,
+    stop: threading.Event | None = None,
+    on_inspection: Callable[[Inspection], None] | None = None,
+    stages: Stages | None = None,
+) -> StationSummary:
+    return run_station(
+        told,
+        stop=stop or threading.Event(),
+        on_inspection=on_inspection,
+        open_source=lambda _settings, halt: camera(halt),
+        open_judge=lambda _settings: judge or FakeJudge(),
+        stages=stages,
+    )
+
+
+@pytest.fixture
+def pin(monkeypatch: pytest.MonkeyPatch) -> FakePin:
+    pin = FakePin()
+    monkeypatch.setattr(gpio_module, "open_pin_of_gpiod", lambda _pin: pin)
+    return pin
+
+
+class After:
+    """Stops the station after so many parts."""
+
+    def __init__(self, parts: int, then: Callable[[], None] = lambda: None) -> None:
+        self.stop = threading.Event()
+        self.inspections: list[Inspection] = []
+        self._parts = parts
+        self._then = then
+
+    def __call__(self, inspection: Inspection) -> None:
+        self.inspections.append(inspection)
+        if len(self.inspections) == self._parts:
+            self.stop.set()
+        else:
+            self._then()
+
+
+def edge(number: int) -> FakeEdge:
+    return FakeEdge(time.monotonic_ns(), number)
+
+
+def test_every_edge_on_the_pin_is_one_verdict_and_the_other_pictures_are_none(tmp_path: Path, pin: FakePin) -> None:
+    numbers = iter(range(2, 100))
+    after = After(5, then=lambda: pin.give(edge(next(numbers))))
+    pin.give(edge(1))
+    told, stages = settings(tmp_path, kind="gpio", line=7, wait_ms=20_000.0), Stages()
+    summary = station(told, lambda halt: Shown(running(halt)), stop=after.stop, on_inspection=after, stages=stages)
+    assert (summary.passed, summary.parts) == (5, 5)
+    assert len(verdicts(tmp_path)) == 5
+    for inspection in after.inspections:
+        assert inspection.frame.triggered_mono is not None
+        assert inspection.frame.triggered_mono <= inspection.frame.captured_mono
+        assert inspection.latency.trigger_ms is not None
+        assert inspection.latency.trigger_ms >= inspection.latency.total_ms
+    assert list(stages.times())[-1] == "trigger"
+    assert pin.released.is_set()
+
+
+def test_a_part_of_which_the_camera_shows_nothing_is_counted_and_said(tmp_path: Path, pin: FakePin) -> None:
+    def blind(halt: threading.Event) -> Iterator[Frame]:
+        halt.wait()
+        yield from ()
+
+    after = After(2)
+    pin.give(edge(1), edge(2))
+    told = settings(tmp_path, kind="gpio", line=7, wait_ms=1.0)
+    summary = station(told, lambda halt: Shown(blind(halt)), stop=after.stop, on_inspection=after)
+    assert summary.not_inspected == {"no_picture": 2}
+    said = [message.data for message in verdicts(tmp_path)]
+    assert [(data.reason, data.frame_id) for data in said if isinstance(data, NotInspected)] == [
+        ("no_picture", NO_ID)
+    ] * 2  # fmt: skip
+    assert (tmp_path / "verdicts.jsonl").read_text().count('"no_picture"') == 2
+
+
+def test_of_a_camera_that_is_triggered_by_wire_every_picture_is_a_part_and_what_is_too_many_a_backlog(
+    tmp_path: Path,
+) -> None:
+    all_shown = threading.Event()
+
+    class Slow(FakeJudge):
+        def inspect(self, image: Any, /) -> Any:
+            assert all_shown.wait(WAIT_S)
+            return super().inspect(image)
+
+    def burst() -> Iterator[Frame]:
+        for number in range(12):
+            yield frame(number, GOOD, captured_mono=time.monotonic())
+        all_shown.set()
+
+    summary = station(settings(tmp_path, kind="camera", queue=3), lambda _halt: Shown(burst()), judge=Slow())
+    assert summary.parts == 12
+    assert summary.passed in (3, 4)  # one may have been taken before the others came
+    assert summary.not_inspected == {"backlog": 12 - summary.passed}
+    assert sorted(message.data.frame_id for message in verdicts(tmp_path)) == list(range(12))
+
+
+def test_a_folder_of_parts_waits_for_its_turn_and_loses_none(tmp_path: Path) -> None:
+    shown = [frame(number, GOOD) for number in range(40)]
+    summary = station(settings(tmp_path, kind="camera", queue=2), lambda _halt: Shown(shown, live=False))
+    assert (summary.passed, summary.parts) == (40, 40)
+
+
+def test_with_presence_the_parts_on_the_belt_are_judged_and_the_empty_belt_is_not(tmp_path: Path) -> None:
+    told = settings(tmp_path, kind="presence")
+    belt = film([passing(30, 8, behind=150.0 * number, seed=number) for number in range(3)], 130)
+    after = After(100)
+    summary = station(told, lambda _halt: Shown(belt, live=False), on_inspection=after)
+    assert summary.parts == 3
+    assert all(inspection.verdict is not None for inspection in after.inspections)
+
+
+def test_a_camera_that_is_black_is_noticed_before_the_next_part_comes(
+    tmp_path: Path, pin: FakePin, caplog: pytest.LogCaptureFixture
+) -> None:
+    stop, deadline = threading.Event(), time.monotonic() + WAIT_S
+
+    def shown(halt: threading.Event) -> Iterator[Frame]:
+        for one in running(halt, brightness=0):
+            if "gives black pictures" in caplog.text or time.monotonic() > deadline:
+                stop.set()
+            yield one
+
+    told = settings(tmp_path, kind="gpio", line=7)
+    summary = station(told, lambda halt: Shown(shown(halt)), stop=stop)
+    assert summary.parts == 0
+    assert "gives black pictures" in caplog.text
+
+
+# Told by people
+
+
+@pytest.fixture
+def told_by_people(tmp_path: Path) -> Iterator[tuple[Path, After]]:
+    """The file of a station that runs and waits for software triggers, and what it says of parts."""
+    file = tmp_path / "station.toml"
+    file.write_text(
+        '[station]\ndevice = "press-7"\n[camera]\nname = "top"\nsource = "/dev/video0"\n[camera.trigger]\n'
+        'kind = "software"\nwait_ms = 20000.0\n[inspection]\nbank = "bank.npz"\nmax_age_s = 1000.0\n'
+        "[watch]\nfrozen_s = 0.0\n"
+    )
+    after = After(100)
+    runs = threading.Thread(
+        target=station,
+        args=(load_station(file), lambda halt: Shown(running(halt))),
+        kwargs={"stop": after.stop, "on_inspection": after},
+    )
+    runs.start()
+    assert eventually(lambda: (tmp_path / "control.sock").exists() and "trigger" in _known(tmp_path), WAIT_S)
+    yield file, after
+    after.stop.set()
+    runs.join(WAIT_S)
+
+
+def _known(folder: Path) -> dict[str, Any]:
+    try:
+        return ControlClient(folder / "control.sock").ask("help")
+    except ControlError:  # it is starting
+        return {}
+
+
+def test_a_command_is_a_part(told_by_people: tuple[Path, After]) -> None:
+    file, after = told_by_people
+    once = CliRunner().invoke(app, ["trigger", str(file), "--camera", "top"])
+    assert (once.exit_code, once.output) == (0, "triggered: top\n")
+    lines = CliRunner().invoke(app, ["trigger", str(file), "--keys"], input="\n\n")
+    assert lines.output.splitlines() == ["a part with every line", "part 1", "part 2"]
+    assert eventually(lambda: len(after.inspections) == 3, WAIT_S)
+    assert all(inspection.verdict is not None for inspection in after.inspections)
+    unknown = CliRunner().invoke(app, ["trigger", str(file), "--camera", "side"])
+    assert isinstance(unknown.exception, ControlError)
+    assert "no camera 'side'" in str(unknown.exception)
+
+
+def test_every_key_is_a_part_until_q(told_by_people: tuple[Path, After]) -> None:
+    file, after = told_by_people
+    ours, theirs = pty.openpty()
+    pressing = subprocess.Popen(
+        [sys.executable, "-m", "edge_resad", "trigger", str(file), "--keys"],
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert pressing.stdout is not None
+    assert pressing.stdout.readline() == "a part with every key, q ends it\n"
+    os.write(ours, b" xq")
+    said, _ = pressing.communicate(timeout=60)
+    os.close(ours)
+    os.close(theirs)
+    assert said.splitlines() == ["part 1", "part 2"]
+    assert pressing.returncode == 0
+    assert eventually(lambda: len(after.inspections) == 2, WAIT_S)
+
+
+def test_a_camera_that_waits_for_its_wire_does_not_hang_and_one_that_runs_by_itself_does() -> None:
+    class Still:
+        def shown(self) -> bool:
+            return False
+
+    assert Progress(Still(), may_be_still=True).step(None)
+    assert not Progress(Still()).step(None)
