@@ -10,6 +10,7 @@ EdgeResadError
 ├── CameraError    a camera cannot be opened or has gone
 ├── SettingsError  the station file says something that cannot be
 ├── SpoolError     the outbox cannot be opened or written
+├── StoreError     the fleet's store cannot be opened, or is of another version
 └── BrokerError    the broker refuses us
 """
 
@@ -60,6 +61,10 @@ class SettingsError(EdgeResadError):
 
 class SpoolError(EdgeResadError):
     """The outbox cannot be opened or written."""
+
+
+class StoreError(EdgeResadError):
+    """The fleet's store cannot be opened, or is of another version."""
 
 
 class BrokerError(EdgeResadError):
