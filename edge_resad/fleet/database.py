@@ -10,6 +10,7 @@ from typing import Any
 
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 def open_database(url: str) -> Engine:
     """An engine for this address; connects when it is used."""
     try:
-        engine = create_engine(url, pool_pre_ping=url.startswith("postgresql"))
+        engine = create_engine(url, hide_parameters=True)
     except (SQLAlchemyError, ValueError) as error:
         raise StoreError(f"[store] url cannot be used: {error}. Check it in the fleet file.") from error
     if engine.dialect.name == "sqlite":
@@ -56,14 +57,12 @@ def opened(url: str, *, writing: bool = False) -> Iterator[Engine]:
         engine.dispose()
 
 
-def migrate(engine: Engine) -> tuple[str | None, str]:
-    """Bring the tables up to date; the revision before and after. Several may call it at once."""
+def migrate(engine: Engine) -> None:
+    """Bring the tables up to date. Several may call it at once."""
     _check_folder(engine)
     script, config = _script()
-    before: list[str | None] = []
 
     def upgrade(revision: Any, _context: Any) -> Any:
-        before.append(revision[0] if revision else None)
         return script._upgrade_revs("head", revision)  # what alembic's own `upgrade` does
 
     with engine.begin() as connection, EnvironmentContext(config, script, fn=upgrade) as environment:
@@ -72,7 +71,11 @@ def migrate(engine: Engine) -> tuple[str | None, str]:
         _refuse_newer(engine, connection, script)
         environment.configure(connection=connection, transactional_ddl=False)
         environment.run_migrations()
-    return before[0] if before else None, str(script.get_current_head())
+
+
+def newest_revision() -> str:
+    """The version of the tables that this program works with."""
+    return str(_script()[0].get_current_head())
 
 
 def shown(engine: Engine) -> str:
@@ -93,8 +96,6 @@ def _script() -> tuple[ScriptDirectory, Config]:
 
 
 def _revision(connection: Any) -> str | None:
-    from alembic.runtime.migration import MigrationContext
-
     return MigrationContext.configure(connection).get_current_revision()
 
 
