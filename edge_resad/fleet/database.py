@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from edge_resad.errors import StoreError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-_BUSY_S = 10  # a SQLite file that another program writes is waited for so long
+BUSY_S = 10  # a SQLite file that another program writes is waited for so long
 _LOCK = 7_236_581  # PostgreSQL: of the one that migrates
 
 log = logging.getLogger(__name__)
@@ -139,7 +139,7 @@ def _todo(engine: Engine) -> str:
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # we begin transactions ourselves: see below
     cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout={_BUSY_S * 1000}")
+    cursor.execute(f"PRAGMA busy_timeout={BUSY_S * 1000}")
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=FULL")  # a power cut must not lose what was acknowledged
     cursor.execute("PRAGMA cache_size=-65536")  # KiB

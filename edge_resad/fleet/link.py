@@ -35,6 +35,7 @@ SHARED = ("evt/+", "alert/+", "img/+", "gap", "tm")
 OWN = ("state",)
 """Channels that every collector hears: a broker hands retained messages to no group."""
 _LARGEST_PACKET = 1 << 20  # bytes
+_MOST_SAYS = 100_000  # acknowledgements that wait for the broker
 _ANSWER_S = 10.0  # a broker that has not let us in after so long never will
 
 
@@ -53,7 +54,8 @@ class Link:
         read_password(self._broker)  # a missing file is said now, not in the thread
         read_tls(self._broker)
         self._stopping = threading.Event()
-        self._outbox: deque[tuple[int, int | None, str, bytes]] = deque()
+        self._says: deque[tuple[str, bytes]] = deque(maxlen=_MOST_SAYS)  # the oldest fall out
+        self._had: deque[Arrival] = deque()
         self._rope, self._clapper = socket.socketpair()
         self._rope.setblocking(False)
         self._clapper.setblocking(False)
@@ -75,9 +77,8 @@ class Link:
         """Publish what is to be said of these, then tell the broker that we have them. From any thread; after the
         commit. What cannot go out is forgotten: stations send again, and are answered again.
         """
-        connection = self.connections
-        self._outbox.extend((connection, None, topic, payload) for topic, payload in says)
-        self._outbox.extend((had.connection, had.packet_id, "", b"") for had in stored if had.qos)
+        self._says.extend(says)
+        self._had.extend(arrival for arrival in stored if arrival.qos)
         self._ring()
 
     @property
@@ -107,7 +108,8 @@ class Link:
         call = _Call(self._broker, self._collector, self.connections + 1, self._inbox)
         try:
             call.open()
-            self._outbox.clear()  # what was to be said on the last connection
+            self._says.clear()  # what was to be said on the last connection
+            self._had.clear()
             self.connections += 1
             until = time.monotonic() + _ANSWER_S
             while not self._stopping.is_set() and call.lost is None:
@@ -122,6 +124,8 @@ class Link:
                     log.info("connected to %s as %s", self._broker.where, self._collector.id)
                 if call.ready:
                     self._speak(call)
+                if call.trouble is not None:
+                    self._say(_sentence(_Refused(call.trouble), self._broker))
             if call.lost is not None:
                 self._say(f"the connection to the broker at {self._broker.where} was lost: {call.lost}.")
         finally:
@@ -131,12 +135,12 @@ class Link:
             call.close()
 
     def _speak(self, call: _Call) -> None:
-        while self._outbox and call.lost is None:
-            connection, packet_id, topic, payload = self._outbox.popleft()
-            if packet_id is None:
-                call.publish(topic, payload)
-            elif connection == call.number:  # a number of an older connection may mean another message by now
-                call.acknowledge(packet_id)
+        while self._says and call.room and call.lost is None:
+            call.publish(*self._says.popleft())
+        while self._had and call.lost is None:
+            arrival = self._had.popleft()
+            if arrival.connection == call.number:  # a number of an older connection may mean another message by now
+                call.acknowledge(arrival.packet_id)
 
     def _say(self, problem: str | None) -> None:
         if problem is not None and problem != self.problem:
@@ -156,6 +160,8 @@ class _Call:
         self.ready = False  # subscribed to everything
         self.refused: str | None = None
         self.lost: str | None = None
+        self.trouble: str | None = None
+        self._room = 0  # messages that the broker takes before it answers one
         self._broker = broker
         self._collector = collector
         self._inbox = inbox
@@ -174,7 +180,8 @@ class _Call:
         client.on_message = self._on_message
         client.on_disconnect = self._on_disconnect
         client.connect_timeout = 5.0
-        client.max_queued_messages_set(100_000)
+        client.on_publish = self._on_publish
+        client.max_inflight_messages_set(0)  # we count ourselves: the client knows nothing of the broker's limit
         if self._broker.username is not None:
             client.username_pw_set(self._broker.username, read_password(self._broker))
         tls = read_tls(self._broker)
@@ -214,9 +221,15 @@ class _Call:
         else:
             self.lost = self.lost or "the broker closed it"
 
+    @property
+    def room(self) -> bool:
+        """Whether the broker takes another message now."""
+        return self._room > 0
+
     def publish(self, topic: str, payload: bytes) -> None:
         about = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
         about.ContentType = JSON_TYPE
+        self._room -= 1
         self._client.publish(topic, payload, qos=1, properties=about)
 
     def acknowledge(self, packet_id: int) -> None:
@@ -245,7 +258,7 @@ class _Call:
             if reason.is_failure:
                 self.refused = f"refuses this collector ({reason})"
                 return
-            client.max_inflight_messages_set(getattr(properties, "ReceiveMaximum", 65535))
+            self._room = getattr(properties, "ReceiveMaximum", 65535)
             client.subscribe([(name, SubscribeOptions(qos=1)) for name in filters(self._collector)])
 
         self._guarded(subscribe)
@@ -264,6 +277,11 @@ class _Call:
             self._inbox.put(Arrival(topic, payload, now_ms, event_id, self.number, message.mid, message.qos))
 
         self._guarded(put)
+
+    def _on_publish(self, client: mqtt.Client, userdata: Any, mid: int, reason: Any, properties: Any) -> None:
+        self._room += 1
+        if reason.is_failure:
+            self.trouble = f"does not take acknowledgements ({reason})"
 
     def _on_disconnect(self, client: mqtt.Client, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
         told = flags.is_disconnect_packet_from_server

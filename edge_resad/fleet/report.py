@@ -1,4 +1,4 @@
-"""What the store says: stations and how they do, alerts by rank, and the proof that nothing is lost or counted twice."""
+"""What the store says: stations and how they do, alerts by rank, and the proof that nothing is lost."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def devices(connection: Connection) -> list[DeviceStatus]:
     """Every station: those that are away first, then by place and name."""
     table, alert = schema.device, schema.alert
     asked = select(alert.c.device, func.count()).where(alert.c.open).group_by(alert.c.device)
-    open_alerts = {device: number for device, number in connection.execute(asked)}
+    open_alerts = {row[0]: row[1] for row in connection.execute(asked)}
     missing: dict[str, int] = {}
     for account in accounts(connection):
         missing[account.device] = missing.get(account.device, 0) + account.lost

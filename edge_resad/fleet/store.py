@@ -16,10 +16,11 @@ from sqlalchemy.exc import DataError, SQLAlchemyError, StatementError
 
 from edge_resad.fleet import schema
 from edge_resad.fleet.clock import UNDATED, estimate, is_synced, to_ms
+from edge_resad.fleet.coverage import merged
 from edge_resad.fleet.crash_points import crash_point
 from edge_resad.fleet.database import cause
 from edge_resad.fleet.reading import Letter, News, Picture, Reading, Unreadable, origin_of, refuse
-from edge_resad.messages import Address, Alert, Birth, Gap, NotInspected, Verdict, seq_ranges
+from edge_resad.messages import Address, Alert, Birth, Gap, NotInspected, Verdict
 
 _SEVERITIES = {"minor": 1, "major": 2, "critical": 3}
 _KEPT_BYTES = 256 * 1024  # of a message whose place is known: a newer collector may read it
@@ -46,7 +47,7 @@ class Receipt:
     def __iadd__(self, other: Receipt) -> Receipt:
         for key, ranges in other.acknowledged.items():
             seqs = [*self.acknowledged.get(key, ()), *ranges]
-            self.acknowledged[key] = _merged(seqs)
+            self.acknowledged[key] = tuple(merged(seqs))
         self.stored += other.stored
         self.duplicates += other.duplicates
         self.rejected += other.rejected
@@ -110,16 +111,6 @@ class Store:
 def _is_of_a_message(error: StatementError) -> bool:
     """Whether a message is to blame: its values cannot be handed over, or the database calls them wrong."""
     return isinstance(error, DataError) or type(error) is StatementError
-
-
-def _merged(ranges: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    merged: list[tuple[int, int]] = []
-    for first, last in sorted(ranges):
-        if merged and first <= merged[-1][1] + 1:
-            merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
-        else:
-            merged.append((first, last))
-    return tuple(merged)
 
 
 class _Batch:
@@ -527,7 +518,7 @@ class _Batch:
             self._connection.execute(counted, rows)
         receipt.stored = sum(row["more"] for row in rows)
         receipt.duplicates = sum(row["again"] for row in rows)
-        receipt.acknowledged = {key: seq_ranges(seqs) for key, seqs in acknowledged.items()}
+        receipt.acknowledged = {key: tuple(merged((seq, seq) for seq in seqs)) for key, seqs in acknowledged.items()}
         return receipt
 
 
