@@ -41,6 +41,7 @@ def ingest(config: ConfigArgument) -> None:
     logging.basicConfig(
         level=fleet.log.level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     with stopped_by_signals() as stop, _opened(fleet, writing=True) as engine:
         totals = run(fleet, engine, stop)
     print(totals)

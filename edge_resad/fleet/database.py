@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,8 @@ from edge_resad.errors import StoreError
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_S = 10  # a SQLite file that another program writes is waited for so long
 _LOCK = 7_236_581  # PostgreSQL: of the one that migrates
+
+_one_at_a_time = threading.Lock()  # Alembic's environment is one for the whole process
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +68,7 @@ def migrate(engine: Engine) -> None:
     def upgrade(revision: Any, _context: Any) -> Any:
         return script._upgrade_revs("head", revision)  # what alembic's own `upgrade` does
 
-    with engine.begin() as connection, EnvironmentContext(config, script, fn=upgrade) as environment:
+    with _one_at_a_time, engine.begin() as connection, EnvironmentContext(config, script, fn=upgrade) as environment:
         if engine.dialect.name == "postgresql":
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
         _refuse_newer(engine, connection, script)

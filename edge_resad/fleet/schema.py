@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import (
+    REAL,
     BigInteger,
     Boolean,
     Column,
@@ -125,7 +126,7 @@ verdict = Table(
     Column("threshold", Float(53)),
     Column("regions", BigInteger),
     _needed("frame_id", BigInteger),
-    Column("latency_ms", Float(24)),
+    Column("latency_ms", REAL),
     Column("reason", Text),  # why it was not inspected
     sqlite_with_rowid=False,
 )

@@ -264,7 +264,7 @@ def upgrade() -> None:
         sa.Column("threshold", sa.Float(precision=53), nullable=True),
         sa.Column("regions", sa.BigInteger(), nullable=True),
         sa.Column("frame_id", sa.BigInteger(), nullable=False),
-        sa.Column("latency_ms", sa.Float(precision=24), nullable=True),
+        sa.Column("latency_ms", sa.REAL(), nullable=True),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("stream", "seq"),
         sqlite_with_rowid=False,
