@@ -11,7 +11,8 @@ EdgeResadError
 ├── SettingsError  the station file says something that cannot be
 ├── SpoolError     the outbox cannot be opened or written
 ├── StoreError     the fleet's store cannot be opened, or is of another version
-└── BrokerError    the broker refuses us
+├── BrokerError    the broker refuses us
+└── ControlError   a running station cannot be asked, or cannot do what it is told
 """
 
 
@@ -69,3 +70,7 @@ class StoreError(EdgeResadError):
 
 class BrokerError(EdgeResadError):
     """The broker refuses us."""
+
+
+class ControlError(EdgeResadError):
+    """A running station cannot be asked, or cannot do what it is told."""

@@ -17,14 +17,14 @@ from edge_resad.device.station import run_station
 from edge_resad.errors import SettingsError
 from tests.fakes import FakeCamera, FakeJudge
 
-LABELS = {"device": "press-7", "product": "flange"}
+LABELS, CAMERA = {"device": "press-7"}, {"camera": "top", "product": "flange"}
 SAMPLE = re.compile(r'edge_resad_[a-z_]+\{([a-z]+="[^"\n]*",?)+\} [-+.e\d]+')
 
 
 def text(stages: Stages | None = None, **more: int) -> str:
     tally = Tally(passed=5, failed=2, alerts=1, not_inspected=Counter({"too_old": 3}))
     counts = {"waiting": 4, "lost": 0, "log_lines_lost": 0, **more}
-    return prometheus_text(LABELS, tally, stages or Stages(), **counts)
+    return prometheus_text(LABELS, [(CAMERA, tally)], stages or Stages(), **counts)
 
 
 def samples(said: str) -> dict[str, float]:
@@ -33,9 +33,8 @@ def samples(said: str) -> dict[str, float]:
     for line in said.splitlines():
         if not line.startswith("#"):
             name, _, value = line.rpartition(" ")
-            found[name.replace('device="press-7",product="flange"', "").replace("{,", "{").replace("{}", "")] = float(
-                value
-            )
+            own = name.replace('device="press-7"', "").replace('camera="top",product="flange"', "")
+            found[own.replace("{,", "{").replace("{,", "{").replace("{}", "")] = float(value)
     return found
 
 
@@ -77,7 +76,7 @@ def test_every_line_is_what_prometheus_reads() -> None:
 
 
 def test_a_label_cannot_break_out_of_its_quotes() -> None:
-    said = prometheus_text({"device": 'a"b\\c\nd'}, Tally(), Stages(), waiting=0, lost=0, log_lines_lost=0)
+    said = prometheus_text({"device": 'a"b\\c\nd'}, [({}, Tally())], Stages(), waiting=0, lost=0, log_lines_lost=0)
     assert r'device="a\"b\\c\nd"' in said
 
 
