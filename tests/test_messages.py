@@ -13,6 +13,7 @@ import pytest
 
 from edge_resad import decision
 from edge_resad.messages import (
+    COMMANDS,
     MAX_POLYGON,
     MAX_REGIONS,
     THUMBNAIL_BYTES,
@@ -20,14 +21,17 @@ from edge_resad.messages import (
     Address,
     Alert,
     Birth,
+    FetchedImage,
     Gap,
     ImageReference,
     NotInspected,
     Offline,
     Region,
+    Room,
+    Signature,
     Stamp,
     Verdict,
-    VerdictMessage,
+    Waiting,
     acknowledgement_message,
     alert_message,
     birth_message,
@@ -44,6 +48,7 @@ from edge_resad.messages import (
 )
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "messages.md"
+EXAMPLES = re.findall(r"```json\n(.*?)\n```", DOCUMENT.read_text(), re.DOTALL)
 ADDRESS = Address(site="graz", line="l4", device="jetson-07")
 STREAM = "5a1d9e1c-8f5e-4a8e-9d3b-0d3f3f0c7a11"
 STAMP = Stamp(STREAM, 42, "boot-1", 1_790_000_000.25, 12.5, True)
@@ -263,26 +268,21 @@ def test_a_thumbnail_that_is_too_large_or_no_jpeg_is_refused() -> None:
 
 
 def test_the_examples_of_the_document_are_messages() -> None:
-    examples = re.findall(r"```json\n(.*?)\n```", DOCUMENT.read_text(), re.DOTALL)
-    kinds = [type(read_message(example.encode()).data) for example in examples]
-    assert kinds == [Verdict, Alert, Birth, Offline, Gap, Acknowledgement]
-    for example in examples:
+    for example in EXAMPLES:
         assert json.loads(read_message(example.encode()).model_dump_json(exclude_none=True)) == json.loads(example)
 
 
 def test_the_document_names_every_field() -> None:
-    models = (
-        VerdictMessage,
-        Verdict,
-        NotInspected,
-        Region,
-        Alert,
-        ImageReference,
-        Birth,
-        Offline,
-        Gap,
-        Acknowledgement,
-    )
-    fields = {name for model in models for name in model.model_fields}
+    inner = (NotInspected, Region, ImageReference, Birth, Offline, Room, Waiting, Signature, FetchedImage)
+    models = {type(read_message(example.encode())) for example in EXAMPLES}
+    parts = {type(read_message(example.encode()).data) for example in EXAMPLES}
+    taken = {model for model, _ in COMMANDS.values()}
+    fields = {name for model in {*models, *parts, *inner, *taken} for name in model.model_fields}
     text = DOCUMENT.read_text()
     assert [name for name in sorted(fields) if f"`{name}`" not in text] == []
+
+
+def test_the_document_names_every_command_with_its_role() -> None:
+    text = DOCUMENT.read_text()
+    for name, (_, role) in COMMANDS.items():
+        assert f"| `{name}` | {role} |" in text

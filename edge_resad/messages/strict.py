@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationInfo, model_validator
 
+MAX_WHOLE = 2**53 - 1  # what every JSON reader and every database can hold
+Whole = Annotated[int, Field(ge=0, le=MAX_WHOLE)]
+Wall = Annotated[FiniteFloat, Field(ge=-62_135_596_800, le=253_402_300_799)]
+"""Seconds since 1970, in the years 1 to 9999."""
 READING: dict[str, str] = {"mode": "reading"}
 """The validation context of a reader."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from edge_resad.messages.origin import Origin, Stamp, origin_fields
-from edge_resad.messages.strict import READING, Strict
+from edge_resad.messages.strict import READING, Strict, Whole
 from edge_resad.messages.topic import Address
 
 THUMBNAIL_BYTES = 64 * 1024  # brokers in the field stop at 128 KiB; events must not queue behind pictures
@@ -17,7 +17,7 @@ class ImageReference(Strict):
 
     topic: str
     content_type: str = JPEG_TYPE
-    size_bytes: int
+    size_bytes: Whole
     sha256: str | None = None  # of the JPEG before it was stamped
 
 
