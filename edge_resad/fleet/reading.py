@@ -18,6 +18,8 @@ from edge_resad.messages import (
     Offline,
     Origin,
     StateMessage,
+    Telemetry,
+    TelemetryMessage,
     Topic,
     Verdict,
     VerdictMessage,
@@ -30,6 +32,13 @@ from edge_resad.messages import (
 _MOST = 2**53 - 1  # of a whole number; what every JSON reader and every store can hold
 _LONGEST = 1000  # characters of a text that a station chose
 _EARLIEST_S, _LATEST_S = -1e10, 1e11  # of a clock
+_CHANNELS: dict[type, str] = {
+    VerdictMessage: "evt",
+    AlertMessage: "alert",
+    GapMessage: "gap",
+    StateMessage: "state",
+    TelemetryMessage: "tm",
+}
 _EVENT_ID = re.compile(r"([A-Za-z0-9_-]{1,64})-([1-9][0-9]{0,15})")
 
 
@@ -66,12 +75,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class News:
-    """A station's state; it has no place in the stream."""
+    """A station's state or telemetry; it has no place in the stream."""
 
     arrival: Arrival
     address: Address
     message_id: str
-    content: Birth | Offline
+    content: Birth | Offline | Telemetry
 
 
 @dataclass(frozen=True)
@@ -116,12 +125,14 @@ def _read(arrival: Arrival, topic: Topic) -> Reading:
         _check(origin, address)
         return Letter(arrival, address, Picture(origin, str(topic.name), jpeg))
     message = read_message(arrival.payload)
-    channel = {VerdictMessage: "evt", AlertMessage: "alert", GapMessage: "gap", StateMessage: "state"}
-    if channel.get(type(message)) != topic.channel:
+    if _CHANNELS.get(type(message)) != topic.channel:
         raise ValueError(f"a message of the type {message.type} does not belong on the channel {topic.channel}")
     content = message.data
     if isinstance(content, (Birth, Offline)):
         _check_state(content, address)
+        return News(arrival, address, message.id, content)
+    if isinstance(content, Telemetry):
+        _check_speaker(content.device, address)
         return News(arrival, address, message.id, content)
     if isinstance(content, (Verdict, NotInspected, Alert, Gap)):
         _check(content, address)
@@ -129,10 +140,14 @@ def _read(arrival: Arrival, topic: Topic) -> Reading:
     raise ValueError(f"a message of the type {message.type} is none that a collector keeps")
 
 
+def _check_speaker(device: str, address: Address) -> None:
+    if device != address.device:  # brokers let a station write below its own name alone
+        raise ValueError(f"it says that it is of {device}, and came on a topic of {address.device}")
+
+
 def _check(origin: Origin, address: Address) -> None:
     """Raise ValueError where a store could not hold it or the device speaks for another."""
-    if origin.device != address.device:
-        raise ValueError(f"it says that it is of {origin.device}, and came on a topic of {address.device}")
+    _check_speaker(origin.device, address)
     if not (is_id(origin.stream_id) and is_id(origin.boot_id)):
         raise ValueError("stream_id or boot_id is no name of letters, digits, - and _")
     if not all(_EARLIEST_S < seconds < _LATEST_S for seconds in (origin.wall_s, origin.mono_s)):
@@ -151,8 +166,7 @@ def _check(origin: Origin, address: Address) -> None:
 
 
 def _check_state(content: Birth | Offline, address: Address) -> None:
-    if content.device != address.device:
-        raise ValueError(f"it says that it is of {content.device}, and came on a topic of {address.device}")
+    _check_speaker(content.device, address)
     if not (is_id(content.stream_id) and is_id(content.boot_id)):
         raise ValueError("stream_id or boot_id is no name of letters, digits, - and _")
     texts, numbers = [], [content.bd_seq]

@@ -20,7 +20,7 @@ from edge_resad.fleet.coverage import merged
 from edge_resad.fleet.crash_points import crash_point
 from edge_resad.fleet.database import cause
 from edge_resad.fleet.reading import Letter, News, Picture, Reading, Unreadable, origin_of, refuse
-from edge_resad.messages import Address, Alert, Birth, Gap, NotInspected, Verdict
+from edge_resad.messages import Address, Alert, Birth, Gap, NotInspected, Offline, Telemetry, Verdict
 
 _SEVERITIES = {"minor": 1, "major": 2, "critical": 3}
 _KEPT_BYTES = 256 * 1024  # of a message whose place is known: a newer collector may read it
@@ -122,7 +122,14 @@ class _Batch:
         self._store = store
         self._connection = connection
         self._letters = [reading for reading in batch if isinstance(reading, Letter)]
-        self._news = [reading for reading in batch if isinstance(reading, News)]
+        self._states: list[tuple[News, Birth | Offline]] = []
+        self._telemetry: list[News] = []
+        for reading in batch:
+            if isinstance(reading, News):
+                if isinstance(reading.content, Telemetry):
+                    self._telemetry.append(reading)
+                else:
+                    self._states.append((reading, reading.content))
         self._unreadable = [reading for reading in batch if isinstance(reading, Unreadable)]
         self._batch = batch
         self._rows: dict[str, dict[tuple[int, int], dict[str, Any]]] = {table.name: {} for table in schema.LETTERS}
@@ -143,6 +150,7 @@ class _Batch:
         self._write_alerts()
         rejected = self._write_rejected()
         self._write_states()
+        self._write_telemetry()
         self._mark_pending()
         self._count_hours()
         return self._settle(rejected)
@@ -195,8 +203,8 @@ class _Batch:
             if unreadable.address is not None and unreadable.stream_id is not None:
                 key = (self._device(unreadable.address), unreadable.stream_id)
                 wanted.setdefault(key, unreadable.arrival.received_ms)
-        for news in self._news:
-            wanted.setdefault((self._device(news.address), news.content.stream_id), news.arrival.received_ms)
+        for news, said in self._states:
+            wanted.setdefault((self._device(news.address), said.stream_id), news.arrival.received_ms)
         table, known = schema.stream, self._store._streams
         unknown = sorted(key for key in wanted if key not in known)
         if unknown:
@@ -421,27 +429,26 @@ class _Batch:
     # What follows from it
 
     def _write_states(self) -> None:
-        if not self._news:
+        if not self._states:
             return
         rows = {
             (self._device(news.address), news.message_id): {
                 "device": self._device(news.address),
                 "message_id": news.message_id,
                 "received_ms": news.arrival.received_ms,
-                "stream_id": news.content.stream_id,
-                "bd_seq": news.content.bd_seq,
-                "online": news.content.online,
-                "payload": json.dumps(news.content.model_dump(mode="json", exclude_none=True), sort_keys=True),
+                "stream_id": said.stream_id,
+                "bd_seq": said.bd_seq,
+                "online": said.online,
+                "payload": _as_json(news),
             }
-            for news in self._news
+            for news, said in self._states
         }
         # A retained state comes again with every connection; it says nothing of now that was not known.
         new = self._insert_new(schema.state, [row for _, row in sorted(rows.items())], ("device", "message_id"))
         table = schema.device
-        for news in sorted(self._news, key=lambda news: self._device(news.address)):  # stable: in order of receipt
+        for news, said in sorted(self._states, key=lambda state: self._device(state[0].address)):  # stable
             if (self._device(news.address), news.message_id) not in new:
                 continue
-            said = news.content
             of_it = table.c.id == self._device(news.address)
             same = table.c.state_stream == said.stream_id
             if isinstance(said, Birth):
@@ -462,6 +469,18 @@ class _Batch:
                 self._connection.execute(
                     update(table).where(of_it, ends).values(**gone, state_ms=news.arrival.received_ms)
                 )
+
+    def _write_telemetry(self) -> None:
+        rows = {
+            (self._device(news.address), news.message_id): {
+                "device": self._device(news.address),
+                "message_id": news.message_id,
+                "received_ms": news.arrival.received_ms,
+                "payload": _as_json(news),
+            }
+            for news in self._telemetry
+        }
+        self._insert_new(schema.telemetry, [row for _, row in sorted(rows.items())], ("device", "message_id"))
 
     def _announce(self, stream: int, seq: int) -> None:
         table = schema.stream
@@ -551,6 +570,10 @@ def add_to_hours(connection: Connection, verdicts: Iterable[Mapping[str, Any]], 
     connection.execute(
         statement.on_conflict_do_update(index_elements=["hour_ms", "device", "product"], set_=more), rows
     )
+
+
+def _as_json(news: News) -> str:
+    return json.dumps(news.content.model_dump(mode="json", exclude_none=True), sort_keys=True)
 
 
 def _letter_key(row: Mapping[str, Any]) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from edge_resad.messages import (
     Address,
     GapReason,
     ImageReference,
+    Moment,
     Phase,
     Severity,
     Stamp,
@@ -19,6 +20,7 @@ from edge_resad.messages import (
     gap_message,
     not_inspected_message,
     offline_message,
+    telemetry_message,
     thumbnail_message,
     verdict_message,
 )
@@ -137,6 +139,11 @@ class Writer:
             self.address, bd_seq=bd_seq, stream_id=self.stream_id, boot_id=self.boot_id, wall=self.wall
         )
         return Arrival(self.address.state_topic, body, NOW_MS + bd_seq)
+
+    def telemetry(self, number: int) -> Arrival:
+        at = Moment(boot_id=self.boot_id, wall=self.wall, mono=self.mono)
+        body = telemetry_message(self.address, at, event_id=f"t{number}", up_s=12.5, load=0.5)
+        return Arrival(self.address.telemetry_topic, body, NOW_MS, qos=0)
 
     def arrival(self, topic: str, body: bytes, seq: int) -> Arrival:
         return Arrival(topic, body, NOW_MS + 1000 * seq, event_id=self.stamp(seq).event_id)

@@ -90,7 +90,7 @@ class ScriptedStation:
             self._client.publish(topic, payload, qos=1)
 
     def _on_message(self, client: mqtt.Client, userdata: Any, message: mqtt.MQTTMessage) -> None:
-        said = read_message(message.payload).data
+        said = read_message(bytes(message.payload)).data
         assert isinstance(said, Acknowledgement)
         self.acknowledgements.append(said)
         with self._lock:

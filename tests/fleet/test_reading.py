@@ -20,6 +20,7 @@ GOOD = [
     press.gap(5, ((1, 1),)),
     press.birth(1),
     press.offline(1),
+    press.telemetry(1),
 ]
 TOPICS = st.sampled_from([arrival.topic for arrival in GOOD])
 JSON = st.recursive(

@@ -253,6 +253,13 @@ def test_a_transaction_that_fails_leaves_nothing_and_is_tried_again(engine: Engi
     assert store.add(reads(press.verdict(1), press.alert(2, "new"), press.birth(1))).stored == 2
 
 
+def test_telemetry_is_kept_once_and_wants_no_acknowledgement(engine: Engine) -> None:
+    receipt = Store(engine).add(reads(press.telemetry(1), press.telemetry(1), press.telemetry(2)))
+    assert (receipt.stored, receipt.rejected, receipt.acknowledged) == (0, 0, {})
+    kept = rows(engine, schema.telemetry, "message_id", "payload")
+    assert [(name, json.loads(payload)["load"]) for name, payload in kept] == [("t1", 0.5), ("t2", 0.5)]
+
+
 def test_a_stations_new_place_is_known(engine: Engine) -> None:
     store = Store(engine)
     store.add(reads(press.verdict(1)))
