@@ -22,7 +22,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent.parent
 class ScriptedStation:
     """Sends again and again what no collector has acknowledged, as a station's spool does."""
 
-    def __init__(self, port: int, writer: Writer, *, again_s: float = 0.3) -> None:
+    def __init__(self, port: int, writer: Writer, *, again_s: float = 0.3, password: str | None = None) -> None:
         self.writer = writer
         self.acknowledgements: list[Acknowledgement] = []
         self._port = port
@@ -34,6 +34,8 @@ class ScriptedStation:
         self._client = mqtt.Client(
             CallbackAPIVersion.VERSION2, client_id=writer.device, protocol=mqtt.MQTTv5, reconnect_on_failure=True
         )
+        if password is not None:
+            self._client.username_pw_set(writer.device, password)
         self._client.reconnect_delay_set(1, 1)
         self._client.on_connect = lambda client, *_: client.subscribe(writer.address.ack_topic, qos=1)
         self._client.on_message = self._on_message
@@ -102,11 +104,14 @@ class ScriptedStation:
 class Collector:
     """`edge-resad fleet ingest` in a process of its own."""
 
-    def __init__(self, folder: Path, broker: int, url: str, *, name: str = "c1", more: str = "") -> None:
+    def __init__(
+        self, folder: Path, broker: int, url: str, *, name: str = "c1", more: str = "", broker_more: str = ""
+    ) -> None:
         self.config = folder / f"{name}.toml"
         self._log = folder / f"{name}.log"
         self.config.write_text(
-            f'[broker]\nhost = "127.0.0.1"\nport = {broker}\nreconnect_min_s = 0.1\nreconnect_max_s = 0.5\n'
+            f'[broker]\nhost = "127.0.0.1"\nport = {broker}\n{broker_more}'
+            "reconnect_min_s = 0.1\nreconnect_max_s = 0.5\n"
             f'[collector]\nid = "{name}"\nbatch = 50\n[store]\nurl = "{url}"\n{more}'
         )
         self.process: subprocess.Popen[bytes] | None = None

@@ -13,7 +13,7 @@ from edge_resad.fleet.crash_points import EXIT_CODE
 from edge_resad.fleet.database import opened
 from edge_resad.fleet.report import StreamAccount, accounts, alerts
 from tests.fleet.letters import Writer
-from tests.fleet.peers import Collector, ScriptedStation
+from tests.fleet.peers import CHECKOUT, Collector, ScriptedStation
 from tests.mqtt_peers import Mosquitto, eventually
 from tests.postgres_server import Postgres
 
@@ -178,6 +178,39 @@ def test_a_full_disk_stops_the_acknowledgements_and_nothing_else(tmp_path: Path,
         ballast.unlink()
         assert eventually(lambda: station.waiting == 0, LONG_S), collector.log
         assert_nothing_lost(url, station)
+
+
+def test_the_rights_on_the_page_suffice(tmp_path: Path) -> None:
+    page = (CHECKOUT / "docs" / "fleet.md").read_text(encoding="utf-8")
+    rights = page.split("```\nuser collector\n")[1].split("```")[0]
+    stations = "pattern write er/v1/+/+/%u/evt/#\npattern read er/v1/+/+/%u/ack\n"
+    url = f"sqlite:///{tmp_path / 'fleet.db'}"
+    (tmp_path / "word").write_text("word")
+    users = {"collector": "word", "press-1": "word"}
+    named = 'username = "collector"\npassword_file = "word"\n'
+    with (
+        Mosquitto(tmp_path / "broker", users=users, acl=f"user collector\n{rights}\n{stations}") as broker,
+        Collector(tmp_path, broker.port, url, broker_more=named) as collector,
+        ScriptedStation(broker.port, Writer(), password="word") as station,
+    ):
+        station.judge(9)  # no alert among them
+        assert eventually(lambda: station.waiting == 0, LONG_S), collector.log
+        assert_nothing_lost(url, station)
+        assert "does not take acknowledgements" not in collector.log
+
+
+def test_a_broker_that_lets_a_collector_acknowledge_nothing_is_said(tmp_path: Path) -> None:
+    (tmp_path / "word").write_text("word")
+    users = {"collector": "word", "press-1": "word"}
+    named = 'username = "collector"\npassword_file = "word"\n'
+    acl = "user collector\ntopic read er/v1/#\nuser press-1\ntopic readwrite er/v1/#\n"
+    with (
+        Mosquitto(tmp_path / "broker", users=users, acl=acl) as broker,
+        Collector(tmp_path, broker.port, f"sqlite:///{tmp_path / 'fleet.db'}", broker_more=named) as collector,
+        ScriptedStation(broker.port, Writer(), password="word") as station,
+    ):
+        station.judge(3)
+        assert eventually(lambda: "does not take acknowledgements" in collector.log, LONG_S), collector.log
 
 
 def test_a_broker_that_lets_a_collector_hear_nothing_is_said(tmp_path: Path) -> None:

@@ -14,8 +14,12 @@ from sqlalchemy import Engine, func, select, text
 from edge_resad.fleet import database, schema
 from edge_resad.fleet.reading import Arrival
 from edge_resad.fleet.report import accounts, alerts, devices
+from edge_resad.fleet.retention import retain
+from edge_resad.fleet.settings import RetentionSection
 from edge_resad.fleet.store import Receipt, Store, StoreAway
 from tests.fleet.letters import JPEG, NOW_MS, Writer, reads
+from tests.fleet.peers import CHECKOUT
+from tests.postgres_server import Postgres
 
 press = Writer()
 
@@ -286,3 +290,21 @@ def test_a_sqlite_file_that_another_program_writes_stores_nothing_until_it_is_do
                 store.add(reads(press.verdict(1)))
             other.execute("ROLLBACK")
         assert store.add(reads(press.verdict(1))).stored == 1
+
+
+@pytest.mark.postgres
+def test_a_table_that_is_partitioned_as_the_page_says_takes_the_same_messages(postgres: Postgres) -> None:
+    page = (CHECKOUT / "docs" / "fleet.md").read_text(encoding="utf-8")
+    statements = page.split("```sql\n")[1].split("```")[0]
+    with database.opened(postgres.new_database(), writing=True) as engine:
+        with engine.begin() as connection:
+            connection.execute(text(statements))
+        store = Store(engine)
+        store.add(reads(*(Writer(device=f"d{number}").verdict(1) for number in range(8))))
+        receipt = store.add(reads(*(Writer(device=f"d{number}").verdict(1) for number in range(8))))
+        assert (receipt.stored, receipt.duplicates) == (0, 8)
+        assert len(rows(engine, schema.verdict)) == 8
+        list(retain(engine, RetentionSection(), NOW_MS + 1000 * 86_400_000))
+        assert rows(engine, schema.verdict) == []
+        with engine.connect() as connection:
+            assert [account.missing for account in accounts(connection)] == [[]] * 8
