@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -29,7 +31,7 @@ from sqlalchemy import Engine
 from benchmarks.latency import _machine as machine
 from edge_resad.fleet.database import opened
 from edge_resad.fleet.reading import Arrival, read
-from edge_resad.fleet.report import accounts
+from edge_resad.fleet.report import accounts, rejected
 from edge_resad.fleet.retention import used_bytes
 from edge_resad.fleet.store import Store
 from tests.fleet.letters import Writer
@@ -38,6 +40,11 @@ from tests.postgres_server import POSTGRES, Postgres
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 Kind = Literal["sqlite", "postgresql"]
+ODD: tuple[Any, ...] = (
+    *(None, True, -1, 0, 1.5, 2**31, 2**53, 2**63, 2**64, 10**400, 1e308, float("nan"), float("inf")),
+    *("", "a" * 5000, "\0", "\ud800", "../..", "'; DROP TABLE verdict; --", [], {}, [[1, 0]], [[1, 10**9]], {"a": 1}),
+)
+"""What a field may say instead."""
 ON_ALL: tuple[Kind, ...] = ("sqlite", "postgresql")
 BATCH = 500
 
@@ -162,6 +169,75 @@ def _size(engine: Engine) -> int:
             return int(connection.exec_driver_sql(asked).scalar_one())
     with engine.connect() as connection:
         return used_bytes(connection)
+
+
+@app.command()
+def fuzz(
+    messages: Annotated[int, typer.Option(min=1, help="Random and mutated messages.")] = 100_000,
+    seed: Annotated[int, typer.Option(help="Of the generator.")] = 1,
+    on: Annotated[str, typer.Option("--on", help="sqlite or postgresql.")] = "sqlite",
+) -> None:
+    """Random and mutated messages through reading and the store: none may raise, each must be counted."""
+    dice = random.Random(seed)
+    good = _one_of_each(Writer())
+    outcomes: Counter[str] = Counter()
+    with _new_store(on) as url, opened(url, writing=True) as engine:
+        there = Store(engine)
+        for first in range(0, messages, BATCH):
+            spoiled = [_spoil(dice, good) for _ in range(min(BATCH, messages - first))]
+            batch = [read(arrival) for arrival in spoiled]
+            outcomes.update(type(reading).__name__.lower() for reading in batch)
+            receipt = there.add(batch)
+            outcomes.update({"stored": receipt.stored, "duplicates": receipt.duplicates, "rejected": receipt.rejected})
+        with engine.connect() as connection:
+            kept = sum(times for _, times in rejected(connection, most=1_000_000))
+    print(", ".join(f"{name} {number}" for name, number in sorted(outcomes.items())))
+    counted = outcomes["letter"] + outcomes["news"] + outcomes["unreadable"]
+    if counted != messages or outcomes["rejected"] < outcomes["unreadable"] or kept != outcomes["rejected"]:
+        print(f"{messages} came, {counted} were counted; {kept} of {outcomes['rejected']} are kept as not readable")
+        raise typer.Exit(1)
+
+
+def _one_of_each(press: Writer) -> list[Arrival]:
+    return [
+        press.verdict(1),
+        press.verdict(2, "fail"),
+        press.not_inspected(3),
+        press.alert(4, "new", picture=True),
+        press.picture(5, of=4),
+        press.fault(6, "new", "black", alert_id="f"),
+        press.gap(7, ((1, 1),)),
+        press.birth(1),
+        press.offline(1),
+        press.telemetry(1),
+    ]
+
+
+def _spoil(dice: random.Random, good: list[Arrival]) -> Arrival:
+    """A message that is wrong in one of many ways; now and then a good one."""
+    arrival = dice.choice(good)
+    payload, topic, event_id = bytearray(arrival.payload), arrival.topic, arrival.event_id
+    way = dice.randrange(8)
+    if way == 0:
+        payload = bytearray(dice.randbytes(dice.randrange(200)))
+    elif way == 1:
+        del payload[dice.randrange(len(payload)) :]
+    elif way == 2:
+        for _ in range(dice.randrange(1, 9)):
+            payload[dice.randrange(len(payload))] = dice.randrange(256)
+    elif way == 3:
+        topic = dice.choice(good).topic
+    elif way == 4:
+        place = dice.randrange(len(topic) + 1)
+        topic = topic[:place] + dice.choice(("/", "#", "+", "\0", "\ud800", "x" * 70, "$share/")) + topic[place:]
+    elif way in (5, 6) and payload.startswith(b"{"):
+        said = json.loads(payload)
+        where = dice.choice((said, said["data"]))
+        where[dice.choice(sorted(where))] = dice.choice(ODD)
+        payload = bytearray(json.dumps(said).encode())
+    elif way == 7:
+        event_id = dice.choice(("", "-", "a-0", "a-" + "9" * 40, "\ud800-1", f"stream-{dice.randrange(50)}-7", None))
+    return Arrival(topic, bytes(payload), arrival.received_ms, event_id)
 
 
 @app.command()

@@ -45,7 +45,10 @@ class Inbox:
                     break
             return [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
 
-    def wake(self) -> None:
-        """Let the one that waits look around."""
+    def begin(self) -> None:
+        """A new connection: what came by the last one and was not acknowledged comes again, so it need not wait here.
+
+        Without this a store that is away and a connection that comes and goes would fill the memory.
+        """
         with self._changed:
-            self._changed.notify_all()
+            self._waiting = deque(arrival for arrival in self._waiting if arrival.qos == 0)

@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
@@ -35,7 +35,6 @@ class Totals:
     duplicates: int = 0
     rejected: int = 0
     commits: int = 0
-    problems: list[str] = field(default_factory=list)  # what is wrong now
 
     def __str__(self) -> str:
         return (
@@ -67,6 +66,8 @@ def ingest(fleet: FleetFile, engine: Engine, stop: threading.Event) -> Totals:
             if time.monotonic() - reported >= _REPORT_S:
                 reported = time.monotonic()
                 log.info("%s; %s", "connected" if link.connected else link.problem or "not connected", totals)
+                if inbox.dropped:
+                    log.warning("%d messages of telemetry were dropped while the store was slow", inbox.dropped)
             if not link.alive:
                 raise RuntimeError("the thread of the broker connection has ended")
     return totals

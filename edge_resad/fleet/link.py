@@ -110,6 +110,7 @@ class Link:
             call.open()
             self._says.clear()  # what was to be said on the last connection
             self._had.clear()
+            self._inbox.begin()
             self.connections += 1
             until = time.monotonic() + _ANSWER_S
             while not self._stopping.is_set() and call.lost is None:

@@ -115,7 +115,8 @@ def read(arrival: Arrival) -> Reading:
 def refuse(arrival: Arrival, reason: str, address: Address | None) -> Unreadable:
     """Set a message aside, with its place in its stream where that can be read."""
     stream_id, seq = _place(arrival) if address is not None else (None, None)
-    return Unreadable(arrival, " ".join(reason.replace("\0", "").split())[:_LONGEST], address, stream_id, seq)
+    shown = reason.encode(errors="backslashreplace").decode().replace("\0", "")  # half characters can be anywhere
+    return Unreadable(arrival, " ".join(shown.split())[:_LONGEST], address, stream_id, seq)
 
 
 def _read(arrival: Arrival, topic: Topic) -> Reading:

@@ -168,9 +168,9 @@ def alerts(connection: Connection, *, most: int = 50, only_open: bool = False) -
     ]
 
 
-def rejected(connection: Connection) -> list[tuple[str, int]]:
+def rejected(connection: Connection, *, most: int = 10) -> list[tuple[str, int]]:
     """Why messages could not be read, and how often each reason; the most frequent first."""
     table = schema.rejected
     times = func.sum(table.c.times)
-    asked = select(table.c.reason, times).group_by(table.c.reason).order_by(times.desc()).limit(10)
+    asked = select(table.c.reason, times).group_by(table.c.reason).order_by(times.desc()).limit(most)
     return [(reason, int(number)) for reason, number in connection.execute(asked)]

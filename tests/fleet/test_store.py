@@ -169,6 +169,8 @@ def test_the_same_rubbish_is_one_row_however_often_it_comes(engine: Engine) -> N
         {"wall_s": 1e300},
         {"seq": 2**60},
         {"reason": "a\0b"},
+        {"reason": "half a character \ud800"},
+        {"status": "\ud800"},
     ],
     ids=str,
 )
