@@ -11,12 +11,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from edge_resad.fleet.chores import Chores
 from edge_resad.fleet.crash_points import crash_point
+from edge_resad.fleet.database import cause
 from edge_resad.fleet.inbox import Inbox
 from edge_resad.fleet.link import Link
 from edge_resad.fleet.reading import Arrival, read
+from edge_resad.fleet.rereading import reread
 from edge_resad.fleet.settings import FleetFile
 from edge_resad.fleet.store import Receipt, Store, StoreAway
 from edge_resad.messages import MAX_RANGES, acknowledgement_message
@@ -51,6 +54,7 @@ def ingest(fleet: FleetFile, engine: Engine, stop: threading.Event) -> Totals:
     totals = Totals()
     name = f"{collector.id}-{uuid.uuid4().hex[:12]}"  # of this start: acknowledgements are numbered below it
     reported = time.monotonic()
+    _reread(engine, store)
     with Link(fleet.broker, collector, inbox) as link:
         while not stop.is_set():
             arrivals = inbox.take(collector.batch, gather_s=collector.batch_ms / 1000, patience_s=0.5)
@@ -71,6 +75,17 @@ def ingest(fleet: FleetFile, engine: Engine, stop: threading.Event) -> Totals:
             if not link.alive:
                 raise RuntimeError("the thread of the broker connection has ended")
     return totals
+
+
+def _reread(engine: Engine, store: Store) -> None:
+    """Give what an older program could not read another chance."""
+    try:
+        number = reread(engine, store)
+    except (StoreAway, SQLAlchemyError) as away:
+        log.warning("what could not be read is not looked at again now: %s", cause(away))
+        return
+    if number:
+        log.info("%d messages that an older collector could not read are stored now", number)
 
 
 def _stored(store: Store, arrivals: list[Arrival], stop: threading.Event) -> Receipt | None:
