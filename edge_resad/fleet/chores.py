@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from edge_resad.fleet.backdating import backdate
 from edge_resad.fleet.database import cause
-from edge_resad.fleet.retention import retain
+from edge_resad.fleet.retention import retain, settle_streams
 from edge_resad.fleet.settings import RetentionSection
 
 _BUSY_S = 1.0  # while messages wait, one step in so long
@@ -51,4 +51,5 @@ class Chores:
         yield from backdate(self._engine)
         if now >= self._next_retention:
             self._next_retention = now + self._retention.every_s
+            yield from settle_streams(self._engine)
             yield from retain(self._engine, self._retention, now_ms)

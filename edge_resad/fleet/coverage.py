@@ -9,19 +9,28 @@ from sqlalchemy import Connection, delete, func, insert, select, union_all
 
 from edge_resad.fleet import schema
 
+_MOST_LOOKS = 20  # more holes than that are looked at in one go
 Ranges: TypeAlias = list[tuple[int, int]]
 """Inclusive, ascending, neither overlapping nor adjacent."""
 
 
-def stored_ranges(connection: Connection, stream: int, first: int = 1, last: int | None = None) -> Ranges:
-    """What was stored of a stream, between two numbers; what retention removed since is among it."""
-    settled = schema.settled
-    asked = select(settled.c.first_seq, settled.c.last_seq).where(settled.c.stream == stream)
-    asked = asked.where(settled.c.last_seq >= first)
-    if last is not None:
-        asked = asked.where(settled.c.first_seq <= last)
-    before = [tuple(row) for row in connection.execute(asked)]
-    return merged([*_islands(connection, stream, first, last), *before])
+def stored_ranges(connection: Connection, stream: int) -> Ranges:
+    """What was stored of a stream; what retention removed since is among it."""
+    table = schema.settled
+    asked = select(table.c.first_seq, table.c.last_seq).where(table.c.stream == stream)
+    settled = merged([tuple(row) for row in connection.execute(asked)])
+    found = list(settled)
+    for first, last in _between(settled):  # what is settled need not be looked at, however much it is
+        found += _islands(connection, stream, first, last)
+    return merged(found)
+
+
+def _between(settled: Ranges) -> list[tuple[int, int | None]]:
+    """Where a stream may have more than is settled; the last of them has no end."""
+    begins = [1, *(last + 1 for _, last in settled)]
+    ends: list[int | None] = [*(first - 1 for first, _ in settled), None]
+    holes = [(first, last) for first, last in zip(begins, ends, strict=True) if last is None or first <= last]
+    return holes if len(holes) <= _MOST_LOOKS else [(holes[0][0], None)]
 
 
 def settle(connection: Connection, stream: int, first: int, last: int) -> None:
@@ -36,6 +45,30 @@ def settle(connection: Connection, stream: int, first: int, last: int) -> None:
     if ranges:
         rows = [{"stream": stream, "first_seq": low, "last_seq": high} for low, high in ranges]
         connection.execute(insert(table), rows)
+
+
+def settle_some(connection: Connection, most: int) -> int:
+    """Settle up to `most` numbers of the stream that is furthest behind, so that nobody looks at its rows again.
+
+    Answers how many; 0 where no stream is so far behind.
+    """
+    table, streams = schema.settled, schema.stream
+    known = select(func.coalesce(func.max(table.c.last_seq), 0)).where(table.c.stream == streams.c.id).scalar_subquery()
+    behind = streams.c.max_seq - known
+    asked = select(streams.c.id, known).where(behind >= most).order_by(behind.desc()).limit(1)
+    row = connection.execute(asked).first()
+    if row is None:
+        return 0
+    stream, last = row
+    nexts = [
+        select(func.min(letters.c.seq)).where(letters.c.stream == stream, letters.c.seq > last)
+        for letters in (*schema.LETTERS, schema.rejected)
+    ]
+    there = [seq for asked in nexts for seq in connection.execute(asked).scalars() if seq is not None]
+    if not there:
+        return 0
+    settle(connection, stream, min(there), min(there) + most - 1)
+    return most
 
 
 def given_up_ranges(connection: Connection, stream: int) -> Ranges:

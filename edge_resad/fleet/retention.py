@@ -9,12 +9,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, bindparam, delete, func, select
 
 from edge_resad.fleet import schema
-from edge_resad.fleet.coverage import settle
+from edge_resad.fleet.coverage import settle, settle_some
 from edge_resad.fleet.crash_points import crash_point
 from edge_resad.fleet.settings import RetentionSection
 
 _DAY_MS = 86_400_000
 _CHUNK = 2000  # rows of one transaction
+_SETTLED = 10_000  # numbers of a stream that are settled at a time
 _LOCK = 7_236_582  # PostgreSQL: of the collector that removes
 _ROW_BYTES = 60  # PostgreSQL: what a row costs beside its values, in the table and in its indexes
 
@@ -59,6 +60,15 @@ def retain(engine: Engine, retention: RetentionSection, now_ms: int) -> Iterator
     yield _remove_rejected(engine, retention.rejected_rows)
     if retention.max_mb is not None:
         yield from _shrink(engine, retention, retention.max_mb * 1_000_000)
+
+
+def settle_streams(engine: Engine) -> Iterator[int]:
+    """Settle what is complete, so that what is missing is found without a look at every row."""
+    settled = _SETTLED
+    while settled:
+        with engine.begin() as connection:
+            settled = settle_some(connection, _SETTLED) if alone(connection, _LOCK) else 0
+        yield settled
 
 
 def forecast(engine: Engine, retention: RetentionSection, now_ms: int) -> list[tuple[str, int, int]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_resad.fleet.coverage import count, merged, missing_ranges, settle, stored_ranges, without
+from edge_resad.fleet.coverage import count, merged, missing_ranges, settle, settle_some, stored_ranges, without
 from edge_resad.fleet.database import opened
 from edge_resad.fleet.store import Store
 from tests.fleet.letters import Writer, reads
@@ -52,8 +52,26 @@ def test_a_store_knows_what_it_had_whatever_retention_settled(
                 gone = {seq for seq in stored if first <= seq <= first + length and seq % 2}
                 for seq in gone:
                     connection.exec_driver_sql("DELETE FROM verdict WHERE seq = ?", (seq,))
+        with engine.begin() as connection:
+            while settle_some(connection, 10):
+                pass
         if resent:
             store.add(reads(*(press.verdict(seq) for seq in resent)))
         with engine.connect() as connection:
             assert expand(stored_ranges(connection, 1)) == stored | resent
             assert expand(missing_ranges(connection, 1, 60)) == set(range(1, 61)) - stored - resent
+
+
+def test_a_long_stream_is_settled_and_its_missing_numbers_are_still_known(tmp_path: Path) -> None:
+    press = Writer()
+    with opened(f"sqlite:///{tmp_path / 'fleet.db'}", writing=True) as engine:
+        store = Store(engine)
+        store.add(reads(*(press.verdict(seq) for seq in range(31, 100) if seq not in (50, 70, 71))))
+        with engine.begin() as connection:
+            while settle_some(connection, 10):
+                pass
+            connection.exec_driver_sql("DELETE FROM verdict WHERE seq < 85")  # settled: nobody looks at these again
+            assert missing_ranges(connection, 1, 99) == [(1, 30), (50, 50), (70, 71)]
+        store.add(reads(press.verdict(50), press.verdict(7)))
+        with engine.connect() as connection:
+            assert missing_ranges(connection, 1, 99) == [(1, 6), (8, 30), (70, 71)]
