@@ -162,11 +162,36 @@ def test_a_message_of_a_later_schema_is_refused_with_what_to_do() -> None:
 
 
 @pytest.mark.parametrize(
-    "payload", [b"", b"\xff\xfe", b"[1]", b"3", b'{"type":"edge-resad.verdict"}', b'{"type":"x"}', b"[" * 100_000]
+    "payload",
+    [b"", b"\xff\xfe", b"[1]", b"3", b'{"type":"edge-resad.verdict"}', b'{"type":"x"}', b"[" * 100_000, b"\x80"],
 )
 def test_what_is_no_message_is_a_value_error(payload: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  each of these is wrong in its own way
         read_message(payload)
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ('"a\\u0000b"', "NUL"),
+        ('"\\ud83d"', "half a character"),
+        ("NaN", "no number of JSON"),
+        ("-Infinity", "no number of JSON"),
+        ("[1e999]", "too large"),
+    ],
+)
+def test_what_no_database_takes_is_refused_before_it_gets_there(text: str, wrong: str) -> None:
+    told = _birth().replace(b'"cpu"', text.encode())
+    with pytest.raises(ValueError, match=wrong):
+        read_message(told)
+    with pytest.raises(ValueError, match=wrong):
+        read_message(_birth().replace(b'"engine"', text.encode()) if text.startswith('"') else told)
+
+
+def test_a_character_beyond_the_basic_ones_is_text() -> None:
+    birth = read_message(_birth().replace(b'"cpu"', b'"\\ud83d\\ude00 \\u00e9"')).data
+    assert isinstance(birth, Birth)
+    assert birth.about["engine"] == "\U0001f600 é"
 
 
 def test_a_score_that_is_no_number_is_never_sent() -> None:

@@ -17,7 +17,7 @@ from edge_resad.device.watch import BLINDING, WORDS
 Colour = Literal["green", "amber", "red"]
 
 FEW_BYTES, LOW_BYTES = 256 * 10**6, 1024 * 10**6  # free: the disk's light is red and amber
-_WORDS: dict[str, str] = {fault: words for fault, words in WORDS.items()}
+_WORDS: dict[str, str] = dict(WORDS.items())
 LATE_S = 60.0  # what waits for longer than this is late: the spool's light is amber
 FAILURES = 10  # parts in a row that the inspector could not judge
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +10,7 @@ from types import TracebackType
 
 from edge_resad.device.pipeline import Tally
 from edge_resad.device.stages import Stages
+from edge_resad.whole_file import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +52,8 @@ class MetricsFile:
 
     def _write(self) -> None:
         try:
-            write_whole(self._compose(), self._path)
+            # Readable for node_exporter, which is somebody else; old figures are worth no wait for the disk.
+            write_whole(self._path, self._compose().encode(), mode=0o644, durable=False)
         except Exception as refused:  # whatever it is, the next time may go well
             says = (refused.strerror if isinstance(refused, OSError) else None) or str(refused)
             if self.problem is None:
@@ -63,24 +63,6 @@ class MetricsFile:
         if self.problem is not None:
             log.info("%s takes metrics again", self._path)
         self.problem = None
-
-
-def write_whole(text: str, path: Path) -> None:
-    """Put a text in the place of a file, readable for everybody; a reader sees the old one or the new one.
-
-    Raises:
-        OSError: the folder or the disk does not take it; the old file stays.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(name, 0o644)  # node_exporter runs as somebody else
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def prometheus_text(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Annotated, TypeAlias
 
@@ -16,7 +15,7 @@ from edge_resad.messages.envelope import SCHEMA_VERSION
 from edge_resad.messages.gap import GapMessage
 from edge_resad.messages.signature import SignatureRefused, SigningKey, check_signature, outranks
 from edge_resad.messages.state import StateMessage
-from edge_resad.messages.strict import READING
+from edge_resad.messages.strict import READING, parse
 from edge_resad.messages.telemetry import TelemetryMessage
 from edge_resad.messages.topic import Address, read_topic
 from edge_resad.messages.verdict import VerdictMessage
@@ -38,20 +37,13 @@ _MESSAGE: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discrimina
 
 def read_message(payload: bytes) -> Message:
     """Read a JSON payload; ValueError says what is wrong with it."""
-    try:
-        raw = json.loads(payload, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"the payload is not JSON: {error}") from error
+    raw = parse(payload)
     version = raw.get("schemaversion", 0) if isinstance(raw, dict) else 0
     if not isinstance(version, int) or version > SCHEMA_VERSION:
         raise ValueError(
             f"the message has schema {version}, this reader knows up to {SCHEMA_VERSION}: update the reader"
         )
     return _MESSAGE.validate_python(raw, context=READING)
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number of JSON")
 
 
 def read_command(

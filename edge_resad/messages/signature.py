@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 from pydantic import ConfigDict, Field, ValidationError
 
 from edge_resad.errors import SettingsError
-from edge_resad.messages.strict import MAX_WHOLE, READING, Strict
+from edge_resad.messages.strict import MAX_WHOLE, READING, Strict, parse
 from edge_resad.messages.topic import Address, Id
 
 Role = Literal["operator", "engineer", "admin"]
@@ -101,9 +101,9 @@ def check_signature(payload: bytes, keys: Iterable[SigningKey], address: Address
     All of `data` and the type are covered, fields that this reader does not know among them.
     """
     try:
-        message = json.loads(payload)
-    except (ValueError, RecursionError) as error:
-        raise SignatureRefused(f"the payload is not JSON: {error}") from error
+        message = parse(payload)
+    except ValueError as error:
+        raise SignatureRefused(str(error)) from error
     found = message["data"].get("signature") if _is_table(message, "data") else None
     if found is None:
         raise SignatureRefused("the message is not signed: sign it with the key of a role")

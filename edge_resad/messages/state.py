@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, FiniteFloat, JsonValue
 
 from edge_resad.messages.envelope import Envelope, envelope_fields
 from edge_resad.messages.origin import Origin, place_fields
@@ -26,10 +26,10 @@ class _State(Strict):
 class StageMs(Strict):
     """What one stage of a part's way took, milliseconds."""
 
-    p50: float
-    p95: float
-    p99: float
-    max: float
+    p50: FiniteFloat
+    p95: FiniteFloat
+    p99: FiniteFloat
+    max: FiniteFloat
 
 
 class Birth(_State):

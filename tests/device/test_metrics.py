@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_resad.device.metrics import BOUNDS_S, MetricsFile, prometheus_text, write_whole
+from edge_resad.device.metrics import BOUNDS_S, MetricsFile, prometheus_text
 from edge_resad.device.pipeline import Latency, Tally
 from edge_resad.device.settings import load_station
 from edge_resad.device.stages import Stages
@@ -78,24 +78,6 @@ def test_every_line_is_what_prometheus_reads() -> None:
 def test_a_label_cannot_break_out_of_its_quotes() -> None:
     said = prometheus_text({"device": 'a"b\\c\nd'}, [({}, Tally())], Stages(), waiting=0, lost=0, log_lines_lost=0)
     assert r'device="a\"b\\c\nd"' in said
-
-
-def test_the_file_is_replaced_as_a_whole_and_everybody_may_read_it(tmp_path: Path) -> None:
-    file = tmp_path / "later" / "press-7.prom"
-    write_whole("old\n", file)
-    write_whole("new\n", file)
-    assert file.read_text() == "new\n"
-    assert file.stat().st_mode & 0o777 == 0o644
-    assert [found.name for found in file.parent.iterdir()] == ["press-7.prom"]
-
-
-def test_a_file_that_cannot_be_replaced_stays_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    in_the_way = tmp_path / "press-7.prom"
-    in_the_way.mkdir()
-    (in_the_way / "kept").touch()
-    with pytest.raises(OSError, match=r"press-7\.prom"):
-        write_whole("new\n", in_the_way)
-    assert [found.name for found in tmp_path.iterdir()] == ["press-7.prom"]
 
 
 def test_the_file_is_written_at_the_start_and_once_more_at_the_end(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from tests.mqtt.scripted_broker import (
     Rules,
     ScriptedBroker,
 )
-from tests.mqtt_peers import eventually
+from tests.mqtt_peers import Mosquitto, Subscriber, eventually
 
 STATION = StationSection(site="graz", line="l4", device="jetson-07", product="bolt")
 PREFIX = "er/v1/graz/l4/jetson-07"
@@ -146,6 +146,27 @@ def test_a_wire_that_lets_nobody_in_for_a_while_is_only_a_delay(spool: Spool) ->
             proxy.refuse(False)
             assert _delivered(spool)
         assert _came(broker) == seqs
+
+
+@pytest.mark.broker
+def test_mosquitto_behind_a_bad_wire_has_everything_in_the_end(spool: Spool, tmp_path: Path) -> None:
+    seqs = _put(spool, 150)
+    cuts = (
+        Cut(packet="PUBLISH", number=10, after=30),
+        Cut(packet="PUBACK", way="down", number=30, after=2, how="close"),
+        Cut(packet="PUBLISH", number=80, after=1, how="silence"),
+        Cut(packet="CONNACK", way="down", number=3, after=1),
+    )
+    wire = Wire(latency_s=0.001, jitter_s=0.003, slice_bytes=50)
+    with (
+        Mosquitto(tmp_path / "broker") as broker,
+        Subscriber(broker.port, topics=EVT) as heard,
+        FaultProxy(broker.port, wire=wire, cuts=cuts) as proxy,
+        _publisher(spool, proxy.port, max_inflight=10),
+    ):
+        assert _delivered(spool)
+        assert eventually(lambda: {int(one.payload) for one in heard.heard} == seqs, WITHIN_S)
+        assert set(proxy.cuts_done) == set(cuts)
 
 
 def test_a_message_without_an_answer_is_not_taken_for_delivered(spool: Spool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from paho.mqtt.packettypes import PacketTypes
 
@@ -20,6 +20,7 @@ from tests.mqtt.packets import (
 )
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(sorted(NAMES)), st.binary(max_size=300)), max_size=6),
     st.lists(st.integers(1, 40)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge_resad.device.settings.broker import BrokerSection
-from edge_resad.device.settings.camera import SOURCES, CameraSection, SourceKind, split_source
+from edge_resad.device.settings.camera import SOURCES, CameraSection, SourceKind, is_camera, split_source
 from edge_resad.device.settings.engine import EngineSection
 from edge_resad.device.settings.file import StationFile, load_station
 from edge_resad.device.settings.inspection import InspectionSection
@@ -33,6 +33,7 @@ __all__ = [
     "StationSection",
     "WatchSection",
     "expected",
+    "is_camera",
     "load_station",
     "sections",
     "split_source",

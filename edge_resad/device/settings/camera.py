@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -9,10 +10,10 @@ from pydantic import Field, model_validator
 from edge_resad.device.settings.section import FilePath, Section
 from edge_resad.messages import Id
 
-SourceKind = Literal["synthetic", "folder", "video", "v4l2", "csi", "gstreamer", "rtsp"]
+SourceKind = Literal["synthetic", "folder", "video", "v4l2", "csi", "gstreamer", "rtsp", "genicam", "basler"]
 SOURCES = (
-    "synthetic, synthetic:FAMILY, folder:PATH, video:PATH, csi:NUMBER, gstreamer:PIPELINE, rtsp://HOST/PATH "
-    'or a camera such as "/dev/video0"'
+    "synthetic, synthetic:FAMILY, folder:PATH, video:PATH, csi:NUMBER, gstreamer:PIPELINE, rtsp://HOST/PATH, "
+    'genicam:SERIAL, basler:SERIAL or a camera such as "/dev/video0"'
 )
 
 
@@ -28,8 +29,12 @@ class CameraSection(Section):
     height: int | None = Field(default=None, gt=0, description="pixels to ask the camera for")
     loop: bool = Field(default=False, description="folders and videos: begin again at the end")
     watch: bool = Field(default=False, description="folders: files that are put there from now on are the parts")
-    controls: dict[str, int] = Field(
-        default={}, description="of a camera under /dev: exposure, gain, trigger, as v4l2-ctl names them"
+    controls: dict[str, bool | int | float | str] = Field(
+        default={},
+        description="exposure, gain, trigger: as v4l2-ctl names them, or GenICam's feature names",
+    )
+    producer: FilePath | None = Field(
+        default=None, description="GenICam: the vendor's GenTL producer, a .cti file; without it as the system says"
     )
     product: Id | None = Field(default=None, description="what this camera sees; without it: [station] product")
     bank: FilePath | None = Field(default=None, description="this camera's bank; without it: [inspection] bank")
@@ -43,13 +48,33 @@ class CameraSection(Section):
         kind, _ = split_source(self.source)
         if self.watch and (kind != "folder" or self.loop or self.fps):
             raise ValueError("watch is of a folder: source, without loop and fps. Remove one of them")
-        if self.controls and kind != "v4l2":
-            raise ValueError("controls are of a camera under /dev. Remove them, or name one as source")
+        if self.controls and kind not in ("v4l2", "genicam", "basler"):
+            raise ValueError(
+                "controls are of a camera under /dev, GenICam or Basler. Remove them, or name one as source"
+            )
+        uneven = [name for name, value in self.controls.items() if kind == "v4l2" and type(value) is not int]
+        if uneven:
+            raise ValueError(f"controls of a camera under /dev are whole numbers. Correct {uneven[0]}")
+        if self.producer is not None and kind != "genicam":
+            raise ValueError("producer is of a GenICam camera. Remove it, or set source to genicam:SERIAL")
         if (self.width is None) != (self.height is None):
             raise ValueError("width and height belong together: set both or neither")
         if self.bank is not None and (self.products is not None or self.use is not None):
             raise ValueError("bank is set beside products or use, which have banks of their own. Remove one of them")
         return self
+
+
+def is_camera(source: str) -> bool:
+    """Whether this names something that gives frames by itself, a drawn line too, rather than files.
+
+    A file or folder that is called as a camera is one of these.
+    """
+    if os.path.exists(source) and not source.startswith("/dev/"):
+        return False
+    try:
+        return split_source(source)[0] not in ("folder", "video")
+    except ValueError:
+        return False
 
 
 def split_source(source: str) -> tuple[SourceKind, str]:
@@ -61,6 +86,8 @@ def split_source(source: str) -> tuple[SourceKind, str]:
         return "folder", argument
     if kind == "video" and argument:
         return "video", argument
+    if kind in ("genicam", "basler") and (argument or not colon):
+        return ("genicam" if kind == "genicam" else "basler"), argument
     if kind == "csi" and argument.isdecimal():
         return "csi", argument
     if kind == "gstreamer" and argument.strip():

@@ -127,7 +127,7 @@ def _in_words(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     if schema.get("format") == "path":
         return "path in quotes"
     if schema.get("type") == "object":
-        return "table of whole numbers such as { gain = 10 }"
+        return "table such as { gain = 10 }"
     if schema.get("type") == "array":
         return f"list of {_in_words(schema.get('items', {'type': 'string'}), definitions)}"
     if "pattern" in schema:
