@@ -30,7 +30,7 @@ from sqlalchemy import Engine
 
 from benchmarks.latency import _machine as machine
 from edge_resad.fleet.database import opened
-from edge_resad.fleet.reading import Arrival, read
+from edge_resad.fleet.reading import Arrival, Unreadable, read
 from edge_resad.fleet.report import accounts, rejected
 from edge_resad.fleet.retention import used_bytes
 from edge_resad.fleet.store import Store
@@ -238,6 +238,13 @@ def _spoil(dice: random.Random, good: list[Arrival]) -> Arrival:
     elif way == 7:
         event_id = dice.choice(("", "-", "a-0", "a-" + "9" * 40, "\ud800-1", f"stream-{dice.randrange(50)}-7", None))
     return Arrival(topic, bytes(payload), arrival.received_ms, event_id)
+
+
+def take(topic: str, payload: bytes) -> None:
+    """A reader for `python -m benchmarks.fuzz --also benchmarks.collector:take`."""
+    reading = read(Arrival(topic, payload, 0))
+    if isinstance(reading, Unreadable):
+        raise ValueError(reading.reason)
 
 
 @app.command()
