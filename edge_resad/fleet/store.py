@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, bindparam, case, cast, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DataError, SQLAlchemyError, StatementError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError, StatementError
 
 from edge_resad.fleet import schema
 from edge_resad.fleet.clock import UNDATED, estimate, is_synced, to_ms
@@ -68,7 +68,7 @@ class Store:
         """Store a batch for good; StoreAway where the store takes nothing now."""
         try:
             return self._add(batch)
-        except (DataError, UnicodeError, OverflowError, StatementError) as error:
+        except (StatementError, UnicodeError, OverflowError) as error:
             if isinstance(error, StatementError) and not _is_of_a_message(error):
                 raise StoreAway(cause(error)) from error
             self._forget()
@@ -110,7 +110,7 @@ class Store:
 
 def _is_of_a_message(error: StatementError) -> bool:
     """Whether a message is to blame: its values cannot be handed over, or the database calls them wrong."""
-    return isinstance(error, DataError) or type(error) is StatementError
+    return isinstance(error, (DataError, IntegrityError)) or type(error) is StatementError
 
 
 class _Batch:

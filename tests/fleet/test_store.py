@@ -183,10 +183,11 @@ def test_a_message_that_no_store_could_hold_stops_nothing(engine: Engine, change
     assert receipt.rejected == 1
 
 
-def test_a_message_that_the_database_refuses_is_found_among_the_others(engine: Engine) -> None:
+@pytest.mark.parametrize("product", ["half a character \ud800", None], ids=["no text", "nothing"])
+def test_a_message_that_the_database_refuses_is_found_among_the_others(engine: Engine, product: str | None) -> None:
     batch = reads(*(press.verdict(seq) for seq in range(1, 8)))
     spoiled: Any = batch[4]
-    object.__setattr__(spoiled.content, "product", "half a character \ud800")
+    object.__setattr__(spoiled.content, "product", product)
     receipt = Store(engine).add(batch)
     assert [row[0] for row in rows(engine, schema.verdict, "seq")] == [1, 2, 3, 4, 6, 7]
     assert receipt.rejected == 1
