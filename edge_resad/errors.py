@@ -7,7 +7,9 @@ EdgeResadError
 ├── ImageError     an image or a folder of images cannot be used
 ├── CacheError     features cannot be kept on the disk, or there is no room for them
 ├── TrainingError  a head cannot be trained on this, or training cannot go on
+├── PicturesError  pictures of parts cannot be taken, found or copied
 ├── CameraError    a camera cannot be opened or has gone
+├── OutputError    a pin or a PLC that outputs need is missing, taken or silent
 ├── SettingsError  the station file says something that cannot be
 ├── SpoolError     the outbox cannot be opened or written
 ├── StoreError     the fleet's store cannot be opened, or is of another version
@@ -52,8 +54,16 @@ class TrainingError(EdgeResadError):
     """A head cannot be trained on this, or training cannot go on."""
 
 
+class PicturesError(EdgeResadError):
+    """Pictures of parts cannot be taken, found or copied."""
+
+
 class CameraError(EdgeResadError):
     """A camera cannot be opened or has gone."""
+
+
+class OutputError(EdgeResadError):
+    """A pin or a PLC that outputs need is missing, taken or silent."""
 
 
 class SettingsError(EdgeResadError):

@@ -12,7 +12,7 @@ from edge_resad.device.access import Access, read_access
 from edge_resad.device.bell import Bell
 from edge_resad.device.connection import Connection, Protocol, Will
 from edge_resad.device.link import TAKEN_OVER, Backoff, LinkStatus, PoisonDetector, TakeoverDetector, blames_a_letter
-from edge_resad.device.presence import AskStages, Presence
+from edge_resad.device.presence import AskFacts, AskStages, Presence
 from edge_resad.device.refusal import UNSUPPORTED_PROTOCOL, hung_up, no_answer, no_broker, refusal
 from edge_resad.device.session import Session
 from edge_resad.device.settings import BrokerSection, StationSection
@@ -36,20 +36,23 @@ class Publisher:
         *,
         birth: Mapping[str, object],
         stages: AskStages | None = None,
+        changing: AskFacts | None = None,
         timing: Timing | None = None,
     ) -> None:
         """birth: what the station says of itself when it connects: version, bundle, product, anything else.
         stages: what each stage of a part's way takes by now; said when it connects and once a minute.
+        changing: more of what the station says of itself, asked for each time.
         """
         self._spool = spool
         self._broker = broker
         self._station = station
         self._facts = birth
         self._stages = stages
+        self._changing = changing
         self._timing = timing or Timing()
 
     def __enter__(self) -> Publisher:
-        self._presence = Presence(self._station, self._spool, self._facts, self._stages)
+        self._presence = Presence(self._station, self._spool, self._facts, self._stages, self._changing)
         self._access()  # a missing file is said now, not in the thread
         self._presence.birth(bd_seq=0, live_from_seq=1)  # so is a fact that cannot be sent
         self._backoff = Backoff(self._broker.reconnect_min_s, self._broker.reconnect_max_s)
@@ -81,6 +84,20 @@ class Publisher:
     def say_faults(self, faults: Mapping[str, tuple[str, ...]]) -> None:
         """Say in the station's state what is wrong with its cameras: camera -> faults. From any thread, at once."""
         self._presence.set_faults(faults)
+        self._bell.ring()
+
+    def say_machine(self, figures: Mapping[str, float]) -> None:
+        """How the machine does: goes with the next state. From any thread."""
+        self._presence.set_machine(figures)
+
+    def say_problem(self, part: str, sentence: str | None) -> None:
+        """Say in the station's state what is wrong with another part of it, or with None that it is well again."""
+        self._presence.set_problem(part, sentence)
+        self._bell.ring()
+
+    def say_facts(self, **facts: object) -> None:
+        """Say in the station's state what has changed of it, such as its product. From any thread, at once."""
+        self._presence.set_facts(**facts)
         self._bell.ring()
 
     @property
