@@ -32,6 +32,7 @@ def station(folder: Path, broker: int, brightnesses: Iterable[int]) -> None:
             "broker": {"host": "127.0.0.1", "port": broker, "reconnect_min_s": 0.1, "reconnect_max_s": 0.5},
             "spool": {"path": str(folder / "spool.db"), "commit_ms": 1.0},
             "log": {"verdicts": False},
+            "pictures": {"folder": False},
         }
     )
     run_station(
