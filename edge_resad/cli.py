@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 import typer
 
 from edge_resad.errors import EdgeResadError
+from edge_resad.fleet_verbs import fleet_app
 from edge_resad.options import BundleOption, EnginesOption, FalseAlarmRateOption, ProviderOption
 from edge_resad.output_verbs import output_app
 from edge_resad.picture_verbs import capture, pictures_app
@@ -43,6 +44,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(product_app, name="product")
+app.add_typer(fleet_app, name="fleet")
 app.add_typer(output_app, name="output")
 app.add_typer(pictures_app, name="pictures")
 app.command()(capture)

@@ -13,6 +13,7 @@ EdgeResadError
 ├── OutputError    a pin or a PLC that outputs need is missing, taken or silent
 ├── SettingsError  the station file says something that cannot be
 ├── SpoolError     the outbox cannot be opened or written
+├── StoreError     the fleet's store cannot be opened, or is of another version
 ├── BrokerError    the broker refuses us
 └── ControlError   a running station cannot be asked, or cannot do what it is told
 """
@@ -76,6 +77,10 @@ class SettingsError(EdgeResadError):
 
 class SpoolError(EdgeResadError):
     """The outbox cannot be opened or written."""
+
+
+class StoreError(EdgeResadError):
+    """The fleet's store cannot be opened, or is of another version."""
 
 
 class BrokerError(EdgeResadError):

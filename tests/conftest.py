@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.mqtt_peers import MOSQUITTO
+from tests.postgres_server import POSTGRES
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -23,6 +24,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("no evaluation images: set EDGE_RESAD_EVALUATION_DATA to their folder")
     if item.get_closest_marker("broker") and MOSQUITTO is None:
         pytest.skip("no mosquitto on PATH or in /usr/sbin: apt-get install mosquitto")
+    if item.get_closest_marker("postgres") and POSTGRES is None:
+        pytest.skip("no PostgreSQL server programs (initdb, pg_ctl): apt-get install postgresql")
 
 
 @pytest.fixture

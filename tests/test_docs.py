@@ -83,7 +83,7 @@ def wrong_commands(text: str) -> list[str]:
     for words in commands_in(text):
         verb = verb_of(words)
         if verb is None:
-            if words not in (["product"], ["output"], ["pictures"]):  # the groups as a whole
+            if words not in (["product"], ["output"], ["pictures"], ["fleet"]):  # the groups as a whole
                 wrong.append(f"edge-resad {words[0]}")
             continue
         given = {word.partition("=")[0] for word in words[1:] if word.startswith("-")}
@@ -140,6 +140,12 @@ def test_the_page_of_recipes_names_every_command_of_products() -> None:
     page = CHECKOUT / "docs" / "recipes.md"
     named = {verb_of(words) for words in commands_in(page.read_text(encoding="utf-8"))}
     assert {verb for verb in verbs() if verb.startswith("product ")} - named == set()
+
+
+def test_the_page_of_the_fleet_names_every_command_of_its_own() -> None:
+    page = CHECKOUT / "docs" / "fleet.md"
+    named = {verb_of(words) for words in commands_in(page.read_text(encoding="utf-8"))}
+    assert {verb for verb in verbs() if verb.startswith("fleet ")} - named == set()
 
 
 def shown_parts(folder: Path) -> None:

@@ -49,7 +49,7 @@ ROOMS_MAY_IMPORT = {
     "fleet": {"errors", "messages"},
 }
 ROOMS_WITH_TORCH = {"model", "train"}
-ENTRANCES = {"cli", "output_verbs", "picture_verbs", "product_verbs", "station_verbs", "__main__"}
+ENTRANCES = {"cli", "fleet_verbs", "output_verbs", "picture_verbs", "product_verbs", "station_verbs", "__main__"}
 """May use every room, but open its door only inside a verb."""
 OUTSIDE = {"export", "calibration", "benchmarks", "tests"}
 """Run from a checkout and are not in the wheel."""
@@ -222,7 +222,7 @@ for name in {names!r}:
     try:
         importlib.import_module(name)
     except ModuleNotFoundError as error:
-        extras = ("tensorrt", "pycuda", "amqtt", "starlette", "uvicorn", "jinja2")
+        extras = ("tensorrt", "pycuda", "amqtt", "starlette", "uvicorn", "jinja2", "sqlalchemy", "alembic", "psycopg")
         if (error.name or "").split(".")[0] not in extras:
             raise
 """

@@ -1,0 +1,23 @@
+"""Crash points: places where a test may end the collector as a power cut would, named by an environment variable."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal
+
+CrashPoint = Literal["before-insert", "after-insert", "after-commit", "after-acknowledgement", "in-retention"]
+EXIT_CODE = 86  # of a collector that ended itself here
+_VARIABLE = "EDGE_RESAD_CRASH_AT"
+_passed: dict[str, int] = {}  # name -> how often the collector came by
+
+
+def crash_point(name: CrashPoint) -> None:
+    """End the process at once where EDGE_RESAD_CRASH_AT is this name, or `NAME:N` and it is the N-th time."""
+    wanted = os.environ.get(_VARIABLE)
+    if wanted is None:
+        return
+    wanted_name, _, times = wanted.partition(":")
+    if wanted_name == name:
+        _passed[name] = _passed.get(name, 0) + 1
+        if _passed[name] >= int(times or 1):
+            os._exit(EXIT_CODE)

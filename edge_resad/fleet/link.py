@@ -1,0 +1,325 @@
+"""The collector's line to the broker: a session that lasts, and no acknowledgement before the store has it."""
+
+from __future__ import annotations
+
+import logging
+import random
+import select
+import socket
+import ssl
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, cast
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from edge_resad.errors import SettingsError
+from edge_resad.fleet.access import read_password, read_tls
+from edge_resad.fleet.inbox import Inbox
+from edge_resad.fleet.reading import Arrival
+from edge_resad.fleet.settings import BrokerSection, CollectorSection
+from edge_resad.messages import JSON_TYPE
+
+log = logging.getLogger(__name__)
+
+SHARED = ("evt/+", "alert/+", "img/+", "gap", "tm")
+"""Channels of which each message goes to one collector of the group."""
+OWN = ("state",)
+"""Channels that every collector hears: a broker hands retained messages to no group."""
+_LARGEST_PACKET = 1 << 20  # bytes
+_MOST_SAYS = 100_000  # acknowledgements that wait for the broker
+_ANSWER_S = 10.0  # a broker that has not let us in after so long never will
+
+
+class Link:
+    """Owns one thread, which alone touches the MQTT client. Messages go to the inbox; answers come back by `answer`."""
+
+    def __init__(self, broker: BrokerSection, collector: CollectorSection, inbox: Inbox) -> None:
+        self._broker = broker
+        self._collector = collector
+        self._inbox = inbox
+        self.connected = False
+        self.problem: str | None = None
+        self.connections = 0
+
+    def __enter__(self) -> Link:
+        read_password(self._broker)  # a missing file is said now, not in the thread
+        read_tls(self._broker)
+        self._stopping = threading.Event()
+        self._says: deque[tuple[str, bytes]] = deque(maxlen=_MOST_SAYS)  # the oldest fall out
+        self._had: deque[Arrival] = deque()
+        self._rope, self._clapper = socket.socketpair()
+        self._rope.setblocking(False)
+        self._clapper.setblocking(False)
+        self._thread = threading.Thread(target=self._run, name="link", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopping.set()
+        self._ring()
+        self._thread.join(10)
+        if not self._thread.is_alive():
+            self._rope.close()
+            self._clapper.close()
+
+    def answer(self, stored: Iterable[Arrival], says: Iterable[tuple[str, bytes]]) -> None:
+        """Publish what is to be said of these, then tell the broker that we have them. From any thread; after the
+        commit. What cannot go out is forgotten: stations send again, and are answered again.
+        """
+        self._says.extend(says)
+        self._had.extend(arrival for arrival in stored if arrival.qos)
+        self._ring()
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def _ring(self) -> None:
+        with suppress(OSError):  # full: it rings already; closed: nobody listens
+            self._rope.send(b"!")
+
+    def _run(self) -> None:
+        pause = self._broker.reconnect_min_s
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            try:
+                self._live_once()
+            except Exception as error:  # whatever the broker's bytes or a file made of it: begin anew
+                self._say(_sentence(error, self._broker))
+            self.connected = False
+            if time.monotonic() - began > self._broker.reconnect_max_s:
+                pause = self._broker.reconnect_min_s
+            self._stopping.wait(random.uniform(0.5, 1.0) * pause)  # jitter: collectors must not come back as one
+            pause = min(2 * pause, self._broker.reconnect_max_s)
+
+    def _live_once(self) -> None:
+        """Connect and stay as long as it lasts."""
+        call = _Call(self._broker, self._collector, self.connections + 1, self._inbox)
+        try:
+            call.open()
+            self._says.clear()  # what was to be said on the last connection
+            self._had.clear()
+            self._inbox.begin()
+            self.connections += 1
+            until = time.monotonic() + _ANSWER_S
+            while not self._stopping.is_set() and call.lost is None:
+                call.pump(self._clapper, 1.0)
+                if call.refused is not None:
+                    raise _Refused(call.refused)
+                if not call.ready and time.monotonic() > until:
+                    raise TimeoutError
+                if call.ready and not self.connected:
+                    self.connected = True
+                    self._say(None)
+                    log.info("connected to %s as %s", self._broker.where, self._collector.id)
+                if call.ready:
+                    self._speak(call)
+                if call.trouble is not None:
+                    self._say(_sentence(_Refused(call.trouble), self._broker))
+            if call.lost is not None:
+                self._say(f"the connection to the broker at {self._broker.where} was lost: {call.lost}.")
+        finally:
+            if self._stopping.is_set() and self.connected:
+                self._speak(call)
+                call.leave()
+            call.close()
+
+    def _speak(self, call: _Call) -> None:
+        while self._says and call.room and call.lost is None:
+            call.publish(*self._says.popleft())
+        while self._had and call.lost is None:
+            arrival = self._had.popleft()
+            if arrival.connection == call.number:  # a number of an older connection may mean another message by now
+                call.acknowledge(arrival.packet_id)
+
+    def _say(self, problem: str | None) -> None:
+        if problem is not None and problem != self.problem:
+            log.warning("%s", problem)
+        self.problem = problem
+
+
+class _Refused(Exception):
+    """The broker does not let us in, or does not let us hear."""
+
+
+class _Call:
+    """One connection: made, used once and thrown away. The broker's session outlives it."""
+
+    def __init__(self, broker: BrokerSection, collector: CollectorSection, number: int, inbox: Inbox) -> None:
+        self.number = number
+        self.ready = False  # subscribed to everything
+        self.refused: str | None = None
+        self.lost: str | None = None
+        self.trouble: str | None = None
+        self._room = 0  # messages that the broker takes before it answers one
+        self._broker = broker
+        self._collector = collector
+        self._inbox = inbox
+        self._client = mqtt.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=collector.id,
+            protocol=mqtt.MQTTv5,
+            reconnect_on_failure=False,
+            manual_ack=True,
+        )
+
+    def open(self) -> None:
+        client = self._client
+        client.on_connect = self._on_connect
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        client.on_disconnect = self._on_disconnect
+        client.connect_timeout = 5.0
+        client.on_publish = self._on_publish
+        client.max_inflight_messages_set(0)  # we count ourselves: the client knows nothing of the broker's limit
+        if self._broker.username is not None:
+            client.username_pw_set(self._broker.username, read_password(self._broker))
+        tls = read_tls(self._broker)
+        if tls is not None:
+            client.tls_set_context(tls)
+        about = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        about.SessionExpiryInterval = self._collector.session_h * 3600
+        about.ReceiveMaximum = self._collector.waiting
+        about.MaximumPacketSize = _LARGEST_PACKET
+        client.connect_async(
+            self._broker.host, self._broker.port, self._broker.keepalive_s, clean_start=False, properties=about
+        )
+        client.reconnect()
+
+    def pump(self, clapper: socket.socket, timeout_s: float) -> None:
+        """Wait for the network or for the bell, and do what is to do."""
+        client = self._client
+        sock = cast("socket.socket | None", client.socket())
+        if sock is None:
+            self.lost = self.lost or "it was closed"
+            return
+        unread = sock.pending() if isinstance(sock, ssl.SSLSocket) else 0
+        poll = select.poll()
+        poll.register(sock, select.POLLIN | (select.POLLOUT if client.want_write() else 0))
+        poll.register(clapper, select.POLLIN)
+        ready = dict(poll.poll(0 if unread else timeout_s * 1000))
+        with suppress(BlockingIOError):
+            while clapper.recv(4096):
+                pass
+        happened = ready.get(sock.fileno(), 0)
+        if unread or happened & ~select.POLLOUT:
+            client.loop_read()
+        if happened & select.POLLOUT and client.socket() is not None:
+            client.loop_write()
+        if client.socket() is not None:
+            client.loop_misc()
+        else:
+            self.lost = self.lost or "the broker closed it"
+
+    @property
+    def room(self) -> bool:
+        """Whether the broker takes another message now."""
+        return self._room > 0
+
+    def publish(self, topic: str, payload: bytes) -> None:
+        about = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        about.ContentType = JSON_TYPE
+        self._room -= 1
+        self._client.publish(topic, payload, qos=1, properties=about)
+
+    def acknowledge(self, packet_id: int) -> None:
+        self._client.ack(packet_id, 1)
+
+    def leave(self) -> None:
+        """Say goodbye; the broker keeps the session."""
+        with suppress(OSError, ValueError):
+            self._client.disconnect()
+            self._client.loop_write()
+
+    def close(self) -> None:
+        sock = self._client.socket()
+        if sock is not None:
+            sock.close()
+
+    def _guarded(self, callback: Callable[[], None]) -> None:
+        try:
+            callback()
+        except Exception as error:  # an exception in a callback would be the client's, not ours
+            log.exception("a callback of the broker connection failed")
+            self.lost = f"{type(error).__name__}: {error}"
+
+    def _on_connect(self, client: mqtt.Client, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
+        def subscribe() -> None:
+            if reason.is_failure:
+                self.refused = f"refuses this collector ({reason})"
+                return
+            self._room = getattr(properties, "ReceiveMaximum", 65535)
+            client.subscribe([(name, SubscribeOptions(qos=1)) for name in filters(self._collector)])
+
+        self._guarded(subscribe)
+
+    def _on_subscribe(self, client: mqtt.Client, userdata: Any, mid: int, reasons: Any, properties: Any) -> None:
+        named = zip(filters(self._collector), reasons, strict=False)
+        self.refused = next((f"does not let it hear {name} ({said})" for name, said in named if said.is_failure), None)
+        self.ready = self.refused is None
+
+    def _on_message(self, client: mqtt.Client, userdata: Any, message: mqtt.MQTTMessage) -> None:
+        def put() -> None:
+            about = getattr(message.properties, "UserProperty", ())
+            event_id = next((value for name, value in about if name == "id"), None)
+            now_ms = time.time_ns() // 1_000_000
+            topic, payload = _topic(message), bytes(message.payload)
+            self._inbox.put(Arrival(topic, payload, now_ms, event_id, self.number, message.mid, message.qos))
+
+        self._guarded(put)
+
+    def _on_publish(self, client: mqtt.Client, userdata: Any, mid: int, reason: Any, properties: Any) -> None:
+        self._room += 1
+        if reason.is_failure:
+            self.trouble = f"does not take acknowledgements ({reason})"
+
+    def _on_disconnect(self, client: mqtt.Client, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
+        told = flags.is_disconnect_packet_from_server
+        self.lost = self.lost or (f"the broker hung up ({reason})" if told else "it broke")
+
+
+def filters(collector: CollectorSection) -> list[str]:
+    """The topic filters that a collector subscribes to."""
+    sites = collector.sites or ("+",)
+    shared = [f"$share/{collector.group}/er/v1/{site}/+/+/{channel}" for site in sites for channel in SHARED]
+    return shared + [f"er/v1/{site}/+/+/{channel}" for site in sites for channel in OWN]
+
+
+def _topic(message: mqtt.MQTTMessage) -> str:
+    try:
+        return message.topic
+    except UnicodeDecodeError:
+        return "a topic that is not UTF-8"
+
+
+def _sentence(error: Exception, broker: BrokerSection) -> str:
+    if isinstance(error, SettingsError):
+        return str(error)
+    if isinstance(error, _Refused):
+        who = f"the user {broker.username!r}" if broker.username else "a client without a name"
+        return (
+            f"the broker at {broker.where} {error}. It was asked as {who}: check [broker] and what the broker allows."
+        )
+    if isinstance(error, ssl.SSLError):
+        why = getattr(error, "verify_message", None) or error.reason
+        return (
+            f"no TLS with the broker at {broker.where} ({why}). Check [broker] port, ca_file, cert_file and key_file."
+        )
+    if isinstance(error, TimeoutError):
+        return f"no answer from {broker.where}. Check [broker] host and port, and that a broker is behind them."
+    if isinstance(error, OSError):
+        why = error.strerror or str(error)
+        return f"no broker at {broker.where} ({why}). Check [broker] host and port, and the network."
+    log.debug("the broker connection failed", exc_info=error)
+    return f"the connection to the broker at {broker.where} failed ({type(error).__name__}: {error})."

@@ -1,0 +1,1 @@
+"""The store's tables as they came to be, one module a change, for Alembic."""

@@ -1,0 +1,1 @@
+"""The changes, first to last."""

@@ -1,0 +1,176 @@
+"""What the store says: stations and how they do, alerts by rank, and the proof that nothing is lost."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, case, func, select
+
+from edge_resad.fleet import schema
+from edge_resad.fleet.coverage import Ranges, count, given_up_ranges, missing_ranges, stored_ranges, without
+
+SEVERITIES = {1: "minor", 2: "major", 3: "critical"}
+
+
+@dataclass(frozen=True)
+class StreamAccount:
+    """What became of the messages of one stream."""
+
+    device: str
+    stream_id: str
+    generated: int  # as far as anybody knows: the largest `seq` that came or that the station spoke of
+    stored: int
+    duplicates: int  # came again and were absorbed
+    given_up: int  # the station said that they will never come
+    missing: Ranges
+    damaged: bool  # the station set this outbox aside as damaged: what is missing will not come
+
+    @property
+    def lost(self) -> int:
+        """Messages that are neither stored nor given up."""
+        return count(self.missing)
+
+
+@dataclass(frozen=True)
+class DeviceStatus:
+    """A station and how it does."""
+
+    site: str
+    line: str
+    device: str
+    online: bool | None  # None: it has not said
+    seen_ms: int
+    waiting: int | None  # messages in its outbox when it said so last
+    dropped: int | None
+    product: str | None
+    version: str | None
+    faults: dict[str, list[str]]
+    missing: int  # messages of its streams that are neither stored nor given up
+    open_alerts: int
+
+
+@dataclass(frozen=True)
+class AlertStatus:
+    """An alert as its last message says."""
+
+    alert_id: str
+    site: str
+    line: str
+    device: str
+    camera: str
+    product: str
+    severity: str
+    worst: str
+    open: bool
+    began_ms: int
+    began_quality: str
+    last_ms: int
+    messages: int
+    score: float | None
+    threshold: float | None
+    fault: str | None
+    picture: bool  # there is one in the store
+
+
+def accounts(connection: Connection, *, device: str | None = None) -> list[StreamAccount]:
+    """Every stream, by the name of its station."""
+    table, devices = schema.stream, schema.device
+    asked = select(devices.c.name, table).join(devices, devices.c.id == table.c.device)
+    if device is not None:
+        asked = asked.where(devices.c.name == device)
+    found = []
+    for row in connection.execute(asked.order_by(devices.c.name, table.c.id)).all():
+        generated = max(row.max_seq, row.announced_seq)
+        stored = stored_ranges(connection, row.id)
+        found.append(
+            StreamAccount(
+                device=row.name,
+                stream_id=row.stream_id,
+                generated=generated,
+                stored=count(stored),
+                duplicates=row.duplicates,
+                given_up=generated - count(without(generated, given_up_ranges(connection, row.id))),
+                missing=missing_ranges(connection, row.id, generated),
+                damaged=row.replaced_by is not None,
+            )
+        )
+    return found
+
+
+def devices(connection: Connection) -> list[DeviceStatus]:
+    """Every station: those that are away first, then by place and name."""
+    table, alert = schema.device, schema.alert
+    asked = select(alert.c.device, func.count()).where(alert.c.open).group_by(alert.c.device)
+    open_alerts = {row[0]: row[1] for row in connection.execute(asked)}
+    missing: dict[str, int] = {}
+    for account in accounts(connection):
+        missing[account.device] = missing.get(account.device, 0) + account.lost
+    rows = connection.execute(select(table).order_by(table.c.site, table.c.line, table.c.name)).all()
+    found = [
+        DeviceStatus(
+            site=row.site,
+            line=row.line,
+            device=row.name,
+            online=row.online,
+            seen_ms=row.seen_ms,
+            waiting=row.waiting,
+            dropped=row.dropped,
+            product=row.product,
+            version=row.version,
+            faults={camera: list(said) for camera, said in json.loads(row.faults or "{}").items()},
+            missing=missing.get(row.name, 0),
+            open_alerts=open_alerts.get(row.id, 0),
+        )
+        for row in rows
+    ]
+    return sorted(found, key=lambda status: status.online is not False)
+
+
+def alerts(connection: Connection, *, most: int = 50, only_open: bool = False) -> list[AlertStatus]:
+    """Alerts by rank: open ones first, then the worse, then the newer."""
+    table, devices, message, picture = schema.alert, schema.device, schema.alert_message, schema.thumbnail
+    first, last = message.alias("first"), message.alias("last")
+    pictures = select(func.count()).select_from(picture).where(picture.c.event == first.c.image_event).scalar_subquery()
+    asked = (
+        select(table, devices.c.site, devices.c.line, devices.c.name, pictures.label("pictures"))
+        .add_columns(first.c.at_ms.label("began_ms"), first.c.at_quality, last.c.at_ms.label("last_ms"))
+        .add_columns(last.c.camera, last.c.product, last.c.score, last.c.threshold, last.c.fault)
+        .join(devices, devices.c.id == table.c.device)
+        .join(first, (first.c.stream == table.c.first_stream) & (first.c.seq == table.c.first_seq))
+        .join(last, (last.c.stream == table.c.last_stream) & (last.c.seq == table.c.last_seq))
+        .order_by(case((table.c.open, 0), else_=1), table.c.severity.desc(), last.c.at_ms.desc(), table.c.alert_id)
+        .limit(most)
+    )
+    if only_open:
+        asked = asked.where(table.c.open)
+    return [
+        AlertStatus(
+            alert_id=row.alert_id,
+            site=row.site,
+            line=row.line,
+            device=row.name,
+            camera=row.camera,
+            product=row.product,
+            severity=SEVERITIES[row.severity],
+            worst=SEVERITIES[row.worst],
+            open=row.open,
+            began_ms=row.began_ms,
+            began_quality=row.at_quality,
+            last_ms=row.last_ms,
+            messages=row.messages,
+            score=row.score,
+            threshold=row.threshold,
+            fault=row.fault,
+            picture=row.pictures > 0,
+        )
+        for row in connection.execute(asked)
+    ]
+
+
+def rejected(connection: Connection, *, most: int = 10) -> list[tuple[str, int]]:
+    """Why messages could not be read, and how often each reason; the most frequent first."""
+    table = schema.rejected
+    times = func.sum(table.c.times)
+    asked = select(table.c.reason, times).group_by(table.c.reason).order_by(times.desc()).limit(most)
+    return [(reason, int(number)) for reason, number in connection.execute(asked)]

@@ -1,0 +1,221 @@
+"""The ingest end to end: a real broker, a real store, a station that keeps what was not acknowledged."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from edge_resad.fleet.crash_points import EXIT_CODE
+from edge_resad.fleet.database import opened
+from edge_resad.fleet.report import StreamAccount, accounts, alerts
+from tests.fleet.letters import Writer
+from tests.fleet.peers import CHECKOUT, Collector, ScriptedStation
+from tests.mqtt_peers import Mosquitto, eventually
+from tests.postgres_server import Postgres
+
+pytestmark = pytest.mark.broker
+LONG_S = 40.0
+
+
+def account_of(url: str) -> dict[str, StreamAccount]:
+    with opened(url) as engine, engine.connect() as connection:
+        return {account.device: account for account in accounts(connection)}
+
+
+def assert_nothing_lost(url: str, *stations: ScriptedStation) -> None:
+    found = account_of(url)
+    for station in stations:
+        account = found[station.writer.device]
+        assert (account.generated, account.stored, account.missing) == (station.generated, station.generated, [])
+
+
+def test_what_a_station_says_is_stored_and_acknowledged(tmp_path: Path, url: str) -> None:
+    with (
+        Mosquitto(tmp_path / "broker") as broker,
+        Collector(tmp_path, broker.port, url) as collector,
+        ScriptedStation(broker.port, Writer()) as station,
+    ):
+        station.judge(100)
+        assert eventually(lambda: station.waiting == 0, LONG_S), collector.log
+        assert_nothing_lost(url, station)
+        assert {said.collector for said in station.acknowledgements} == {"c1"}
+        with opened(url) as engine, engine.connect() as connection:
+            assert [alert.open for alert in alerts(connection)] == [False] * (station.generated // 10)
+        assert collector.stop() == 0
+        assert f"stored {station.generated}" in collector.log
+
+
+@pytest.mark.parametrize("point", ["before-insert", "after-insert", "after-commit", "after-acknowledgement"])
+def test_a_collector_that_dies_at_any_point_loses_nothing(tmp_path: Path, point: str) -> None:
+    url = f"sqlite:///{tmp_path / 'fleet.db'}"
+    with Mosquitto(tmp_path / "broker") as broker, ScriptedStation(broker.port, Writer()) as station:
+        collector = Collector(tmp_path, broker.port, url)
+        collector.start(crash_at=f"{point}:2")
+        assert eventually(lambda: "connected" in collector.log, LONG_S), collector.log
+        station.judge(120)
+        assert eventually(lambda: collector.ended() is not None, LONG_S), collector.log
+        assert collector.ended() == EXIT_CODE
+        with collector:
+            assert eventually(lambda: station.waiting == 0, LONG_S), collector.log
+        assert_nothing_lost(url, station)
+
+
+def _acknowledged_by(collector: str, station: ScriptedStation) -> bool:
+    """Whether this collector has acknowledged something; until it has, the station judges on."""
+    if any(said.collector == collector for said in list(station.acknowledgements)):
+        return True
+    station.judge(1)
+    return False
+
+
+def test_of_two_collectors_one_may_die_at_any_time(tmp_path: Path, url: str) -> None:
+    with (
+        Mosquitto(tmp_path / "broker") as broker,
+        ScriptedStation(broker.port, Writer()) as station,
+        ScriptedStation(broker.port, Writer(device="press-2", stream_id="stream-b")) as other,
+        Collector(tmp_path, broker.port, url, name="c1") as one,
+        Collector(tmp_path, broker.port, url, name="c2") as two,
+    ):
+        assert eventually(lambda: "connected" in one.log and "connected" in two.log, LONG_S), one.log + two.log
+        for _ in range(3):
+            station.judge(40)
+            other.judge(40)
+            one.kill()
+            station.judge(40)
+            one.start()
+            station.acknowledgements.clear()
+            assert eventually(lambda: _acknowledged_by("c1", station), LONG_S), one.log
+        assert eventually(lambda: station.waiting == other.waiting == 0, LONG_S), one.log + two.log
+        assert_nothing_lost(url, station, other)
+        assert {said.collector for said in other.acknowledgements} == {"c1", "c2"}
+
+
+def test_a_broker_that_forgets_everything_costs_nothing(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'fleet.db'}"
+    with (
+        Mosquitto(tmp_path / "broker") as broker,
+        Collector(tmp_path, broker.port, url) as collector,
+        ScriptedStation(broker.port, Writer()) as station,
+    ):
+        for _ in range(3):
+            station.acknowledgements.clear()
+            assert eventually(lambda: _acknowledged_by("c1", station), LONG_S), collector.log
+            station.judge(50)
+            broker.kill()
+            station.judge(50)
+            broker.start()
+        assert eventually(lambda: station.waiting == 0, LONG_S), collector.log
+        assert_nothing_lost(url, station)
+        assert "was lost" in collector.log
+
+
+@pytest.mark.postgres
+def test_a_store_that_is_away_gets_everything_when_it_is_back(tmp_path: Path) -> None:
+    with (
+        Postgres("fsync = on") as server,
+        Mosquitto(tmp_path / "broker") as broker,
+        ScriptedStation(broker.port, Writer()) as station,
+    ):
+        url = server.new_database()
+        with Collector(tmp_path, broker.port, url) as collector:
+            station.judge(50)
+            assert eventually(lambda: station.waiting == 0, LONG_S), collector.log
+            station.judge(50)
+            server.stop("immediate")
+            station.judge(50)
+            assert eventually(lambda: "the store takes nothing" in collector.log, LONG_S), collector.log
+            waiting = station.waiting
+            assert waiting >= 50
+            server.start()
+            assert eventually(lambda: station.waiting == 0, LONG_S), collector.log
+            assert "the store takes messages again" in collector.log
+            assert_nothing_lost(url, station)
+
+
+def test_nothing_is_acknowledged_while_another_program_holds_the_store(tmp_path: Path) -> None:
+    file = tmp_path / "fleet.db"
+    url = f"sqlite:///{file}"
+    with (
+        Mosquitto(tmp_path / "broker") as broker,
+        Collector(tmp_path, broker.port, url) as collector,
+        ScriptedStation(broker.port, Writer()) as station,
+    ):
+        assert eventually(lambda: "connected" in collector.log, LONG_S), collector.log
+        with closing(sqlite3.connect(file, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            station.judge(20)
+            assert eventually(lambda: "the store takes nothing" in collector.log, LONG_S), collector.log
+            assert station.acknowledgements == []
+            other.execute("ROLLBACK")
+        assert eventually(lambda: station.waiting == 0, LONG_S), collector.log
+        assert_nothing_lost(url, station)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_a_full_disk_stops_the_acknowledgements_and_nothing_else(tmp_path: Path, small_disk: Path) -> None:
+    url = f"sqlite:///{small_disk / 'fleet.db'}"
+    ballast = small_disk / "ballast"
+    with (
+        Mosquitto(tmp_path / "broker") as broker,
+        Collector(tmp_path, broker.port, url, more='raw = "all"\n') as collector,
+        ScriptedStation(broker.port, Writer()) as station,
+    ):
+        station.judge(20)
+        assert eventually(lambda: station.waiting == 0, LONG_S), collector.log
+        with open(ballast, "wb", buffering=0) as file:
+            try:
+                while file.write(bytes(4096)) == 4096:
+                    pass
+            except OSError:
+                pass
+        station.judge(500)
+        assert eventually(lambda: "the store takes nothing" in collector.log, LONG_S), collector.log
+        assert station.waiting > 0
+        ballast.unlink()
+        assert eventually(lambda: station.waiting == 0, LONG_S), collector.log
+        assert_nothing_lost(url, station)
+
+
+def test_the_rights_on_the_page_suffice(tmp_path: Path) -> None:
+    page = (CHECKOUT / "docs" / "fleet.md").read_text(encoding="utf-8")
+    rights = page.split("```\nuser collector\n")[1].split("```")[0]
+    stations = "pattern write er/v1/+/+/%u/evt/#\npattern read er/v1/+/+/%u/ack\n"
+    url = f"sqlite:///{tmp_path / 'fleet.db'}"
+    (tmp_path / "word").write_text("word")
+    users = {"collector": "word", "press-1": "word"}
+    named = 'username = "collector"\npassword_file = "word"\n'
+    with (
+        Mosquitto(tmp_path / "broker", users=users, acl=f"user collector\n{rights}\n{stations}") as broker,
+        Collector(tmp_path, broker.port, url, broker_more=named) as collector,
+        ScriptedStation(broker.port, Writer(), password="word") as station,
+    ):
+        station.judge(9)  # no alert among them
+        assert eventually(lambda: station.waiting == 0, LONG_S), collector.log
+        assert_nothing_lost(url, station)
+        assert "does not take acknowledgements" not in collector.log
+
+
+def test_a_broker_that_lets_a_collector_acknowledge_nothing_is_said(tmp_path: Path) -> None:
+    (tmp_path / "word").write_text("word")
+    users = {"collector": "word", "press-1": "word"}
+    named = 'username = "collector"\npassword_file = "word"\n'
+    acl = "user collector\ntopic read er/v1/#\nuser press-1\ntopic readwrite er/v1/#\n"
+    with (
+        Mosquitto(tmp_path / "broker", users=users, acl=acl) as broker,
+        Collector(tmp_path, broker.port, f"sqlite:///{tmp_path / 'fleet.db'}", broker_more=named) as collector,
+        ScriptedStation(broker.port, Writer(), password="word") as station,
+    ):
+        station.judge(3)
+        assert eventually(lambda: "does not take acknowledgements" in collector.log, LONG_S), collector.log
+
+
+def test_a_broker_that_lets_a_collector_hear_nothing_is_said(tmp_path: Path) -> None:
+    with (
+        Mosquitto(tmp_path / "broker", users={"c1": "word"}, acl="user c1\ntopic write nothing\n") as broker,
+        Collector(tmp_path, broker.port, f"sqlite:///{tmp_path / 'fleet.db'}") as collector,
+    ):
+        assert eventually(lambda: "refuses this collector" in collector.log, LONG_S), collector.log

@@ -1,0 +1,69 @@
+"""The tables are what the code takes them for, however a store came to them."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Engine
+
+from edge_resad.errors import StoreError
+from edge_resad.fleet import schema
+from edge_resad.fleet.database import migrate, newest_revision, open_database, opened
+from edge_resad.fleet.store import Store
+from tests.fleet.letters import Writer, reads
+
+
+def test_the_migrations_make_the_tables_that_the_code_knows(engine: Engine) -> None:
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": False})
+        assert compare_metadata(context, schema.metadata) == []
+        assert context.get_current_revision() == newest_revision()
+
+
+def test_to_migrate_twice_changes_nothing(engine: Engine) -> None:
+    Store(engine).add(reads(Writer().verdict(1)))
+    migrate(engine)
+    assert Store(engine).add(reads(Writer().verdict(1))).duplicates == 1
+
+
+def test_collectors_that_start_together_migrate_once(url: str) -> None:
+    engines = [open_database(url) for _ in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(migrate, engines))
+    for engine in engines:
+        assert Store(engine).add(reads(Writer().verdict(1))).rejected == 0
+        engine.dispose()
+
+
+def test_a_store_of_a_newer_program_is_left_alone(engine: Engine, url: str) -> None:
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    for writing in (True, False):
+        with pytest.raises(StoreError, match="of a newer edge-resad"), opened(url, writing=writing):
+            pass
+
+
+def test_a_store_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="Start the collector, or make one"), opened(f"sqlite:///{tmp_path}/no.db"):
+        pass
+    with pytest.raises(StoreError, match="no folder"), opened(f"sqlite:///{tmp_path}/no/no.db", writing=True):
+        pass
+
+
+def test_a_file_that_is_no_store_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "fleet.db"
+    file.write_bytes(b"this is no database" * 100)
+    with pytest.raises(StoreError, match="cannot be used"), opened(f"sqlite:///{file}", writing=True):
+        pass
+    assert file.read_bytes().startswith(b"this is no database")
+
+
+def test_a_server_that_is_not_there_is_said_without_the_password(tmp_path: Path) -> None:
+    url = f"postgresql+psycopg://fleet:secret@/fleet?host={tmp_path}"
+    with pytest.raises(StoreError, match="Check \\[store\\] url") as told, opened(url, writing=True):
+        pass
+    assert "secret" not in str(told.value)

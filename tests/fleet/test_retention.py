@@ -1,0 +1,150 @@
+"""Retention: what is too old goes, counts stay, and what was stored does not turn into what is missing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, func, select
+
+from edge_resad.fleet import schema
+from edge_resad.fleet.crash_points import EXIT_CODE
+from edge_resad.fleet.database import opened
+from edge_resad.fleet.report import accounts, alerts
+from edge_resad.fleet.retention import forecast, retain, used_bytes
+from edge_resad.fleet.settings import RetentionSection
+from edge_resad.fleet.store import Store
+from tests.fleet.letters import NOW_MS, Writer, reads
+from tests.fleet.peers import CHECKOUT
+from tests.mqtt_peers import eventually
+
+DAY_MS = 86_400_000
+press = Writer()
+short = RetentionSection(passed_days=1, verdict_days=2, alert_days=3, thumbnail_days=2, raw_days=2, state_days=1)
+
+
+def number(engine: Engine, table: Any) -> int:
+    with engine.connect() as connection:
+        return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
+
+
+def used(engine: Engine) -> int:
+    with engine.connect() as connection:
+        return used_bytes(connection)
+
+
+def fill(engine: Engine) -> None:
+    """Seven letters: two good parts, two others, an alert of two messages, a picture."""
+    Store(engine).add(
+        reads(
+            press.verdict(1),
+            press.verdict(2, "fail"),
+            press.alert(3, "new", picture=True),
+            press.picture(4, of=3),
+            press.alert(5, "end"),
+            press.verdict(6),
+            press.not_inspected(7),
+            press.birth(1),
+            press.birth(1, again=1),
+        )
+    )
+
+
+def test_good_parts_go_first_alerts_last_and_counts_never(engine: Engine) -> None:
+    fill(engine)
+    list(retain(engine, short, NOW_MS + int(1.5 * DAY_MS)))
+    assert (number(engine, schema.verdict), number(engine, schema.thumbnail)) == (2, 1)
+    list(retain(engine, short, NOW_MS + int(2.5 * DAY_MS)))
+    assert (number(engine, schema.verdict), number(engine, schema.thumbnail), number(engine, schema.raw)) == (0, 0, 0)
+    with engine.connect() as connection:
+        assert len(alerts(connection)) == 1
+    list(retain(engine, short, NOW_MS + int(3.5 * DAY_MS)))
+    assert (number(engine, schema.alert), number(engine, schema.alert_message)) == (0, 0)
+    with engine.connect() as connection:
+        (counts,) = connection.execute(select(schema.hour.c.parts, schema.hour.c.failed)).all()
+    assert tuple(counts) == (4, 1)
+
+
+def test_what_was_stored_and_removed_is_not_missing(engine: Engine) -> None:
+    fill(engine)
+    for days in (1, 2, 3, 4):
+        list(retain(engine, short, NOW_MS + days * DAY_MS + DAY_MS // 2))
+        with engine.connect() as connection:
+            (account,) = accounts(connection)
+        assert (account.generated, account.stored, account.missing) == (7, 7, []), days
+    Store(engine).add(reads(press.verdict(10)))
+    with engine.connect() as connection:
+        (account,) = accounts(connection)
+    assert (account.stored, account.missing) == (8, [(8, 9)])
+
+
+def test_an_open_alert_and_a_stations_newest_state_stay(engine: Engine) -> None:
+    store = Store(engine)
+    store.add(reads(press.alert(1, "new"), press.birth(1), press.birth(2)))
+    list(retain(engine, short, NOW_MS + 100 * DAY_MS))
+    with engine.connect() as connection:
+        assert [alert.open for alert in alerts(connection)] == [True]
+        assert list(connection.execute(select(schema.state.c.bd_seq)).scalars()) == [2]
+
+
+def test_a_dry_run_says_what_would_go_and_removes_nothing(engine: Engine) -> None:
+    fill(engine)
+    told = {what: rows for what, _, rows in forecast(engine, short, NOW_MS + int(1.5 * DAY_MS))}
+    assert told["verdicts of good parts"] == 2
+    assert told["alerts"] == 0
+    assert number(engine, schema.verdict) == 4
+
+
+def test_too_much_goes_by_size_the_oldest_first_and_alerts_stay(engine: Engine) -> None:
+    store = Store(engine, raw="all")
+    for first in range(1, 4001, 500):
+        store.add(reads(*(press.verdict(seq) for seq in range(first, first + 500))))
+    store.add(reads(press.alert(4001, "new"), press.verdict(4002, "fail")))
+    assert eventually(lambda: used(engine) > 1_000_000)  # PostgreSQL counts its rows a little later
+    list(retain(engine, RetentionSection(max_mb=1), NOW_MS))
+    with engine.connect() as connection:
+        assert connection.execute(select(func.min(schema.verdict.c.seq))).scalar_one() > 0
+        assert len(alerts(connection)) == 1
+        (account,) = accounts(connection)
+    if engine.dialect.name == "sqlite":
+        assert used(engine) <= 1_000_000
+    assert number(engine, schema.raw) < 4002
+    assert (account.stored, account.missing) == (4002, [])
+
+
+def test_of_what_could_not_be_read_only_so_much_is_kept(engine: Engine) -> None:
+    store = Store(engine)
+    for seq in range(1, 9):
+        rubbish = press.arrival(press.address.gap_topic, b"rubbish %d" % seq, seq)
+        store.add(reads(rubbish))
+    list(retain(engine, RetentionSection(rejected_rows=3), NOW_MS))
+    assert number(engine, schema.rejected) == 3
+    with engine.connect() as connection:
+        (account,) = accounts(connection)
+    assert (account.stored, account.missing) == (8, [])
+
+
+def test_a_collector_that_dies_while_it_removes_has_removed_nothing_half(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'fleet.db'}"
+    with opened(url, writing=True) as engine:
+        fill(engine)
+    script = (
+        "from tests.fleet.test_retention import *\n"
+        f"with opened({url!r}, writing=True) as engine: list(retain(engine, short, NOW_MS + 10 * DAY_MS))"
+    )
+    environment = {**os.environ, "EDGE_RESAD_CRASH_AT": "in-retention:2"}
+    died = subprocess.run(
+        [sys.executable, "-c", script], cwd=CHECKOUT, env=environment, capture_output=True, timeout=60
+    )
+    assert died.returncode == EXIT_CODE, died.stderr
+    with opened(url, writing=True) as engine:
+        with engine.connect() as connection:
+            (account,) = accounts(connection)
+        assert (account.stored, account.missing) == (7, [])
+        list(retain(engine, short, NOW_MS + 10 * DAY_MS))
+        with engine.connect() as connection:
+            (account,) = accounts(connection)
+        assert (account.stored, account.missing) == (7, [])

@@ -1,0 +1,121 @@
+"""`edge-resad fleet VERB` on a store with something in it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from edge_resad.cli import app
+from edge_resad.errors import SettingsError
+from edge_resad.fleet.database import opened
+from edge_resad.fleet.store import Store
+from tests.fleet.letters import Writer, reads
+
+press = Writer()
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "fleet.toml"
+    path.write_text('[broker]\nhost = "nobody"\n')
+    return path
+
+
+def fill(config: Path) -> None:
+    with opened(f"sqlite:///{config.parent}/fleet.db", writing=True) as engine:
+        Store(engine).add(
+            reads(
+                press.birth(2, live_from=9, waiting=5),
+                press.verdict(1),
+                press.alert(2, "new", "critical", alert_id="worst"),
+                press.alert(3, "new", "minor", alert_id="least"),
+                press.alert(4, "end", "minor", alert_id="least"),
+                press.verdict(7),
+                Writer(device="press-2", stream_id="stream-b", synced=False, wall=5.0).fault(
+                    1, "new", "black", alert_id="camera"
+                ),
+                Writer(device="press-2", stream_id="stream-b").offline(1),
+                press.arrival(press.address.gap_topic, b"rubbish", 9),
+            )
+        )
+
+
+def run(*words: str, code: int = 0) -> str:
+    done = CliRunner().invoke(app, ["fleet", *words])
+    assert done.exit_code == code, (done.output, done.exception)
+    return done.stdout
+
+
+def test_a_store_is_made_and_named(config: Path) -> None:
+    assert run("migrate", str(config)) == f"sqlite:///{config.parent}/fleet.db: revision 0001\n"
+    assert "no station has said anything yet" in run("status", str(config))
+    assert run("alerts", str(config)) == "no alerts\n"
+    assert run("gaps", str(config)) == "nothing is missing\n"
+    assert run("dedupe", str(config)) == "generated 0 stored 0 lost 0 duplicates 0\n"
+
+
+def test_stations_that_are_away_come_first(config: Path) -> None:
+    fill(config)
+    first, second = run("status", str(config)).splitlines()
+    assert first.startswith("OFFLINE graz/l4/press-2  seen ")
+    assert second.startswith("online  graz/l4/press-1  bolt  seen ")
+    assert second.endswith("5 waiting, 3 missing, 1 open alerts")
+    told = json.loads(run("status", str(config), "--json"))
+    assert [(device["device"], device["missing"]) for device in told] == [("press-2", 0), ("press-1", 3)]
+
+
+def test_alerts_are_shown_by_rank_with_their_doubt(config: Path) -> None:
+    fill(config)
+    lines = run("alerts", str(config)).splitlines()
+    assert [line.split()[-1] for line in lines] == ["worst", "camera", "least"]
+    assert lines[1].startswith("open  critical 2026-09-21 14:13:21 (clock unsure)  graz/l4/press-2 cam0 bolt  black")
+    assert "score 1.60 of 1.00" in lines[0]
+    assert lines[2].startswith("ended minor    2026-09-21 14:13:23  graz")
+    assert len(run("alerts", str(config), "--open").splitlines()) == 2
+    assert [alert["alert_id"] for alert in json.loads(run("alerts", str(config), "--json", "--most", "1"))] == ["worst"]
+
+
+def test_what_is_missing_is_shown_and_is_an_exit_code(config: Path) -> None:
+    fill(config)
+    assert run("gaps", str(config)) == "press-1  stream-a  3 missing: 5-6, 8\n"
+    assert run("dedupe", str(config), "--device", "press-2") == (
+        "press-2  stream-b  generated 1  stored 1  duplicates 0  given up 0  missing 0\n"
+        "generated 1 stored 1 lost 0 duplicates 0\n"
+    )
+    assert run("dedupe", str(config), code=1).endswith("lost 3 duplicates 0\n")
+    told = json.loads(run("dedupe", str(config), "--json", code=1).splitlines()[0])
+    assert [account["missing"] for account in told] == [[[5, 6], [8, 8]], []]
+
+
+def test_a_dry_run_of_retention_names_every_rule(config: Path) -> None:
+    fill(config)
+    lines = run("retain", str(config), "--dry-run").splitlines()
+    assert [line.split(None, 1)[1] for line in lines] == [
+        "messages word for word older than 90 days",
+        "telemetry older than 14 days",
+        "verdicts of good parts older than 30 days",
+        "pictures older than 365 days",
+        "other verdicts older than 180 days",
+        "states older than 180 days",
+        "gaps older than 1095 days",
+        "alerts older than 1095 days",
+    ]
+    assert run("retain", str(config)).endswith("rows removed\n")
+
+
+@pytest.mark.parametrize("verb", ["ingest", "status", "migrate", "alerts", "gaps", "dedupe", "retain"])
+def test_without_the_extra_one_sentence_says_what_to_install(
+    config: Path, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("edge_resad.fleet.")]:
+        if not name.endswith((".settings", ".crash_points")):
+            monkeypatch.delitem(sys.modules, name)
+    for name in ("sqlalchemy", "alembic"):
+        monkeypatch.setitem(sys.modules, name, None)
+    done = CliRunner().invoke(app, ["fleet", verb, str(config)])
+    assert isinstance(done.exception, SettingsError), done.output
+    assert "pip install 'edge-resad[fleet]'" in str(done.exception)
