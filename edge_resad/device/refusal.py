@@ -9,6 +9,8 @@ from dataclasses import dataclass
 UNSUPPORTED_PROTOCOL = 0x84
 _CREDENTIALS = {0x86, 0x87, 0x8A, 0x8C}  # wrong password, not authorized, banned, wrong method
 _CLIENT_ID = 0x85
+_ELSEWHERE = {0x9C, 0x9D}  # use another server, server moved
+_NO_QOS = 0x9B
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,11 @@ def refusal(reason: int, name: str, *, where: str, username: str | None, device:
         )
     if reason == UNSUPPORTED_PROTOCOL:
         return Refusal(problem=f'{said}. Set [broker] protocol = "auto".', slowly=True)
+    if reason in _ELSEWHERE:
+        return Refusal(problem=f"{said}: the broker has moved. Set [broker] host to the new one.", slowly=True)
+    if reason == _NO_QOS:
+        todo = "It takes no QoS 1, with which nothing can be delivered safely: use another broker"
+        return Refusal(problem=f"{said}. {todo}; messages wait in the spool.", slowly=True)
     return Refusal(problem=f"{said}; messages wait in the spool and the station tries again.", slowly=False)
 
 
@@ -73,4 +80,20 @@ def topic_refused(topic: str, said: str, *, where: str, user: str) -> str:
         f"the broker at {where} does not take messages on {topic} ({said}). "
         f"Check what it allows the user {user!r}; "
         "messages wait and are tried again."
+    )
+
+
+def not_heard(topic_filter: str, said: str, *, where: str, user: str) -> str:
+    """What it means that the broker does not let the station hear a topic. said: the broker's reason."""
+    return (
+        f"the broker at {where} does not let this station hear {topic_filter} ({said}). "
+        f"Allow the user {user!r} to read it."
+    )
+
+
+def nobody_acknowledges(waiting: int, *, where: str) -> str:
+    """What it means that messages reach the broker and no collector says that it has stored them."""
+    return (
+        f"no collector behind the broker at {where} says that it has stored the messages of this station: {waiting} "
+        'wait in the spool. Start edge-resad fleet ingest at this broker, or set [spool] ack to "broker".'
     )

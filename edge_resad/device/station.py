@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from edge_resad import __version__
@@ -33,7 +34,7 @@ from edge_resad.device.verdict_log import VerdictLog, as_record
 from edge_resad.device.watch import Limits, Watch
 from edge_resad.engine.inspector import Inspector
 from edge_resad.errors import SpoolError
-from edge_resad.messages import Address
+from edge_resad.messages import Address, gap_message
 from edge_resad.overlay import thumbnail
 
 log = logging.getLogger(__name__)
@@ -234,21 +235,42 @@ def _inspections(
 
 def _spool(settings: StationFile) -> Spool:
     spool = settings.spool
-    return Spool(spool.path, max_bytes=spool.max_mb * 10**6, commit_ms=spool.commit_ms)
+    address = _address(settings)
+    return Spool(
+        spool.path,
+        max_bytes=spool.max_mb * 10**6,
+        max_letters=spool.max_messages,
+        gap_topic=address.gap_topic,
+        gap_letter=partial(gap_message, address),
+        commit_ms=spool.commit_ms,
+    )
 
 
 def _publisher(settings: StationFile, spool: Spool, judge: Judge, stages: Stages) -> Publisher:
     assert settings.broker is not None
     product = judge.product.recipe.product if isinstance(judge, Changeover) else settings.station.product
     birth = {"version": __version__, "product": product, "camera": settings.camera.name}
-    return Publisher(spool, settings.broker, settings.station, birth=birth, stages=stages.times, timing=CLOSING)
+    return Publisher(
+        spool,
+        settings.broker,
+        settings.station,
+        birth=birth,
+        stages=stages.times,
+        delivery=settings.spool,
+        timing=CLOSING,
+    )
+
+
+def _address(settings: StationFile) -> Address:
+    station = settings.station
+    return Address(site=station.site, line=station.line, device=station.device)
 
 
 def _post(settings: StationFile, spool: Spool) -> Post:
     station = settings.station
     return Post(
         spool,
-        Address(site=station.site, line=station.line, device=station.device),
+        _address(settings),
         product=station.product,
         camera=settings.camera.name,
         draw=thumbnail if settings.spool.thumbnails else None,

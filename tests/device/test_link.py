@@ -149,7 +149,8 @@ def test_one_letter_asks_for_its_topic_and_a_success_lets_the_others_follow_in_o
     assert window.due(11.0) == []  # it asks already
     window.answered(2, "delivered", 11.0)
     assert window.held_topics == []
-    assert window.cursor == 0
+    assert window.take_back() == 1
+    assert window.take_back() is None
     assert window.admits(_letter(2, "a"))
 
 

@@ -231,7 +231,7 @@ with Spool(Path({str(path)!r}), max_bytes=1000): pass
         assert spool.waiting() == 0
 
 
-@pytest.mark.parametrize("damage", ["header", "middle", "text", "cut"])
+@pytest.mark.parametrize("damage", ["header", "middle", "late", "text", "cut"])
 def test_a_damaged_file_is_set_aside_and_a_new_stream_begins(
     tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -243,6 +243,7 @@ def test_a_damaged_file_is_set_aside_and_a_new_stream_begins(
     damaged = {
         "header": b"\0" * 100 + whole[100:],
         "middle": whole[:8192] + b"\xa5" * 65536 + whole[8192 + 65536 :],
+        "late": whole[:-98304] + b"\xa5" * 65536 + whole[-32768:],
         "text": b"this was never a database\n" * 1000,
         "cut": whole[: len(whole) // 2],
     }[damage]
@@ -251,8 +252,11 @@ def test_a_damaged_file_is_set_aside_and_a_new_stream_begins(
         assert spool.stream_id != first
         assert _put(spool, 1) == [1]
         assert spool.flush(10)
+        saved = [spool.event_id(letter) for letter in spool.oldest(1000)][:-1]
     (aside,) = tmp_path.glob("spool.db.damaged-*")
     assert aside.read_bytes() == damaged
+    assert set(saved) < {f"{first}-{seq}" for seq in range(1, 201)}
+    assert bool(saved) == (damage in ("late", "cut"))  # in the middle was the root of the tree
     assert "is damaged" in caplog.text
 
 
@@ -319,7 +323,7 @@ def test_a_spool_of_a_later_program_is_left_alone(tmp_path: Path) -> None:
     with _spool(path):
         pass
     _execute(path, "PRAGMA user_version = 9")
-    with pytest.raises(SpoolError, match="has format 9, this program knows 1"), _spool(path):
+    with pytest.raises(SpoolError, match="has format 9, this program knows 2"), _spool(path):
         pass
 
 
