@@ -8,13 +8,22 @@ import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
 
-from edge_resad.device.access import Access, read_access
+from edge_resad.device.access import Access, Certificate, read_access
 from edge_resad.device.bell import Bell
+from edge_resad.device.clock_floor import is_set
 from edge_resad.device.connection import Connection, Protocol, Will
 from edge_resad.device.hearing import Handler, Heard, Hearing
 from edge_resad.device.link import TAKEN_OVER, Backoff, LinkStatus, PoisonDetector, TakeoverDetector, blames_a_letter
 from edge_resad.device.presence import AskStages, Presence
-from edge_resad.device.refusal import UNSUPPORTED_PROTOCOL, hung_up, no_answer, no_broker, refusal
+from edge_resad.device.refusal import (
+    UNSUPPORTED_PROTOCOL,
+    certificate_ended,
+    hung_up,
+    no_answer,
+    no_broker,
+    no_clock,
+    refusal,
+)
 from edge_resad.device.session import Session
 from edge_resad.device.settings import BrokerSection, SpoolSection, StationSection
 from edge_resad.device.spool import Spool
@@ -68,6 +77,7 @@ class Publisher:
         self._takeover = TakeoverDetector(short_s=self._timing.short_s)
         self._poison = PoisonDetector()
         self._link_problem: str | None = None
+        self._certificate: Certificate | None = None  # the station's own, of the last try
         self._older_said = False  # that the broker seems to know no newer protocol
         self._session: Session | None = None  # the last there was
         self._protocol: Protocol | None = None  # while connected
@@ -193,7 +203,12 @@ class Publisher:
             delay_s=self._timing.will_delay_s,
         )
         try:
-            connection = Connection(self._access(), protocol, will, clean_start=False)
+            access = self._access()
+            if access.tls is not None and self._broker.without_clock == "wait" and not is_set(time.time()):
+                self._say(no_clock(time.time(), where=self._broker.where))
+                return None
+            self._certificate = access.certificate
+            connection = Connection(access, protocol, will, clean_start=False)
             connection.open()
         except SettingsError as error:
             self._say(str(error))
@@ -213,7 +228,8 @@ class Publisher:
         return connection
 
     def _access(self) -> Access:
-        return read_access(self._broker, client_id=self._station.device, connect_timeout_s=self._timing.connect_s)
+        device = self._station.device
+        return read_access(self._broker, client_id=device, connect_timeout_s=self._timing.connect_s, device=device)
 
     def _not_let_in(self, connection: Connection) -> float:
         broker = self._broker
@@ -222,6 +238,9 @@ class Publisher:
         if connection.given_up:
             self._say(no_answer(where=broker.where))
             return self._backoff.next()
+        if connection.refused is None and self._certificate is not None and self._certificate.ends_s < time.time():
+            self._say(certificate_ended(self._certificate.ends_s, where=broker.where, file=broker.cert_file))
+            return self._backoff.slow()
         if connection.refused is None:
             self._say(hung_up(str(connection.closed), where=broker.where, with_tls=broker.ca_file is not None))
             return self._backoff.next()

@@ -60,6 +60,24 @@ def no_broker(error: OSError, *, where: str) -> str:
     return f"no broker at {where} ({error.strerror or error}). Check [broker] host and port, and the network. {waits}"
 
 
+def no_clock(now: float, *, where: str) -> str:
+    """What it means that the clock is so wrong that no certificate could be judged. now: what it says."""
+    clock = time.strftime("%Y-%m-%d %H:%M", time.gmtime(now))
+    return (
+        f"this station's clock is not set (it says {clock} UTC), so the certificate of the broker at {where} cannot be "
+        'judged. Let it be set over the network, or set [broker] without_clock = "connect". Messages wait in the spool.'
+    )
+
+
+def certificate_ended(ends_s: float, *, where: str, file: object) -> str:
+    """What it means that the broker lets a station with an old certificate stand outside. ends_s: since 1970."""
+    ended = time.strftime("%Y-%m-%d %H:%M", time.gmtime(ends_s))
+    return (
+        f"the broker at {where} does not let us in: this station's certificate {file} ended on {ended} UTC. "
+        "Give it a new one; messages wait in the spool."
+    )
+
+
 def no_answer(*, where: str) -> str:
     """What it means that nothing came back: from the network, or from who took the connection."""
     return (
@@ -91,7 +109,7 @@ def not_heard(topic_filter: str, said: str, *, where: str, user: str) -> str:
     )
 
 
-def nobody_acknowledges(waiting: int, *, where: str) -> str:
+def nobody_acknowledges(*, where: str) -> str:
     """What it means that messages reach the broker and no collector says that it has stored them."""
     return (
         f"no collector behind the broker at {where} says that it has stored the messages of this station: {waiting} "

@@ -241,7 +241,7 @@ class Session:
             user = self._broker.username or self._presence.device
             problem = not_heard(topic_filter, said, where=self._broker.where, user=user)
         elif self.lanes.silent:
-            problem = nobody_acknowledges(self._spool.waiting(), where=self._broker.where)
+            problem = nobody_acknowledges(where=self._broker.where)
         if problem is not None and problem != self.problem:
             log.warning("%s", problem)
         self.problem = problem
