@@ -148,7 +148,7 @@ class Publisher:
         try:
             message = read_message(heard.payload)
         except ValueError as error:
-            log.warning("an acknowledgement on %s cannot be read: %s", heard.topic, error)
+            log.warning("an acknowledgement on %s cannot be read: %s", heard.topic, str(error).partition("\n")[0])
             return
         if not isinstance(message, AcknowledgementMessage):
             log.warning("a message on %s is no acknowledgement but %s", heard.topic, message.type)

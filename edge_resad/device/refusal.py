@@ -112,6 +112,6 @@ def not_heard(topic_filter: str, said: str, *, where: str, user: str) -> str:
 def nobody_acknowledges(*, where: str) -> str:
     """What it means that messages reach the broker and no collector says that it has stored them."""
     return (
-        f"no collector behind the broker at {where} says that it has stored the messages of this station: {waiting} "
-        'wait in the spool. Start edge-resad fleet ingest at this broker, or set [spool] ack to "broker".'
+        f"no collector behind the broker at {where} says that it has stored the messages of this station. They wait in "
+        'the spool. Start edge-resad fleet ingest at this broker, or set [spool] ack = "broker".'
     )

@@ -26,6 +26,7 @@ from edge_resad.messages import MAX_RANGES, MAX_SEQ, GapReason
 Kind = Literal["pass", "fail", "alert", "image", "gap"]
 EXPENDABLE: tuple[Kind, ...] = ("image", "pass")  # what may be given up, in this order; never a failed part or an alert
 STRIDE = MAX_SEQ + 1  # letters of the stream before this one lie so far below their own numbers
+_SHED_TIMES = 8
 MOST_DELETED = 5000  # rows that one transaction deletes for what a collector has stored
 
 _APPLICATION_ID = 0x45525350  # "ERSP": the file is ours
@@ -191,15 +192,34 @@ class SpoolFile:
         """Do all of it or, with `sqlite3.Error`, nothing; which ranges of `stored` need no other transaction."""
         try:
             done = self._write(changes)
-        except sqlite3.OperationalError:
-            if not self._is_open or not self._release_reserve():
+        except sqlite3.OperationalError as error:
+            if not self._is_open:
                 raise
-            # From here on something old goes for something new.
-            self._ceiling = min(self._max_bytes - 1, self.totals.size + self._reserve_bytes // 4)
-            self._empty_log()
-            return self._write(changes)
+            if "full" not in str(error) and not self._reserve.exists():
+                raise
+            if self._release_reserve():
+                self._stop_growing()
+            done = self._write_shedding(changes)
         self._restore_reserve()
         return done
+
+    def _stop_growing(self) -> None:
+        """From here on something old goes for something new: what the reserve leaves is for the log."""
+        self._ceiling = min(self._max_bytes - 1, self.totals.size + self._reserve_bytes // 4)
+        self._empty_log()
+        with suppress(sqlite3.Error):  # counted in pages too: rows leave holes in them
+            most = _pragma(self._writer, "page_count") + self._reserve_bytes // 4 // 4096
+            self._writer.execute(f"PRAGMA max_page_count = {most}").fetchall()
+
+    def _write_shedding(self, changes: Changes) -> Sequence[tuple[int, int]]:
+        """Write to a full disk: as long as there is no page left, old letters go."""
+        for _ in range(_SHED_TIMES):
+            try:
+                return self._write(changes)
+            except sqlite3.OperationalError as error:
+                if "full" not in str(error) or not self._shed():
+                    raise
+        return self._write(changes)
 
     def read(self, limit: int, after_seq: int) -> Page:
         """The first waiting letters after `after_seq`, in order."""
@@ -297,6 +317,11 @@ class SpoolFile:
             raise SpoolError(
                 f"{self.path} is no spool and stays as it is. Set [spool] path to a file of its own, such as spool.db."
             )
+
+    @property
+    def _log_bytes(self) -> int:
+        """What is in SQLite's log must fit into the reserve once more."""
+        return self._reserve_bytes // 4 or 1 << 22
 
     @property
     def _lock_path(self) -> Path:
@@ -419,9 +444,8 @@ class SpoolFile:
             writer.execute("PRAGMA auto_vacuum = INCREMENTAL")  # a file that held a week's backlog shrinks again
         writer.execute("PRAGMA journal_mode = WAL")
         writer.execute("PRAGMA synchronous = FULL")  # a power cut must not lose a committed alert
-        log_bytes = self._reserve_bytes // 4 or 1 << 22  # what is in the log must fit into the reserve once more
-        writer.execute(f"PRAGMA journal_size_limit = {log_bytes}")
-        writer.execute(f"PRAGMA wal_autocheckpoint = {max(16, min(1000, log_bytes // 4096))}")
+        writer.execute(f"PRAGMA journal_size_limit = {self._log_bytes}")
+        writer.execute(f"PRAGMA wal_autocheckpoint = {max(16, min(1000, self._log_bytes // 4096))}")
         if not tables:
             writer.executescript(f"BEGIN IMMEDIATE; {_SCHEMA}")
             writer.execute("INSERT INTO stream VALUES (1, ?, 1, 0, 0)", (str(uuid.uuid4()),))
@@ -525,15 +549,16 @@ class SpoolFile:
                 waiting, dead = waiting - count, dead + count
             incoming = sum(new.size for new in changes.new)
             rows = waiting + dead + len(changes.new)
-            freed = self._make_room(  # before they come: a full disk has no page to spare
-                held + incoming - self._ceiling, rows - self._max_rows
-            )
+            costs = any(new.kind != "gap" for new in changes.new)  # to tell a loss must not make the next
+            freed: list[tuple[int, str, int, int]] = []
+            if costs:  # before they come: a full disk has no page to spare
+                freed += self._make_room(held + incoming - self._ceiling, rows - self._max_rows)
             reach("before-insert")
             writer.executemany(_INSERT, [_row(new) for new in changes.new])
             waiting, held = waiting + len(changes.new), held + incoming
-            freed += self._make_room(
-                held - sum(size for _, _, _, size in freed) - self._ceiling, rows - len(freed) - self._max_rows
-            )
+            if costs:
+                over = held - sum(size for _, _, _, size in freed) - self._ceiling
+                freed += self._make_room(over, rows - len(freed) - self._max_rows)
             for _, _, state, size in freed:
                 waiting, dead, held = waiting - (state == _WAITING), dead - (state == _DEAD), held - size
             for id in changes.told:
@@ -605,6 +630,34 @@ class SpoolFile:
         stream, first = self.origin(gap.first)
         return replace(gap, previous=stream, first=first, last=first + gap.last - gap.first)
 
+    def _shed(self) -> bool:
+        """Give old letters up in steps so small that the log has room for them; False where there are none."""
+        self._empty_log()
+        count = 64
+        while count:
+            writer, tails = self._writer, dict(self._tails)
+            try:
+                writer.execute("BEGIN IMMEDIATE")
+                query = "SELECT seq, kind, state, size FROM letter WHERE kind = ? ORDER BY seq LIMIT ?"
+                rows = []
+                for kind in EXPENDABLE:
+                    rows = rows or writer.execute(query, (kind, count)).fetchall()
+                writer.executemany("DELETE FROM letter WHERE seq = ?", [(row[0],) for row in rows])
+                self._say_given_up([self._located(gap) for gap in _as_gaps(rows, "disk_full")])
+                own = sum(row[0] > 0 for row in rows)
+                writer.execute("UPDATE stream SET dropped = dropped + ?", (own,))
+                writer.execute("COMMIT")
+            except sqlite3.Error:
+                self._tails = tails
+                with suppress(sqlite3.Error):
+                    writer.execute("ROLLBACK")
+                count //= 2
+                continue
+            self._count()
+            self._empty_log()
+            return bool(rows)
+        return False
+
     def _say_given_up(self, gaps: Iterable[GivenUp]) -> int:
         """Note what was given up, until a letter tells it; how many rows that took."""
         writer, new = self._writer, 0
@@ -645,7 +698,11 @@ class SpoolFile:
 
     def _empty_log(self) -> None:
         with suppress(sqlite3.Error):  # else the log alone would eat the reserve
-            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            # Where it is no longer than it has to be it keeps its length: on a full disk that is room to delete with.
+            log_file = self.path.with_name(self.path.name + "-wal")
+            with suppress(OSError):
+                short = log_file.stat().st_size <= self._log_bytes
+                self._writer.execute(f"PRAGMA wal_checkpoint({'RESTART' if short else 'TRUNCATE'})").fetchall()
 
     def _give_back_pages(self) -> None:
         with suppress(sqlite3.Error):  # a courtesy to the disk; the letters are safe without it
@@ -676,8 +733,9 @@ class SpoolFile:
             with open(self._reserve, "wb") as reserve:
                 os.posix_fallocate(reserve.fileno(), 0, self._reserve_bytes)
             self._ceiling = self._max_bytes
+            self._writer.execute("PRAGMA max_page_count = 4294967294").fetchall()
             self._no_room_said = False
-        except OSError:
+        except (OSError, sqlite3.Error):
             with suppress(OSError):
                 self._reserve.unlink()
             self._say_no_reserve()

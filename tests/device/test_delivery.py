@@ -177,13 +177,11 @@ def test_nobody_can_make_a_station_forget_what_it_has_not_sent(spool: Spool, tmp
             ack(spool.stream_id, (1, 1)).replace(b"[[1,1]]", b"[[1,1],[1,1]]"),
         ):
             reader.say(ADDRESS.ack_topic, payload)
+        assert spool.waiting() == 1
+        reader.say(ADDRESS.ack_topic, ack(spool.stream_id, (1, last)))
+        assert eventually(lambda: spool.waiting() == 0)  # and all before it was dealt with
         put(spool, 1)
         assert eventually(lambda: reader.seqs == [1, 2])
-        assert spool.waiting() == 2
-        reader.say(ADDRESS.ack_topic, ack(spool.stream_id, (1, last)))
-        assert eventually(lambda: spool.waiting() == 0)
-        put(spool, 1)
-        assert eventually(lambda: reader.seqs == [1, 2, 3])
         assert spool.waiting() == 1
 
 
