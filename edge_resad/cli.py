@@ -21,6 +21,7 @@ import typer
 from edge_resad.errors import EdgeResadError
 from edge_resad.options import BundleOption, EnginesOption, FalseAlarmRateOption, ProviderOption
 from edge_resad.product_verbs import product_app
+from edge_resad.spool_verbs import spool_app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,6 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(product_app, name="product")
+app.add_typer(spool_app, name="spool")
 
 ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Threads of the engine.")]
 AugmentOption = Annotated[

@@ -639,7 +639,7 @@ class SpoolFile:
             try:
                 writer.execute("BEGIN IMMEDIATE")
                 query = "SELECT seq, kind, state, size FROM letter WHERE kind = ? ORDER BY seq LIMIT ?"
-                rows = []
+                rows: list[tuple[int, str, int, int]] = []
                 for kind in EXPENDABLE:
                     rows = rows or writer.execute(query, (kind, count)).fetchall()
                 writer.executemany("DELETE FROM letter WHERE seq = ?", [(row[0],) for row in rows])

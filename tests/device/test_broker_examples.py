@@ -102,7 +102,9 @@ class Peer:
         self.answers: dict[int, int] = {}
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=mqtt.MQTTv5)
         self._client.tls_set(str(authority / "ca.pem"), str(cert), str(key))
-        self._client.on_message = lambda _client, _data, message: self.heard.append((message.topic, message.payload))
+        self._client.on_message = lambda _client, _data, message: self.heard.append(
+            (message.topic, bytes(message.payload))
+        )
         self._client.on_publish = lambda _client, _data, mid, reason, _about: self.answers.update({mid: reason.value})
         self._subscribed: list[int] = []
         self._client.on_subscribe = lambda _client, _data, mid, _reasons, _about: self._subscribed.append(mid)

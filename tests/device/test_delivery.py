@@ -12,6 +12,8 @@ from typing import Any
 import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from edge_resad.device.lanes import LIVE_MOST, MOST_OUT, Lanes, Rate
 from edge_resad.device.publisher import Heard, Publisher, Telegram, Timing
@@ -233,7 +235,7 @@ def test_others_are_heard_on_the_same_connection_and_a_handler_that_fails_harms_
         publisher.subscribe(f"{ADDRESS.prefix}/cmd/+", fails)
         stop = publisher.subscribe(f"{ADDRESS.prefix}/cmd/+", heard.append)
         assert eventually(lambda: publisher.status.connected)
-        about = mqtt.Properties(mqtt.PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        about = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
         about.ResponseTopic, about.CorrelationData = "er/v1/answer", b"c7"
         about.MessageExpiryInterval = 60
 
