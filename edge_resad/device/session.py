@@ -71,6 +71,7 @@ class Session:
         self._asked_for: set[str] = set()  # topic filters
         self._on_the_wire: dict[int, Telegram] = {}  # packet id -> what waits for the broker's answer
         self._tell_at = self.began
+        self._flooded = False  # more new letters wait than go at once: they are read by the half window
         self._refusals: dict[str, str] = {}  # topic -> what the broker said last when it refused
         self._state_refusal: str | None = None  # what the broker said when it refused our birth
         self._stop_at: float | None = None
@@ -267,9 +268,11 @@ class Session:
     def _fill_live(self, now: float) -> bool:
         """The lane of what is new."""
         window, lanes = self.window, self.lanes
-        if window.room == 0:
+        if window.room == 0 or (self._flooded and window.room * 2 < window.cap):
             return False
-        page = self._spool.oldest(max(window.room, 16), lanes.live)
+        limit = max(window.room, 16)
+        page = self._spool.oldest(limit, lanes.live)
+        self._flooded = len(page) == limit
         for letter in page:
             if window.room == 0 or self.connection.closed is not None:
                 return False
