@@ -1,7 +1,7 @@
 """What the outbox and the way to a collector can do: commits, alerts a second, latency, and a million messages waiting.
 
-The broker is a mosquitto on the loopback, once plain and once with TLS. The collector is a stub in a process of its own:
-it acknowledges what it hears every 10 ms and stores nothing, so its database's time comes on top.
+The broker is a mosquitto on the loopback, once plain and once with TLS. The collector is a stub in a process of its
+own: it acknowledges what it hears every 10 ms and stores nothing, so its database's time comes on top.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ class Session:
 
     def _settle(self, now: float) -> None:
         """Take the broker's answers to what we sent."""
-        delivered: list[int] = []
+        delivered: list[Letter] = []
         while self.connection.answers:
             packet_id, reason, name = self.connection.answers.popleft()
             fate = fate_of(reason)
@@ -165,7 +165,7 @@ class Session:
             if fate == "never":
                 self.bury(letter, f"the broker said: {name}")
             elif not self._kept:
-                delivered.append(letter.seq)
+                delivered.append(letter)
             else:
                 self.window.cap = self._cap
         again_from = self.window.take_back()
@@ -318,7 +318,7 @@ class Session:
             if limit is not None and size > limit:
                 self.bury(letter, f"{size} bytes are more than the {limit} that the broker takes")
                 return
-            self._spool.sent(letter.seq)  # before it goes: a collector may be quicker than the broker's answer
+            self._spool.sent(letter)  # before it goes: a collector may be quicker than the broker's answer
             packet_id = self.connection.send(letter.topic, letter.body, content_type=letter.content_type, user=user)
         except ValueError as error:  # a topic that cannot be
             self.bury(letter, str(error))

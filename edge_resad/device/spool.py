@@ -90,6 +90,7 @@ class Spool:
     def __enter__(self) -> Spool:
         self._file.__enter__()
         self.boot_id = _boot_id()
+        self._stream_id, self._earlier = self._file.stream_id, dict(self._file.earlier)
         self._next_seq = self._file.next_seq
         self._bd_seq = self._file.bd_seq
         self._totals = self._file.totals
@@ -133,7 +134,7 @@ class Spool:
     @property
     def stream_id(self) -> str:
         """The name of this file's stream of letters; a new file begins a new one."""
-        return self._file.stream_id
+        return self._stream_id
 
     @property
     def next_seq(self) -> int:
@@ -201,6 +202,8 @@ class Spool:
                     self._changed.notify_all()  # the writing thread looks what is the matter
                 raise
             with self._changed:
+                if page.stream_id != self._stream_id:  # the file is being replaced
+                    return []
                 letters += [letter for letter in page.letters if self._waits(letter.seq) and letter.seq <= until_seq]
                 for seq, kind in page.broken:
                     self._give_up(seq, kind, "corruption")  # type: ignore[arg-type]  # as it was written
@@ -211,13 +214,14 @@ class Spool:
 
     def event_id(self, letter: Letter) -> str:
         """The letter's name, unique in the world."""
-        stream, number = self._file.origin(letter.seq)
-        return f"{stream}-{number}"
+        return f"{letter.stream_id}-{letter.number}"
 
-    def sent(self, seq: int) -> None:
+    def sent(self, letter: Letter) -> None:
         """This letter goes to the broker now: from here on it may be acknowledged."""
         with self._changed:
-            self._sent.add(seq, seq)
+            seq = self._row(letter)
+            if seq is not None:
+                self._sent.add(seq, seq)
 
     def acknowledged(self, stream_id: str, ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
         """A collector has these for good, by their numbers in a stream of ours; those that leave for it.
@@ -225,7 +229,7 @@ class Spool:
         Only letters that were sent leave, whatever the ranges say.
         """
         with self._changed:
-            base = 0 if stream_id == self.stream_id else self._file.earlier.get(stream_id)
+            base = self._base(stream_id)
             if base is None:
                 return []
             leaving = [piece for first, last in ranges for piece in self._sent.within(first + base, last + base)]
@@ -238,19 +242,23 @@ class Spool:
                 self._changed.notify_all()
         return leaving
 
-    def published(self, seqs: Iterable[int]) -> None:
+    def published(self, letters: Iterable[Letter]) -> None:
         """These, which `oldest` handed out, need not be kept: they leave with the next commit."""
         with self._changed:
-            self._gone.update(seqs)
+            rows = [self._row(letter) for letter in letters]
+            self._gone.update(row for row in rows if row is not None)
             self._changed.notify_all()
 
     def refused(self, letter: Letter, problem: str) -> None:
         """The broker will never take this one: a picture is dropped, anything else is kept as a dead letter."""
         with self._changed:
+            seq = self._row(letter)
+            if seq is None:
+                return
             if letter.kind == "image":
-                self._give_up(letter.seq, letter.kind, "refused")
+                self._give_up(seq, letter.kind, "refused")
             else:
-                self._dead[letter.seq] = problem
+                self._dead[seq] = problem
             self._changed.notify_all()
 
     def tell_gaps(self) -> None:
@@ -311,6 +319,15 @@ class Spool:
         letter = Letter(seq=stamp.seq, topic=topic, content_type=content_type, kind=kind, body=compose(stamp))
         self._next_seq += 1
         return stamp, letter
+
+    def _base(self, stream_id: str | None) -> int | None:
+        """What is added to a stream's numbers here; None where it is none of ours."""
+        return 0 if stream_id == self._stream_id else self._earlier.get(stream_id or "")
+
+    def _row(self, letter: Letter) -> int | None:
+        """Where a letter is now: the file may have been replaced since it was read."""
+        base = self._base(letter.stream_id)
+        return None if base is None else base + letter.number
 
     def _waits(self, seq: int) -> bool:
         return not (seq in self._gone or seq in self._dead or seq in self._stored)
@@ -390,8 +407,9 @@ class Spool:
     def _begin_anew(self, why: str) -> None:
         """The file is damaged: the line goes on with a new stream, and what waits here belongs to the old one."""
         told = [id for ids in self._telling.values() for id in ids]
-        with self._changed:  # nobody may compose a letter between two streams
-            self._file.replace(why, told)
+        self._file.replace(why, told)  # takes its time: what is put meanwhile is of the old stream still
+        with self._changed:
+            self._stream_id, self._earlier = self._file.stream_id, dict(self._file.earlier)
             below = [replace(letter, seq=letter.seq - STRIDE) for letter in self._pending.values()]
             self._pending = {letter.seq: letter for letter in below}
             self._list_expendable()

@@ -88,6 +88,8 @@ class Letter:
     content_type: str
     kind: Kind
     body: bytes
+    stream_id: str | None = None  # and its number there, where it comes from the file
+    number: int = 0
 
     @property
     def size(self) -> int:
@@ -138,6 +140,7 @@ class Page:
     letters: list[Letter]
     broken: list[tuple[int, str]]  # seq and kind
     last: int | None  # seq up to which was read; None at the end
+    stream_id: str | None  # of the file; None while it is being replaced
 
 
 class SpoolFile:
@@ -229,25 +232,29 @@ class SpoolFile:
         )
         try:
             with self._read_lock:
+                if not self._is_open:
+                    return Page([], [], None, None)
                 rows = self._reader.execute(query, (_WAITING, after_seq, limit)).fetchall()
+                stream_id, origins = self.stream_id, [self.origin(row[0]) for row in rows]
         except sqlite3.Error as error:
             self.suspect = True
             raise SpoolError(f"the spool {self.path} cannot be read: {error}. Check its disk.") from error
         letters, broken = [], []
-        for seq, topic, content_type, kind, body, crc in rows:
-            letter = Letter(seq=seq, topic=topic, content_type=content_type, kind=kind, body=body)
+        for (seq, topic, content_type, kind, body, crc), (stream, number) in zip(rows, origins, strict=True):
+            about = {"topic": topic, "content_type": content_type, "stream_id": stream, "number": number}
+            letter = Letter(seq=seq, kind=kind, body=body, **about)
             if crc is None or crc == _crc(letter):
                 letters.append(letter)
             else:
                 broken.append((seq, kind))
-        return Page(letters, broken, rows[-1][0] if len(rows) == limit else None)
+        return Page(letters, broken, rows[-1][0] if len(rows) == limit else None, stream_id)
 
     def origin(self, seq: int) -> tuple[str, int]:
         """The stream that a letter is of, and its number in it."""
         if seq > 0:
             return self.stream_id, seq
         number = seq % STRIDE
-        return next(stream for stream, base in self.earlier.items() if base == seq - number), number
+        return next((stream for stream, base in self.earlier.items() if base == seq - number), ""), number
 
     def untold(self) -> dict[int, GivenUp]:
         """Gaps of one reason and stream of which no letter tells yet, as many as go into one: id -> gap."""
@@ -288,7 +295,11 @@ class SpoolFile:
         aside = self._quarantine.move()
         log.error("the spool %s is damaged (%s): set aside as %s, a new stream begins", self.path, why, aside)
         self._connect()
-        self._take_over(aside, told)
+        try:
+            self._take_over(aside, told)
+        except BaseException:
+            self._close()  # it is begun again from the file that was set aside
+            raise
         self._quarantine.end()
 
     def retry_dead(self, seqs: Collection[int]) -> int:

@@ -190,8 +190,9 @@ def test_nobody_can_make_a_station_forget_what_it_has_not_sent(spool: Spool, tmp
 def test_an_acknowledgement_removes_only_letters_that_were_sent(spool: Spool) -> None:
     put(spool, 10)
     assert spool.flush(20)
-    for seq in (1, 2, 3, 5):
-        spool.sent(seq)
+    for letter in spool.oldest(5):
+        if letter.seq != 4:
+            spool.sent(letter)
     assert spool.acknowledged(spool.stream_id, [(1, 10)]) == [(1, 3), (5, 5)]
     assert spool.acknowledged("another", [(1, 10)]) == []
     assert [letter.seq for letter in spool.oldest(20)] == [4, 6, 7, 8, 9, 10]

@@ -48,7 +48,7 @@ with Spool(path, max_bytes=200_000, commit_ms=1.0, reserve_bytes=int(sys.argv[3]
     else:
         letters = spool.oldest(30)
         for letter in letters:
-            spool.sent(letter.seq)
+            spool.sent(letter)
             print("acknowledged", spool.event_id(letter), flush=True)
             stream, _, number = spool.event_id(letter).rpartition("-")
             spool.acknowledged(stream, [(int(number), int(number))])

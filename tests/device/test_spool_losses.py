@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sqlite3
 import subprocess
+import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from functools import partial
 from itertools import cycle
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from edge_resad.device.spool import Kind, Spool
-from edge_resad.device.spoolfile import MOST_DELETED
+from edge_resad.device.spoolfile import MOST_DELETED, SpoolFile
 from edge_resad.errors import SpoolError
 from edge_resad.messages import Address, Gap, gap_message, read_message
 from tests.mqtt_peers import eventually
@@ -147,8 +148,8 @@ def test_what_a_collector_has_leaves_however_much_it_is(tmp_path: Path) -> None:
     with spool_of(tmp_path / "spool.db") as spool:
         put(spool, count)
         assert spool.flush(30)
-        for seq in range(1, count):
-            spool.sent(seq)
+        for letter in spool.oldest(count - 1):
+            spool.sent(letter)
         assert spool.acknowledged(spool.stream_id, [(1, count)]) == [(1, count - 1)]
         assert [letter.seq for letter in spool.oldest(5)] == [count]
         assert eventually(lambda: spool.waiting() == 1)
@@ -238,7 +239,7 @@ def test_letters_of_an_earlier_stream_leave_with_its_acknowledgements(tmp_path: 
         letters = spool.oldest(100)
         assert [spool.event_id(letter) for letter in letters] == [f"{s}-{n}" for s in streams for n in range(1, 6)]
         for letter in letters:
-            spool.sent(letter.seq)
+            spool.sent(letter)
         assert len(spool.acknowledged(streams[1], [(2, 3)])) == 1
         left = [spool.event_id(letter) for letter in spool.oldest(100)]
         assert left == [
@@ -285,6 +286,41 @@ def test_damage_while_the_station_runs_begins_a_new_stream_and_keeps_what_can_be
         assert spool.lost == 0
     assert len(list(tmp_path.glob("spool.db.damaged-*[0-9]"))) == 1
     assert "is damaged" in caplog.text
+
+
+def test_the_line_does_not_wait_while_a_damaged_file_is_salvaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, begun, go_on = tmp_path / "spool.db", threading.Event(), threading.Event()
+    take_over = SpoolFile._take_over
+
+    def slowly(file: SpoolFile, aside: Path, told: Collection[int]) -> None:
+        begun.set()
+        assert go_on.wait(20)
+        take_over(file, aside, told)
+
+    monkeypatch.setattr(SpoolFile, "_take_over", slowly)
+    with spool_of(path) as spool:
+        put(spool, 5)
+        assert spool.flush(20)
+        first, letters = spool.stream_id, spool.oldest(3)
+        monkeypatch.setattr(SpoolFile, "is_damaged", lambda *_: not begun.is_set())
+        spool._file.suspect = True
+        put(spool, 1)
+        assert begun.wait(20)
+        put(spool, 2)  # comes back while the salvage stands still
+        assert spool.stream_id == first
+        assert spool.oldest(100) == []
+        go_on.set()
+        assert eventually(lambda: spool.stream_id != first)
+        assert put(spool, 1) == [1]
+        assert eventually(lambda: spool.flush(0.2))
+        events = [spool.event_id(letter) for letter in spool.oldest(100) if letter.kind != "gap"]
+        assert events == [*(f"{first}-{number}" for number in range(1, 9)), f"{spool.stream_id}-1"]
+        spool.published(letters)  # the broker's answer to what was read before
+        assert eventually(lambda: spool.waiting() >= 6 and not spool._has_work())
+        events = [spool.event_id(letter) for letter in spool.oldest(100) if letter.kind != "gap"]
+        assert events == [*(f"{first}-{number}" for number in range(4, 9)), f"{spool.stream_id}-1"]
 
 
 @pytest.fixture(params=["2m", "8m"])

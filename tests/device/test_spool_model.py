@@ -81,7 +81,7 @@ class Machine(RuleBasedStateMachine):
     @rule(count=st.integers(1, 8))
     def send(self, count: int) -> None:
         for letter in self.spool.oldest(count):
-            self.spool.sent(letter.seq)
+            self.spool.sent(letter)
             self.sent.add(self.spool.event_id(letter))
 
     @precondition(lambda self: self.waiting)
