@@ -563,7 +563,7 @@ class SpoolFile:
             costs = any(new.kind != "gap" for new in changes.new)  # to tell a loss must not make the next
             freed: list[tuple[int, str, int, int]] = []
             if costs:  # before they come: a full disk has no page to spare
-                freed += self._make_room(held + incoming - self._ceiling, rows - self._max_rows)
+                freed += self._make_room(held + incoming - self._ceiling, rows - self._max_rows, changes.new)
             reach("before-insert")
             writer.executemany(_INSERT, [_row(new) for new in changes.new])
             waiting, held = waiting + len(changes.new), held + incoming
@@ -617,8 +617,13 @@ class SpoolFile:
                 return deleted, ranges[:at]
         return deleted, ranges
 
-    def _make_room(self, bytes_over: int, rows_over: int) -> list[tuple[int, str, int, int]]:
-        """Delete the oldest letters that may be given up: seq, kind, state and size of each."""
+    def _make_room(
+        self, bytes_over: int, rows_over: int, coming: Sequence[Letter] = ()
+    ) -> list[tuple[int, str, int, int]]:
+        """Delete the oldest letters that may be given up: seq, kind, state and size of each.
+
+        coming: what is written next, of which some may have to go before what is here.
+        """
         freed: list[tuple[int, str, int, int]] = []
         for kind in EXPENDABLE:
             while bytes_over > 0 or rows_over > 0:
@@ -632,6 +637,8 @@ class SpoolFile:
                     bytes_over, rows_over = bytes_over - row[3], rows_over - 1
                     if bytes_over <= 0 and rows_over <= 0:
                         return freed
+            sizes = [letter.size for letter in coming if letter.kind == kind]
+            bytes_over, rows_over = bytes_over - sum(sizes), rows_over - len(sizes)
         return freed
 
     def _located(self, gap: GivenUp) -> GivenUp:

@@ -17,7 +17,7 @@ from edge_resad.messages import Address, Gap, gap_message, read_message
 from tests.mqtt_peers import eventually
 
 ADDRESS = Address(site="s", line="l", device="d")
-MOST = 12  # letters
+MOST = 8  # letters
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # nobody pulls the plug here: no need for a disk
 KINDS = st.sampled_from(["pass", "fail", "alert", "image"])
 
@@ -72,7 +72,7 @@ class Machine(RuleBasedStateMachine):
         base = 0 if stream == self.spool.stream_id else self.spool._file.earlier[stream]
         return base + int(number)
 
-    @rule(kinds=st.lists(KINDS, min_size=1, max_size=6))
+    @rule(kinds=st.lists(KINDS, min_size=2, max_size=8))
     def put(self, kinds: list[Kind]) -> None:
         for kind in kinds:
             stamp = self.spool.put("t", lambda stamp: stamp.event_id.encode(), kind=kind)
@@ -196,5 +196,5 @@ class Machine(RuleBasedStateMachine):
 
 TestSpool = Machine.TestCase
 TestSpool.settings = settings(
-    max_examples=15, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+    max_examples=30, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
 )
