@@ -12,14 +12,12 @@ from numpy.typing import NDArray
 
 from edge_resad.demo import products
 from edge_resad.device.camera import open_camera
-from edge_resad.device.settings import CameraSection
+from edge_resad.device.settings import CameraSection, is_camera
 from edge_resad.errors import CalibrationError
 from edge_resad.image import VIDEO_SUFFIXES, fit, image_files, read_image
 
 FEWEST = 16
 """Frames below which a range would be an accident."""
-
-_CAMERAS = ("/dev/video", "/dev/v4l/", "synthetic")
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ def _frame(name: str, image: NDArray[np.uint8], size: int) -> CalibrationFrame:
 
 def _stream(source: str, size: int, most: int) -> list[CalibrationFrame]:
     """The first frames of a camera or a video that differ from the one before."""
-    named = source if source.startswith(_CAMERAS) else f"video:{os.path.abspath(source)}"
+    named = source if is_camera(source) else f"video:{os.path.abspath(source)}"
     frames: list[CalibrationFrame] = []
     with open_camera(CameraSection(source=named), products=products) as camera:
         while len(frames) < most and (seen := camera.read()) is not None:
@@ -81,7 +79,7 @@ def _stream(source: str, size: int, most: int) -> list[CalibrationFrame]:
 
 
 def _is_stream(source: str) -> bool:
-    return source.startswith(_CAMERAS) or source.lower().endswith(VIDEO_SUFFIXES)
+    return is_camera(source) or source.lower().endswith(VIDEO_SUFFIXES)
 
 
 def _spread(count: int, most: int) -> list[int]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import zipfile
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from edge_resad.bundle import HeadName, Precision
 from edge_resad.errors import BankError
+from edge_resad.whole_file import write_whole
 
 SCHEMA_VERSION = 2
 MOST_BYTES = 2**30  # of a bank in memory: larger than any, and less than a device has
@@ -89,18 +88,9 @@ def save_bank(bank: Bank, path: Path) -> None:
     """
     if path.is_file() and not zipfile.is_zipfile(path):
         raise BankError(f"{path} is there and is no bank: it stays as it is. Name another file for the bank.")
-    content = bank_content(bank)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with scratch.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(scratch, path)
+        write_whole(path, bank_content(bank))
     except OSError as error:
-        with suppress(OSError):  # where its folder is a file there is nothing to take away
-            scratch.unlink()
         raise BankError(f"cannot write the bank {path}: {error.strerror or error}. Check space and rights.") from error
 
 

@@ -7,7 +7,6 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,6 +14,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edge_resad.errors import BundleError
+from edge_resad.whole_file import write_whole
 
 SCHEMA_VERSION = 3
 MANIFEST = "manifest.json"
@@ -247,13 +247,9 @@ def write_verification(bundle: Bundle, report: bytes, verified: Verification) ->
     without, with_it = (bundle.manifest.model_copy(update={"verified": found}) for found in (None, verified))
     first, last = _manifest_text(without).encode(), _manifest_text(with_it).encode()
     for name, content in ((MANIFEST, first), (verified.report, report), (MANIFEST, last)):
-        scratch = bundle.path / f".{name}.{os.getpid()}"
         try:
-            scratch.write_bytes(content)
-            os.replace(scratch, bundle.path / name)
+            write_whole(bundle.path / name, content)
         except OSError as error:
-            with suppress(OSError):
-                scratch.unlink()
             raise BundleError(
                 f"cannot write {bundle.path / name}: {error.strerror or error}. Check space and rights."
             ) from error

@@ -136,6 +136,7 @@ def enrol(
     _check_engines(provider, engines)
     from edge_resad.bank import save_bank
     from edge_resad.bundle import file_digest, open_bundle
+    from edge_resad.device.settings import is_camera
     from edge_resad.engine.advice import advise as pick_references
     from edge_resad.engine.advice import coverage
     from edge_resad.engine.enrolment import enrol as enrol_images
@@ -147,7 +148,7 @@ def enrol(
         raise BankError(f"{output} is a folder, expected a file for the bank such as {output / 'flange.npz'}.")
     opened = open_bundle(bundle)
     digests: list[str] = []  # none where there are no files
-    if len(paths) == 1 and _is_camera(paths[0]):
+    if len(paths) == 1 and is_camera(paths[0]):
         images = _shots(paths[0], shots)
     else:
         images = []
@@ -720,10 +721,6 @@ def _check_engines(provider: str, engines: Path | None) -> None:
         raise typer.BadParameter(f"--engines are TensorRT's, and --provider is {provider}. Add --provider tensorrt")
 
 
-def _is_camera(path: str) -> bool:
-    return path.startswith(("/dev/video", "/dev/v4l/", "/dev/edge-resad/")) or path.partition(":")[0] == "synthetic"
-
-
 def _product(given: str, output: Path) -> str:
     """The product's name: what was given, or what the bank's file is called as far as it may stand in a message."""
     from edge_resad.messages import is_id
@@ -749,10 +746,11 @@ def _unless_reference(file: Path, references: Sequence[str]) -> NDArray[np.uint8
 
 def _check_inspectable(paths: Sequence[str], out: Path | None) -> None:
     """Refuse a camera, and a folder for pictures from which the next run would take them as parts."""
+    from edge_resad.device.settings import is_camera
     from edge_resad.errors import ImageError
 
     for path in paths:
-        if _is_camera(path):
+        if is_camera(path):
             raise ImageError(f"{path} is a camera. A station inspects it: name it in a file for edge-resad run.")
         folder = os.path.dirname(path) if os.path.isfile(path) else path
         if out is not None and os.path.realpath(out) == os.path.realpath(folder):

@@ -10,7 +10,8 @@ EdgeResadError
 ├── CameraError    a camera cannot be opened or has gone
 ├── SettingsError  the station file says something that cannot be
 ├── SpoolError     the outbox cannot be opened or written
-└── BrokerError    the broker refuses us
+├── BrokerError    the broker refuses us
+└── ControlError   a running station cannot be asked, or cannot do what it is told
 """
 
 
@@ -64,3 +65,7 @@ class SpoolError(EdgeResadError):
 
 class BrokerError(EdgeResadError):
     """The broker refuses us."""
+
+
+class ControlError(EdgeResadError):
+    """A running station cannot be asked, or cannot do what it is told."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
-import tempfile
 from html import escape
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_resad.errors import EdgeResadError
+from edge_resad.whole_file import write_whole
 
 Picture = NDArray[np.uint8]
 """(H, W, 3) uint8, BGR."""
@@ -28,16 +27,7 @@ def whole(title: str, body: str, style: str = "") -> str:
 def write_page(page: str, path: Path) -> Path:
     """Write a page to this path, whole or not at all, and return the path."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(page)
-            os.chmod(name, 0o644)  # mkstemp's own mode would keep the page from everybody else
-            os.replace(name, path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        write_whole(path, page.encode())
     except OSError as problem:
         raise EdgeResadError(
             f"cannot write the report to {path}: {problem.strerror or problem}. It needs {len(page) / 1e6:.1f} MB "

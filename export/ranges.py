@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from edge_resad.errors import CalibrationError
 from edge_resad.model.profile import Profile
+from edge_resad.whole_file import write_whole
 
 Method = Literal["max", "percentile", "mse", "entropy"]
 Dialect = Literal["tensorrt", "onnxruntime"]
@@ -85,12 +85,7 @@ def save_ranges(ranges: Ranges, path: Path) -> None:
     Raises:
         CalibrationError: the disk refuses.
     """
-    scratch = path.with_name(f".{path.name}.new")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch.write_text(ranges.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        scratch.replace(path)
+        write_whole(path, (ranges.model_dump_json(indent=1) + "\n").encode())
     except OSError as error:
-        with suppress(OSError):  # where the folder is a file there is nothing to take away
-            scratch.unlink()
         raise CalibrationError(f"cannot write {path}: {error.strerror or error}. Check space and rights.") from error

@@ -19,17 +19,30 @@ CONTRACT_PACKAGES = {"messages", "recipe"}
 """Contracts of several files: others import them by the package's name."""
 CONTRACTS_MAY_IMPORT = {  # every other: errors alone
     "overlay": {"errors", "decision"},
-    "bank": {"errors", "bundle"},
-    "recipe": {"errors", "bundle", "bank", "messages"},
+    "bundle": {"errors", "whole_file"},
+    "bank": {"errors", "bundle", "whole_file"},
+    "page": {"errors", "whole_file"},
+    "recipe": {"errors", "bundle", "bank", "messages", "whole_file"},
 }
 ROOMS_MAY_IMPORT = {
-    "engine": {"errors", "image", "bundle", "bank", "decision", "recipe"},
-    "device": {"errors", "image", "bundle", "bank", "decision", "messages", "overlay", "recipe", "engine"},
+    "engine": {"errors", "whole_file", "image", "bundle", "bank", "decision", "recipe"},
+    "device": {
+        "errors",
+        "whole_file",
+        "image",
+        "bundle",
+        "bank",
+        "decision",
+        "messages",
+        "overlay",
+        "recipe",
+        "engine",
+    },
     "bench": {"errors", "bundle", "bank", "charts", "page", "engine", "device"},
     "datasets": {"errors", "image"},
     "evaluation": {"errors", "image", "bundle", "bank", "datasets", "overlay", "charts", "page", "engine"},
     "model": {"errors", "image"},
-    "train": {"errors", "image", "datasets", "evaluation", "model"},
+    "train": {"errors", "whole_file", "image", "datasets", "evaluation", "model"},
     "fleet": {"errors", "messages"},
 }
 ROOMS_WITH_TORCH = {"model", "train"}

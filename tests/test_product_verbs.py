@@ -175,7 +175,7 @@ def test_a_bank_of_whole_pictures_makes_a_product_of_whole_pictures(run: Shell, 
         (["change", "flange", "--threshold", "rim=2"], "no region rim to set a threshold of. There are: face"),
         (["new", "cap", "--good", "{line}/good", "--max-shift-px", "3"], "Give a reference picture: --align FILE"),
         (["import", "{line}/mask.png"], "is no exported product or is damaged"),
-        (["export", "flange", "-o", "{line}/no/parcel"], "cannot write"),
+        (["export", "flange", "-o", "/proc/no/parcel"], "cannot write"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_one_line(run: Shell, line: Path, products: Path, arguments: list[str], says: str) -> None:

@@ -6,8 +6,11 @@ import threading
 from functools import partial
 from pathlib import Path
 
+from edge_resad.device.basler import open_basler
+from edge_resad.device.features import wanted_features
 from edge_resad.device.files import FolderCamera, VideoCamera
 from edge_resad.device.frame import Frame, FrameSource, Truth
+from edge_resad.device.genicam import open_genicam
 from edge_resad.device.gstreamer import csi_pipeline, open_gstreamer
 from edge_resad.device.inbox import InboxCamera
 from edge_resad.device.live import LiveCamera
@@ -41,9 +44,15 @@ def open_camera(
             fps=camera.fps,
             width=camera.width,
             height=camera.height,
-            controls=camera.controls,
+            controls={name: int(value) for name, value in camera.controls.items()},
             stop=stop,
         )
+    if kind in ("genicam", "basler"):
+        wanted = wanted_features(camera.controls, fps=camera.fps, width=camera.width, height=camera.height)
+        opener = partial(open_basler, argument, wanted=wanted)
+        if kind == "genicam":
+            opener = partial(open_genicam, argument, producer=camera.producer, wanted=wanted)
+        return LiveCamera(camera.source, opener, stop=stop)
     if kind == "csi":
         pipeline = csi_pipeline(argument, fps=camera.fps, width=camera.width, height=camera.height)
         return LiveCamera(camera.source, partial(open_gstreamer, pipeline), stop=stop)

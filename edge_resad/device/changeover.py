@@ -15,6 +15,7 @@ from edge_resad.bundle import Bundle
 from edge_resad.decision import NotInspected, Verdict
 from edge_resad.device.codes import CodeReader
 from edge_resad.device.settings import EngineSection, ProductsSection
+from edge_resad.engine.inspector import Inspector
 from edge_resad.engine.product_inspector import ProductInspector, ReadyProduct
 from edge_resad.errors import EdgeResadError, ProductError
 from edge_resad.recipe import Choice, Product, Shelf
@@ -39,7 +40,9 @@ class Changeover:
         engine: EngineSection | None = None,
         *,
         poll_s: float = POLL_S,
+        beside: Inspector | None = None,
     ) -> None:
+        """beside: an inspector that is open, whose engine is shared until it is closed."""
         self.problem: str | None = None  # why the product that was asked for is not in use
         self._shelf = Shelf(settings.folder)
         self._settings = settings
@@ -47,6 +50,7 @@ class Changeover:
         self._poll_s = poll_s
         self._bundle = bundle
         self._engine = engine or EngineSection()
+        self._beside = beside
         self._next: ReadyProduct | None = None
         self._coded: dict[str, Choice] = {}
         self._codes_of: dict[Choice, tuple[str, ...]] = {}  # read once: a version never changes
@@ -67,6 +71,7 @@ class Changeover:
             engines=self._engine.engines,
             io_memory=self._engine.io_memory,
             precision=self._engine.precision,
+            beside=self._beside,
         )
         self._inspector.__enter__()
         self._coded = self._codes()
@@ -81,6 +86,15 @@ class Changeover:
         self._closing.set()
         self._watcher.join(LEAVE_S)  # a disk that hangs keeps its thread, not us
         self._inspector.__exit__(kind, error, trace)
+
+    @property
+    def inspector(self) -> Inspector:
+        """What runs the network: others may be opened beside it."""
+        return self._inspector.inspector
+
+    def keep_warm(self) -> None:
+        """Run the network on what it has seen last, so that an idle GPU keeps its clocks up."""
+        self._inspector.keep_warm()
 
     @property
     def product(self) -> Product:

@@ -25,7 +25,8 @@ Reopen = Callable[[threading.Event], FrameSource]
 class NewestFrame:
     """A slot for one frame. Of a live camera the newest frame wins; a backlog waits until the slot is free."""
 
-    def __init__(self, *, live: bool) -> None:
+    def __init__(self, *, live: bool, changed: threading.Condition | None = None) -> None:
+        """changed: notified of all news; the slots of several cameras share one, so that one loop waits on all."""
         self.overwritten = 0  # frames that a newer one replaced
         self.left = 0  # frames that were there when the inspection stopped
         self._live = live
@@ -33,7 +34,7 @@ class NewestFrame:
         self._ended = False
         self._abandoned = False
         self._error: BaseException | None = None
-        self._changed = threading.Condition()
+        self._changed = changed or threading.Condition()
 
     def put(self, frame: Frame) -> bool:
         """Hand a frame over; False where nobody takes frames any more."""
@@ -58,7 +59,17 @@ class NewestFrame:
     def get(self, timeout_s: float) -> Frame | None:
         """Take the frame; None where none came in time. What ended the camera is raised once the slot is empty."""
         with self._changed:
-            self._changed.wait_for(lambda: self._frame is not None or self._ended, timeout_s)
+            self._changed.wait_for(lambda: self.has_news, timeout_s)
+            return self.take()
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is a frame, or an end to be told of. To be asked while `changed` is held."""
+        return self._frame is not None or self._ended
+
+    def take(self) -> Frame | None:
+        """What `get` does, without waiting."""
+        with self._changed:
             frame, self._frame = self._frame, None
             if frame is None and self._error is not None:
                 raise self._error
@@ -97,12 +108,14 @@ class Capture:
         reopen: Reopen | None = None,
         silent_s: float | None = None,
         clock: Clock | None = None,
+        changed: threading.Condition | None = None,
     ) -> None:
         """halt: the event that the source was given to stop at; set when the inspection ends.
         reopen:   another source of the same camera, which stops at the given event.
         silent_s: without a frame or another sign of life for so long, a camera hangs; None: it is not watched.
+        changed:  what the slot says its news through.
         """
-        self.slot = NewestFrame(live=source.live)
+        self.slot = NewestFrame(live=source.live, changed=changed)
         self.opened = False  # whether the source was entered: frames may come
         self.hangs = 0  # how many times the camera hung
         self._reopen = reopen

@@ -31,6 +31,10 @@ class Device(Protocol):
         """Give the camera back to the system."""
 
 
+class StillWaiting(Exception):
+    """Raised by a device's `grab`: all is well, only nobody has triggered the camera yet."""
+
+
 class LiveCamera:
     """A live camera. When it goes away it is said once and looked for until it is back."""
 
@@ -67,7 +71,11 @@ class LiveCamera:
     def read(self) -> Frame | None:
         pause_s = FIRST_PAUSE_S
         while not self._stop.is_set():
-            frame = self._try()
+            try:
+                frame = self._try()
+            except StillWaiting:
+                self._stop.wait(0)  # a sign of life
+                continue
             if frame is not None:
                 self._found()
                 return frame

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from edge_resad.device.pipeline import Tally
 from edge_resad.device.stages import Stages
+from edge_resad.whole_file import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +52,8 @@ class MetricsFile:
 
     def _write(self) -> None:
         try:
-            write_whole(self._compose(), self._path)
+            # Readable for node_exporter, which is somebody else; old figures are worth no wait for the disk.
+            write_whole(self._path, self._compose().encode(), mode=0o644, durable=False)
         except Exception as refused:  # whatever it is, the next time may go well
             says = (refused.strerror if isinstance(refused, OSError) else None) or str(refused)
             if self.problem is None:
@@ -65,44 +65,33 @@ class MetricsFile:
         self.problem = None
 
 
-def write_whole(text: str, path: Path) -> None:
-    """Put a text in the place of a file, readable for everybody; a reader sees the old one or the new one.
-
-    Raises:
-        OSError: the folder or the disk does not take it; the old file stays.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(name, 0o644)  # node_exporter runs as somebody else
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
 def prometheus_text(
-    labels: Mapping[str, str], tally: Tally, stages: Stages, *, waiting: int, lost: int, log_lines_lost: int
+    labels: Mapping[str, str],
+    cameras: Sequence[tuple[Mapping[str, str], Tally]],
+    stages: Stages,
+    *,
+    waiting: int,
+    lost: int,
+    log_lines_lost: int,
 ) -> str:
     """All figures in Prometheus's text format, version 0.0.4.
 
-    labels: of every figure, such as device and product.
+    labels: of every figure, such as device.
+    cameras: what became of each camera's parts, with the labels that say which camera.
     waiting, lost: messages in the spool, and those that its disk did not take.
     """
-    counters = {
-        "passed": tally.passed,
-        "failed": tally.failed,
-        "not_inspected": tally.not_inspected.total(),
-    }
+    counted = [({**labels, **camera}, tally) for camera, tally in cameras]
     lines = [*_head("parts_total", "counter", "Parts, by what became of them.")]
-    lines += [_line("parts_total", labels, count, status=status) for status, count in counters.items()]
+    for which, tally in counted:
+        counts = {"passed": tally.passed, "failed": tally.failed, "not_inspected": tally.not_inspected.total()}
+        lines += [_line("parts_total", which, count, status=status) for status, count in counts.items()]
     lines += _head("not_inspected_total", "counter", "Parts without a verdict, by reason.")
-    reasons = sorted(dict(tally.not_inspected).items())
-    lines += [_line("not_inspected_total", labels, count, reason=reason) for reason, count in reasons]
+    for which, tally in counted:
+        reasons = sorted(dict(tally.not_inspected).items())
+        lines += [_line("not_inspected_total", which, count, reason=reason) for reason, count in reasons]
+    lines += _head("alerts_total", "counter", "Alerts that began.")
+    lines += [_line("alerts_total", which, tally.alerts) for which, tally in counted]
     for name, kind, says, value in (
-        ("alerts_total", "counter", "Alerts that began.", tally.alerts),
         ("spool_waiting_messages", "gauge", "Messages that the broker does not have yet.", waiting),
         ("messages_lost_total", "counter", "Messages that the disk of the spool did not take.", lost),
         ("log_lines_lost_total", "counter", "Lines that the verdict log did not take.", log_lines_lost),

@@ -71,6 +71,7 @@ class Inspection:
     not_inspected: Reason | None  # exactly one of the two is there
     latency: Latency
     alert: Alert | None = None
+    camera: str = "cam0"
 
 
 @dataclass(kw_only=True)
@@ -156,7 +157,9 @@ class Line:
         max_age_s: float | None = None,  # None: a backlog, no frame is too old
         clock: Clock | None = None,
         watch: Watch | None = None,  # what pictures must be like
+        camera: str = "cam0",
     ) -> None:
+        self._camera = camera
         self._watch = watch
         self._judge = judge
         self._alarm = alarm
@@ -170,15 +173,20 @@ class Line:
         blind = self._watch.look(frame, began) if self._watch is not None else None
         age_s = began - frame.captured_mono
         if self._max_age_s is not None and age_s > self._max_age_s:
-            return _without(frame, "too_old", Latency(waiting_ms=1e3 * age_s, inspecting_ms=0.0))
+            return self._without(frame, "too_old", Latency(waiting_ms=1e3 * age_s, inspecting_ms=0.0))
         if blind is not None:
-            return _without(frame, blind, Latency(waiting_ms=1e3 * age_s, inspecting_ms=0.0))
+            return self._without(frame, blind, Latency(waiting_ms=1e3 * age_s, inspecting_ms=0.0))
         verdict, reason = self._verdict(frame)
         latency = Latency(waiting_ms=1e3 * age_s, inspecting_ms=1e3 * (self._clock.monotonic() - began))
         if verdict is None:
-            return _without(frame, reason, latency)
+            return self._without(frame, reason, latency)
         alert = self._alarm.step(verdict)
-        return Inspection(frame=frame, verdict=verdict, not_inspected=None, latency=latency, alert=alert)
+        return Inspection(
+            frame=frame, verdict=verdict, not_inspected=None, latency=latency, alert=alert, camera=self._camera
+        )
+
+    def _without(self, frame: Frame, reason: Reason, latency: Latency) -> Inspection:
+        return Inspection(frame=frame, verdict=None, not_inspected=reason, latency=latency, camera=self._camera)
 
     def _verdict(self, frame: Frame) -> tuple[Verdict | None, Reason]:
         """The verdict, or why there is none."""
@@ -216,7 +224,3 @@ def _grown(alert: Alert, verdict: Verdict) -> Alert:
         score=max(alert.score, verdict.score),
         failed_parts=alert.failed_parts + 1,
     )
-
-
-def _without(frame: Frame, reason: Reason, latency: Latency) -> Inspection:
-    return Inspection(frame=frame, verdict=None, not_inspected=reason, latency=latency)

@@ -56,7 +56,7 @@ class Post:
         """product: where the verdict does not name its own. draw: who makes the pictures; None sends none."""
         self._spool = spool
         self._address = address
-        self._product = product
+        self.product = product
         self._camera = camera
         self._draw = draw
         self._last: Inspection | None = None  # with a verdict
@@ -111,7 +111,7 @@ class Post:
     def _shown_product(self) -> str:
         """What was on the line last: a part that nobody could judge does not tell."""
         verdict = self._last.verdict if self._last is not None else None
-        return (verdict.product if verdict is not None else None) or self._product
+        return (verdict.product if verdict is not None else None) or self.product
 
     def _send_alert(self, alert: Alert, inspection: Inspection, jpeg: bytes | None) -> None:
         change = {"alert_id": alert.alert_id, "phase": alert.phase, "severity": alert.severity}
@@ -137,7 +137,7 @@ class Post:
         return partial(
             message,
             self._address,
-            product=verdict.product or self._product,
+            product=verdict.product or self.product,
             product_version=verdict.product_version,
             camera=self._camera,
             verdict=verdict,

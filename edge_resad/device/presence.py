@@ -39,8 +39,8 @@ class Presence:
         return self._address.state_topic
 
     def set_faults(self, faults: Mapping[str, tuple[str, ...]]) -> None:
-        """camera -> what is wrong with it now. From any thread."""
-        self._faults = dict(faults)
+        """camera -> what is wrong with it now; what was said of other cameras stays. From any thread."""
+        self._faults = {**(self._faults or {}), **faults}
         self.version += 1
 
     def birth(self, *, bd_seq: int, live_from_seq: int, again: int = 0) -> bytes:

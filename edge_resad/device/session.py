@@ -10,8 +10,8 @@ from edge_resad.device.bell import Bell
 from edge_resad.device.connection import Connection, packet_size
 from edge_resad.device.crash_points import reach
 from edge_resad.device.hearing import Hearing
-from edge_resad.device.lanes import Lanes
 from edge_resad.device.link import PoisonDetector, fate_of
+from edge_resad.device.outgoing import Outgoing
 from edge_resad.device.presence import Presence
 from edge_resad.device.refusal import nobody_acknowledges, not_heard, topic_refused
 from edge_resad.device.settings import BrokerSection, SpoolSection
@@ -61,7 +61,7 @@ class Session:
         self._live_from_seq = spool.next_seq
         self._stream_id = spool.stream_id
         self._kept = delivery.ack == "collector"
-        self.lanes = Lanes(
+        self.outgoing = Outgoing(
             self._live_from_seq,
             per_s=delivery.drain_per_s or None,
             now=self.began,
@@ -115,7 +115,7 @@ class Session:
 
     def acknowledged(self, ranges: Iterable[tuple[int, int]]) -> None:
         """A collector has these letters."""
-        self.lanes.acknowledged(ranges, time.monotonic())
+        self.outgoing.acknowledged(ranges, time.monotonic())
 
     def give_back(self) -> None:
         """The connection is lost: telegrams that the broker did not answer wait for the next one."""
@@ -141,7 +141,7 @@ class Session:
         """Give a letter up: it would never be taken."""
         log.error("the message %d for %s will never be taken: %s", letter.seq, letter.topic, why)
         self._spool.refused(letter, why)
-        self.lanes.delivered(letter.seq)
+        self.outgoing.delivered(letter.seq)
 
     @property
     def _cap(self) -> int:
@@ -159,7 +159,7 @@ class Session:
                 continue
             if fate == "later":
                 self._refusals[letter.topic] = name
-                self.lanes.delivered(letter.seq)  # it is held, and asks again
+                self.outgoing.delivered(letter.seq)  # it is held, and asks again
                 continue
             self._poison.acknowledged()
             if fate == "never":
@@ -170,7 +170,7 @@ class Session:
                 self.window.cap = self._cap
         again_from = self.window.take_back()
         if again_from is not None:
-            self.lanes.rewind(again_from)
+            self.outgoing.rewind(again_from)
         if delivered:
             self._spool.published(delivered)
             self.window.cap = self._cap
@@ -224,7 +224,7 @@ class Session:
     @property
     def _pause_s(self) -> float:
         """How long nothing needs to be done where nobody rings."""
-        wait_s = self.lanes.rate.wait_s() if self.lanes.backlog < self.lanes.until else 0.0
+        wait_s = self.outgoing.rate.wait_s() if self.outgoing.backlog < self.outgoing.until else 0.0
         return min(1.0, wait_s) if wait_s else 1.0
 
     def _report(self) -> None:
@@ -241,7 +241,7 @@ class Session:
             topic_filter, said = self.connection.deaf_to[0]
             user = self._broker.username or self._presence.device
             problem = not_heard(topic_filter, said, where=self._broker.where, user=user)
-        elif self.lanes.silent:
+        elif self.outgoing.silent:
             problem = nobody_acknowledges(where=self._broker.where)
         if problem is not None and problem != self.problem:
             log.warning("%s", problem)
@@ -249,7 +249,7 @@ class Session:
 
     def _fill(self, now: float) -> bool:
         """Send what may go; True where more could follow at once."""
-        window, lanes = self.window, self.lanes
+        window, outgoing = self.window, self.outgoing
         for topic, seq in window.due(now):
             if window.room == 0:
                 return False
@@ -259,47 +259,47 @@ class Session:
             else:  # it was given up meanwhile
                 window.release(topic)
         if self._kept:
-            lanes.sweep(now, self._first_waiting)
+            outgoing.sweep(now, self._first_waiting)
             self._report()
-        lanes.catch_up(self._spool.next_seq)
+        outgoing.catch_up(self._spool.next_seq)
         more = self._fill_live(now)
         return self._fill_backlog(now) or more
 
     def _fill_live(self, now: float) -> bool:
         """The lane of what is new."""
-        window, lanes = self.window, self.lanes
+        window, outgoing = self.window, self.outgoing
         if window.room == 0 or (self._flooded and window.room * 2 < window.cap):
             return False
         limit = max(window.room, 16)
-        page = self._spool.oldest(limit, lanes.live)
+        page = self._spool.oldest(limit, outgoing.live)
         self._flooded = len(page) == limit
         for letter in page:
             if window.room == 0 or self.connection.closed is not None:
                 return False
-            lanes.live = letter.seq
-            if not lanes.is_out(letter.seq) and window.admits(letter):
+            outgoing.live = letter.seq
+            if not outgoing.is_out(letter.seq) and window.admits(letter):
                 self._send(letter, now)
         return bool(page)
 
     def _fill_backlog(self, now: float) -> bool:
         """The lane of what is old: it leaves a quarter of the window to what is new."""
-        window, lanes = self.window, self.lanes
-        room = min(lanes.room(now), window.room - window.cap // 4)
-        if room <= 0 or (room * 2 < window.cap and room < lanes.room(now)):
+        window, outgoing = self.window, self.outgoing
+        room = min(outgoing.room(now), window.room - window.cap // 4)
+        if room <= 0 or (room * 2 < window.cap and room < outgoing.room(now)):
             return False
-        whole = self._spool.is_committed(lanes.until)
-        page = self._spool.oldest(max(room, 16), lanes.backlog, lanes.until)
+        whole = self._spool.is_committed(outgoing.until)
+        page = self._spool.oldest(max(room, 16), outgoing.backlog, outgoing.until)
         if not page:
             if whole:
-                lanes.took(None)
+                outgoing.took(None)
             return False
         for letter in page:
             if room == 0 or self.connection.closed is not None:
                 return False
-            lanes.took(letter.seq)
-            if not lanes.is_out(letter.seq) and window.admits(letter):
+            outgoing.took(letter.seq)
+            if not outgoing.is_out(letter.seq) and window.admits(letter):
                 self._send(letter, now)
-                lanes.counted()
+                outgoing.counted()
                 room -= 1
         return True
 
@@ -324,7 +324,7 @@ class Session:
             self.bury(letter, str(error))
             return
         self.window.sent(packet_id, letter, now)
-        self.lanes.sent(letter.seq, now, kept=self._kept)
+        self.outgoing.sent(letter.seq, now, kept=self._kept)
         reach("after-publish")
 
     def _send_state(self, payload: bytes, event_id: str) -> int:

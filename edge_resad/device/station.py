@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,28 +14,24 @@ from pathlib import Path
 from edge_resad import __version__
 from edge_resad.bank import load_bank
 from edge_resad.bundle import Precision, open_bundle
-from edge_resad.device.camera import FrameSource, Products, open_camera
+from edge_resad.device.camera import Products, open_camera
 from edge_resad.device.changeover import Changeover
-from edge_resad.device.frame import Clock, Frame
-from edge_resad.device.handover import Capture
-from edge_resad.device.health import Health
+from edge_resad.device.frame import Clock
+from edge_resad.device.lane import Lane, OpenSource
 from edge_resad.device.metrics import MetricsFile, prometheus_text
 from edge_resad.device.notify import Service
-from edge_resad.device.pipeline import Alarm, Inspection, Judge, Line, Reason, Tally
-from edge_resad.device.post import Post
-from edge_resad.device.progress import Progress, VitalSigns
+from edge_resad.device.pipeline import Inspection, Judge, Reason, Tally
 from edge_resad.device.publisher import Publisher, Timing
+from edge_resad.device.rota import Rota
 from edge_resad.device.rtsp import without_password
-from edge_resad.device.settings import StationFile, load_station, split_source
+from edge_resad.device.settings import StationFile, load_station
 from edge_resad.device.signals import stopped_by_signals
 from edge_resad.device.spool import Spool
 from edge_resad.device.stages import Stages, StageTimes, said
 from edge_resad.device.verdict_log import VerdictLog, as_record
-from edge_resad.device.watch import Limits, Watch
 from edge_resad.engine.inspector import Inspector
 from edge_resad.errors import SpoolError
 from edge_resad.messages import Address, gap_message
-from edge_resad.overlay import thumbnail
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +40,6 @@ FLUSH_S = 1.0  # how long the disk may take for the last messages when the stati
 DELIVER_S = 3.0  # how long the broker may take for the last messages when the camera is at its end
 CLOSING = Timing(drain_s=0.5, goodbye_s=0.3, close_s=1.2)  # with all of the above a station stops within 2 s
 
-OpenSource = Callable[[StationFile, threading.Event], FrameSource]
 OpenJudge = Callable[[StationFile], AbstractContextManager[Judge]]
 
 
@@ -62,6 +57,7 @@ class StationSummary:
     lost: int = 0  # messages that are nowhere: the disk of the spool did not take them
     log_lines_lost: int
     stages: Mapping[str, StageTimes] = field(default_factory=dict)
+    cameras: Mapping[str, Tally] = field(default_factory=dict)
 
     @property
     def parts(self) -> int:
@@ -73,6 +69,7 @@ class StationSummary:
         says = [f"{_counted(self.parts, 'part')}: {self.passed} passed, {self.failed} failed"]
         says += [f"{sum(self.not_inspected.values())} not inspected ({reasons})"] if reasons else []
         says += [_counted(self.alerts, "alert")]
+        says += [f"{name}: {tally}" for name, tally in self.cameras.items() if len(self.cameras) > 1]
         if self.latency_p50_ms is not None and self.latency_p99_ms is not None:
             says += [f"from picture to verdict {self.latency_p50_ms:.1f} ms (p99 {self.latency_p99_ms:.1f} ms)"]
         if self.stages:
@@ -138,64 +135,55 @@ def run_station(
     on_inspection: called for every part that reached the inspection, in this thread.
     stages: where stage times are counted; the station's own without it.
     """
-    stages = stages or Stages()
-    halt = VitalSigns()  # the camera's own: it also ends when the inspection fails
-
-    def opened(halt: threading.Event) -> FrameSource:
-        return (
-            open_source(settings, halt) if open_source else open_camera(settings.camera, stop=halt, products=products)
-        )
-
-    source, limits = opened(halt), _limits(settings)
-    tally = Tally()
+    stages, tally = stages or Stages(), Tally()
     service = Service.of_environment(describe=lambda: str(tally))
     spool = _spool(settings)
     with spool, ExitStack() as stack:
-        judge = stack.enter_context((open_judge or open_inspector)(settings))
-        publisher = stack.enter_context(_publisher(settings, spool, judge, stages)) if settings.broker else None
+        judges = _judges(settings, open_judge, stack)
+        publisher = stack.enter_context(_publisher(settings, spool, judges, stages)) if settings.broker else None
         verdicts = stack.enter_context(_verdict_log(settings))
-        stack.enter_context(_metrics(settings, tally, stages, spool, verdicts))
-        post, alarm = _post(settings, spool), _alarm(settings, judge)
-        watch = Watch(limits) if limits is not None else None
-        say = publisher.say_faults if publisher is not None else None
-        health = Health(settings.camera.name, watch, post, say) if watch else None
-        line = Line(judge, alarm, max_age_s=settings.inspection.max_age_s if source.live else None, watch=watch)
-        watched = Capture(source, halt, reopen=opened, silent_s=limits.silent_s if limits is not None else None)
-        with _last_word(post, alarm, service, health), watched as capture:
-            log.info("station %s inspects %s", settings.station.device, without_password(settings.camera.source))
-
-            def step(frame: Frame) -> Inspection:
-                if isinstance(judge, Changeover) and judge.before(frame.image):
-                    recipe = judge.product.recipe
-                    post.end(alarm.restart(recipe.debounce_k, recipe.debounce_n))
-                    if watch is not None:
-                        watch.learn_anew()
-                return line.step(frame)
-
-            for inspection in _inspections(capture, step, stop, service, Progress(capture), health):
+        lanes, changed = [], threading.Condition()
+        for camera, judge in zip(settings.cameras, judges, strict=True):
+            open_one = open_source or (lambda told, halt: open_camera(told.camera, stop=halt, products=products))
+            say = publisher.say_faults if publisher is not None else None
+            told = settings.of_camera(camera)
+            lanes.append(Lane(told, judge, spool, open_one, say=say, changed=changed))
+        stack.enter_context(_metrics(settings, lanes, stages, spool, verdicts))
+        with ExitStack() as running:
+            for lane in lanes:
+                running.enter_context(lane)
+            running.callback(service.stopping)
+            sources = ", ".join(without_password(camera.source) for camera in settings.cameras)
+            log.info("station %s inspects %s", settings.station.device, sources)
+            for lane, inspection in _inspections(lanes, changed, stop, service, keeps_warm=_warmer(settings, judges)):
                 judged = time.perf_counter()
-                post.send(inspection, judge.score_map)
+                lane.say(inspection)
                 tally.count(inspection)
                 if verdicts is not None:
                     verdicts.append(as_record(inspection))
                 if inspection.verdict is not None:
                     outputs_ms = 1e3 * (time.perf_counter() - judged)
-                    stages.count(inspection.latency, getattr(judge, "timings", {}), outputs_ms=outputs_ms)
+                    stages.count(inspection.latency, lane.timings, outputs_ms=outputs_ms)
                 if on_inspection is not None:
                     on_inspection(inspection)
         if not spool.flush(FLUSH_S):
             log.warning("not all messages are written yet. %s", spool.health() or "The disk is slow.")
         if publisher is not None:
             _deliver(publisher, spool, stop)
-    _count_unseen(tally, capture)
-    return _summary(tally, stages, spool, verdicts)  # now that the spool is closed: what it could not write is lost
+    for lane in lanes:
+        tally.not_inspected.update(lane.count_unseen())
+    # Now that the spool is closed: what it could not write is lost.
+    return _summary(tally, lanes, stages, spool, verdicts)
 
 
-def open_inspector(settings: StationFile) -> AbstractContextManager[Judge]:
-    """The inspector of these settings, not yet entered: of one bank, or of the products of a folder."""
+def open_inspector(settings: StationFile, beside: Inspector | None = None) -> AbstractContextManager[Judge]:
+    """The inspector of these settings, not yet entered: of one bank, or of the products of a folder.
+
+    beside: an inspector that is open, whose engine it shares.
+    """
     inspection, engine = settings.inspection, settings.engine
     if settings.products is not None:
-        return Changeover(open_bundle(inspection.bundle), settings.products, engine)
+        return Changeover(open_bundle(inspection.bundle), settings.products, engine, beside=beside)
     assert inspection.bank is not None  # or the station file would have been refused
     return Inspector(
         open_bundle(inspection.bundle),
@@ -207,35 +195,63 @@ def open_inspector(settings: StationFile) -> AbstractContextManager[Judge]:
         precision=engine.precision,
         threshold=inspection.threshold,
         min_area_px=inspection.min_area_px,
+        beside=beside,
     )
 
 
+def _judges(settings: StationFile, open_judge: OpenJudge | None, stack: ExitStack) -> list[Judge]:
+    """Every camera's judge, all on one engine."""
+    judges: list[Judge] = []
+    shared: Inspector | None = None
+    for camera in settings.cameras:
+        told = settings.of_camera(camera)
+        judge = stack.enter_context(open_judge(told) if open_judge else open_inspector(told, shared))
+        if shared is None and isinstance(judge, Inspector | Changeover):
+            shared = judge.inspector
+        judges.append(judge)
+    return judges
+
+
+def _warmer(settings: StationFile, judges: Sequence[Judge]) -> Callable[[], None] | None:
+    """What keeps an idle GPU's clocks up; a CPU needs no such thing."""
+    if settings.engine.provider == "cpu":
+        return None
+    return next((judge.keep_warm for judge in judges if isinstance(judge, Inspector | Changeover)), None)
+
+
 def _inspections(
-    capture: Capture,
-    line: Callable[[Frame], Inspection],
+    lanes: Sequence[Lane],
+    changed: threading.Condition,
     stop: threading.Event,
     service: Service,
-    progress: Progress,
-    health: Health | None,
-) -> Iterator[Inspection]:
+    keeps_warm: Callable[[], None] | None,
+) -> Iterator[tuple[Lane, Inspection]]:
+    """Every part of every camera, judged in turn, until all cameras are at their end."""
     clock = Clock()
-    while not stop.is_set() and not capture.slot.ended:
-        frame = capture.slot.get(POLL_S)
-        inspection = line(frame) if frame is not None else None
-        if inspection is not None:
-            yield inspection
-        capture.look()
-        if capture.opened:
-            if health is not None:
-                health.step(clock.monotonic())
-            service.ready()  # the inspector was there before the camera
-            if progress.step(inspection):
-                service.progress()
+    slots = [lane.capture.slot for lane in lanes]
+    rota = Rota(slots, changed)
+    got_on: set[str] = set()  # cameras that got on since the watchdog was last fed
+    while not stop.is_set() and not all(slot.ended for slot in slots):
+        turn = rota.next(POLL_S)
+        inspection, lane = None, None
+        if turn is not None:
+            lane = lanes[turn[0]]
+            inspection = lane.step(turn[1])
+            yield lane, inspection
+        elif keeps_warm is not None:
+            keeps_warm()
+        now = clock.monotonic()
+        got_on.update(one.name for one in lanes if one.look(now, inspection if one is lane else None))
+        if all(one.capture.opened for one in lanes):
+            service.ready()  # the inspector was there before the cameras
+        if len(got_on) == len(lanes):
+            service.progress()
+            got_on.clear()
 
 
 def _spool(settings: StationFile) -> Spool:
-    spool = settings.spool
-    address = _address(settings)
+    spool, station = settings.spool, settings.station
+    address = Address(site=station.site, line=station.line, device=station.device)
     return Spool(
         spool.path,
         max_bytes=spool.max_mb * 10**6,
@@ -246,10 +262,14 @@ def _spool(settings: StationFile) -> Spool:
     )
 
 
-def _publisher(settings: StationFile, spool: Spool, judge: Judge, stages: Stages) -> Publisher:
+def _publisher(settings: StationFile, spool: Spool, judges: Sequence[Judge], stages: Stages) -> Publisher:
     assert settings.broker is not None
-    product = judge.product.recipe.product if isinstance(judge, Changeover) else settings.station.product
-    birth = {"version": __version__, "product": product, "camera": settings.camera.name}
+    products = {
+        camera.name: judge.product.recipe.product if isinstance(judge, Changeover)
+        else settings.of_camera(camera).station.product
+        for camera, judge in zip(settings.cameras, judges, strict=True)
+    }  # fmt: skip
+    birth = {"version": __version__, "product": products[settings.camera.name], "cameras": products}
     return Publisher(
         spool,
         settings.broker,
@@ -261,40 +281,6 @@ def _publisher(settings: StationFile, spool: Spool, judge: Judge, stages: Stages
     )
 
 
-def _address(settings: StationFile) -> Address:
-    station = settings.station
-    return Address(site=station.site, line=station.line, device=station.device)
-
-
-def _post(settings: StationFile, spool: Spool) -> Post:
-    station = settings.station
-    return Post(
-        spool,
-        _address(settings),
-        product=station.product,
-        camera=settings.camera.name,
-        draw=thumbnail if settings.spool.thumbnails else None,
-    )
-
-
-def _alarm(settings: StationFile, judge: Judge) -> Alarm:
-    if isinstance(judge, Changeover):
-        return Alarm(judge.product.recipe.debounce_k, judge.product.recipe.debounce_n)
-    return Alarm(settings.inspection.debounce_k, settings.inspection.debounce_n)
-
-
-@contextmanager
-def _last_word(post: Post, alarm: Alarm, service: Service, health: Health | None) -> Iterator[None]:
-    """End the alerts that are open when the watch over the line ends, whatever ends it."""
-    try:
-        yield
-    finally:
-        service.stopping()
-        post.end(alarm.end())
-        if health is not None:
-            health.end()
-
-
 def _verdict_log(settings: StationFile) -> AbstractContextManager[VerdictLog | None]:
     told = settings.log
     if told.verdicts is False:
@@ -303,18 +289,18 @@ def _verdict_log(settings: StationFile) -> AbstractContextManager[VerdictLog | N
 
 
 def _metrics(
-    settings: StationFile, tally: Tally, stages: Stages, spool: Spool, verdicts: VerdictLog | None
+    settings: StationFile, lanes: Sequence[Lane], stages: Stages, spool: Spool, verdicts: VerdictLog | None
 ) -> AbstractContextManager[MetricsFile | None]:
     told, station = settings.metrics, settings.station
     if told.prometheus_file is None:
         return nullcontext()
-    place = {"site": station.site, "line": station.line, "device": station.device}
-    labels = {**place, "product": station.product, "camera": settings.camera.name}
+    labels = {"site": station.site, "line": station.line, "device": station.device}
 
     def compose() -> str:
         lines_lost = verdicts.lost if verdicts else 0
+        cameras = [({"camera": lane.name, "product": lane.product}, lane.tally) for lane in lanes]
         return prometheus_text(
-            labels, tally, stages, waiting=spool.waiting(), lost=spool.lost, log_lines_lost=lines_lost
+            labels, cameras, stages, waiting=spool.waiting(), lost=spool.lost, log_lines_lost=lines_lost
         )
 
     return MetricsFile(told.prometheus_file, compose, every_s=told.every_s)
@@ -327,35 +313,9 @@ def _deliver(publisher: Publisher, spool: Spool, stop: threading.Event) -> None:
         time.sleep(0.02)  # not stop.wait(): a signal handler may set the event in this very thread
 
 
-def _limits(settings: StationFile) -> Limits | None:
-    """What the camera's pictures must be like; None where they are drawn."""
-    told, kind = settings.watch, split_source(settings.camera.source)[0]
-    if kind == "synthetic":
-        return None
-    is_camera = kind not in ("folder", "video")
-    repeats = kind != "rtsp" or "frozen_s" in told.model_fields_set  # H.264 of a still scene repeats itself
-    slowest_s = 2 / settings.camera.fps if settings.camera.fps else 0.0  # between two frames
-    return Limits(
-        black=told.black,
-        white=told.white,
-        dark=told.dark,
-        bright=told.bright,
-        blur=told.blur or None,
-        frozen_s=told.frozen_s if is_camera and repeats and told.frozen_s else None,
-        silent_s=max(told.silent_s, slowest_s) if is_camera and told.silent_s else None,
-        one_size=is_camera,
-    )
-
-
-def _count_unseen(tally: Tally, capture: Capture) -> None:
-    slot = capture.slot
-    unseen: dict[Reason, int] = {
-        "overwritten": slot.overwritten, "unreadable": capture.unreadable, "stopped": slot.left
-    }  # fmt: skip
-    tally.not_inspected.update({reason: count for reason, count in unseen.items() if count})
-
-
-def _summary(tally: Tally, stages: Stages, spool: Spool, verdicts: VerdictLog | None) -> StationSummary:
+def _summary(
+    tally: Tally, lanes: Sequence[Lane], stages: Stages, spool: Spool, verdicts: VerdictLog | None
+) -> StationSummary:
     return StationSummary(
         passed=tally.passed,
         failed=tally.failed,
@@ -367,4 +327,5 @@ def _summary(tally: Tally, stages: Stages, spool: Spool, verdicts: VerdictLog | 
         lost=spool.lost,
         log_lines_lost=verdicts.lost if verdicts else 0,
         stages=stages.times(),
+        cameras={lane.name: lane.tally for lane in lanes},
     )

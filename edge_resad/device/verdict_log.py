@@ -153,6 +153,7 @@ def as_record(inspection: Inspection) -> dict[str, object]:
     captured = datetime.fromtimestamp(frame.captured_wall, timezone.utc)
     record: dict[str, object] = {
         "time": captured.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "camera": inspection.camera,
         "frame_id": frame.frame_id,
     }
     if frame.name is not None:

@@ -7,13 +7,13 @@ import json
 import os
 import shlex
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from edge_resad import whole_file
 from edge_resad.bundle import Bundle, Precision, Rung, TensorSpec
 from edge_resad.engine.golden import Golden, read_golden
 from edge_resad.engine.host import Host, this_host
@@ -151,13 +151,9 @@ def write_whole(file: Path, content: bytes | memoryview) -> None:
     Raises:
         EngineError: the disk is full, or we may not write there.
     """
-    scratch = file.with_name(f".{file.name}.part")
     try:
-        scratch.write_bytes(content)
-        os.replace(scratch, file)
+        whole_file.write_whole(file, content)
     except OSError as error:
-        with suppress(OSError):
-            scratch.unlink()
         raise cannot_write(file, error) from error
 
 

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,10 @@ class PreparedBank:
 
 
 class Inspector:
-    """Judges frames with one bundle and one bank. All buffers are allocated on entry; it belongs to one thread."""
+    """Judges frames with one bundle and one bank. All buffers are allocated on entry; it belongs to one thread.
+
+    Several may share one engine, each with its own bank: the others are opened beside the first, in its thread.
+    """
 
     def __init__(
         self,
@@ -48,20 +52,35 @@ class Inspector:
         precision: Precision | None = None,  # the bank's own
         threshold: float | None = None,
         min_area_px: int = 0,
+        beside: Inspector | None = None,
     ) -> None:
+        """beside: an inspector that is open, whose engine and buffers are shared until it is closed."""
+        self._first = beside or self
         self._bundle = bundle
         self._bank = bank
         self._threads = threads
         self._provider: Provider = provider
         self._engines = engines
         self._io_memory: IoMemory = io_memory
-        self._precision = precision or bank.info.precision
+        self._precision = precision or (beside.precision if beside is not None else bank.info.precision)
         self._threshold = threshold
         self._min_area_px = min_area_px
-        self.prepared: PreparedBank | None = None  # the bank in the engine
+        self._in_engine: PreparedBank | None = None  # by whichever of those that share the engine
+        self._own: PreparedBank | None = None
+        self._engine: Engine
+        self._image: NDArray[Any]
+        self._map: NDArray[np.float32]
+        self._score: NDArray[np.float32]
         self.timings: dict[str, float] = {"resize_ms": 0.0, "engine_ms": 0.0, "decide_ms": 0.0}
 
     def __enter__(self) -> Inspector:
+        if self._first is not self:
+            first = self._first
+            self._engine, self._image, self._map, self._score = first._engine, first._image, first._map, first._score
+            self._own = self.prepare(self._bank)
+            self._closing = ExitStack()
+            self._closing.callback(self._forget)
+            return self
         opened = engine_for(
             self._bundle,
             "detector",
@@ -119,7 +138,22 @@ class Inspector:
             self._engine.write(name, rows)
         write_fusion(self._engine, prepared.bank.info.fusion)
         self._bank = prepared.bank
-        self.prepared = prepared
+        self._own = self._first._in_engine = prepared
+
+    @property
+    def inspector(self) -> Inspector:
+        """What runs the network: others may be opened beside it."""
+        return self._first
+
+    @property
+    def precision(self) -> Precision:
+        """What the network computes in."""
+        return self._precision
+
+    @property
+    def prepared(self) -> PreparedBank | None:
+        """The bank in the engine, whoever of those that share it put it there."""
+        return self._first._in_engine
 
     @property
     def engine_timings(self) -> Mapping[str, float]:
@@ -154,6 +188,8 @@ class Inspector:
             EngineError: the engine fails, or gives something that is no number: such a part is not inspected.
             ImageError:  the frame is no picture.
         """
+        if self._own is not None and self._own is not self.prepared:
+            self.put(self._own)
         score = self.look(frame)
         ran = time.perf_counter()
         verdict = judge(

@@ -55,7 +55,9 @@ class ProductInspector:
         engines: Path | None = None,  # where `edge-resad build` put them, if not where they lie by default
         io_memory: IoMemory = "auto",
         precision: Precision | None = None,  # that of the product's first bank
+        beside: Inspector | None = None,
     ) -> None:
+        """beside: an inspector that is open, whose engine is shared until it is closed."""
         self._bundle = bundle
         self._first = product
         self._inspector = Inspector(
@@ -66,6 +68,7 @@ class ProductInspector:
             engines=engines,
             io_memory=io_memory,
             precision=precision,
+            beside=beside,
         )
         self.timings: dict[str, float] = {"align_ms": 0.0, "resize_ms": 0.0, "engine_ms": 0.0, "decide_ms": 0.0}
 
@@ -108,6 +111,15 @@ class ProductInspector:
         """Change the product, between two parts. Builds nothing, allocates nothing."""
         self._put(ready.banks[0])
         self._ready = ready
+
+    @property
+    def inspector(self) -> Inspector:
+        """What runs the network: others may be opened beside it."""
+        return self._inspector
+
+    def keep_warm(self) -> None:
+        """Run the network on what it has seen last, so that an idle GPU keeps its clocks up."""
+        self._inspector.keep_warm()
 
     @property
     def product(self) -> Product:
@@ -215,7 +227,7 @@ class ProductInspector:
         )
 
     def _put(self, bank: PreparedBank) -> None:
-        if bank is not self._inspector.prepared:
+        if bank is not self._inspector.prepared:  # a region, or another camera, has its own
             self._inspector.put(bank)
 
 

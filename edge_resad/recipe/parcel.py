@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import io
 import zipfile
 import zlib
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,8 @@ from edge_resad.bundle import file_digest
 from edge_resad.errors import BankError, ProductError
 from edge_resad.recipe.product import MANIFEST, RECIPE, Manifest, Product, read_manifest
 from edge_resad.recipe.recipe import Recipe, read_recipe
-from edge_resad.recipe.shelf import Choice, Shelf, sync_folder, write_file
+from edge_resad.recipe.shelf import Choice, Shelf
+from edge_resad.whole_file import write_whole
 
 MOST_BYTES = 512 * 2**20  # of all files together: a bank takes a few megabytes
 MOST_FILES = 64
@@ -38,19 +38,15 @@ def pack(shelf: Shelf, choice: Choice, path: Path) -> None:
     """
     files = shelf.files(choice)
     place = shelf.place(choice)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    content = io.BytesIO()
     try:
-        with zipfile.ZipFile(scratch, "w", zipfile.ZIP_STORED) as archive:
+        with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
             for name in (MANIFEST, RECIPE):
                 archive.writestr(zipfile.ZipInfo(name, _MOMENT), (place / name).read_bytes())
-            for name, content in files.items():
-                archive.writestr(zipfile.ZipInfo(name, _MOMENT), content)
-        write_file(scratch, scratch.read_bytes())
-        os.replace(scratch, path)
-        sync_folder(path.absolute().parent)
+            for name, held in files.items():
+                archive.writestr(zipfile.ZipInfo(name, _MOMENT), held)
+        write_whole(path, content.getbuffer())
     except OSError as error:
-        with suppress(OSError):
-            scratch.unlink()
         raise ProductError(f"cannot write {path}: {error.strerror or error}. Check space and rights.") from error
 
 

@@ -18,6 +18,7 @@ from edge_resad.errors import ProductError
 from edge_resad.messages import Id, is_id
 from edge_resad.recipe.product import FORMAT, MANIFEST, RECIPE, Manifest, Product, open_product, read_manifest
 from edge_resad.recipe.recipe import Recipe, read_recipe, recipe_text
+from edge_resad.whole_file import sync_folder, write_whole
 
 IN_USE = "in-use.json"
 SCRATCH = ".new-"  # how a version is called while it is written
@@ -144,7 +145,7 @@ class Shelf:
                 files={name: file_digest(held) for name, held in content.items()},
             )
             for name, held in {**content, MANIFEST: manifest.model_dump_json(indent=1).encode()}.items():
-                write_file(scratch / name, held, mode=0o444)
+                _write_new(scratch / name, held)
             product = open_product(scratch)
             scratch.chmod(0o755)
             sync_folder(scratch)
@@ -169,14 +170,9 @@ class Shelf:
             ProductError: it cannot be used or said.
         """
         self.open(choice)
-        scratch = self.folder / f".{IN_USE}.{os.getpid()}"
         try:
-            write_file(scratch, choice.model_dump_json().encode())
-            os.replace(scratch, self.folder / IN_USE)
-            sync_folder(self.folder)
+            write_whole(self.folder / IN_USE, choice.model_dump_json().encode(), mode=0o644)
         except OSError as error:
-            with suppress(OSError):
-                scratch.unlink()
             raise ProductError(
                 f"cannot write {self.folder / IN_USE}: {error.strerror or error}. Check space and rights."
             ) from error
@@ -226,19 +222,10 @@ def _sweep(home: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def write_file(file: Path, content: bytes, mode: int = 0o644) -> None:
-    """Write a new file and wait until the disk has it. OSError is the caller's."""
-    with open(file, "xb" if mode == 0o444 else "wb") as out:
+def _write_new(file: Path, content: bytes) -> None:
+    """Write a file that is not there yet, never to be changed, and wait until the disk has it."""
+    with open(file, "xb") as out:
         out.write(content)
         out.flush()
         os.fsync(out.fileno())
-    file.chmod(mode)
-
-
-def sync_folder(folder: Path) -> None:
-    """Wait until the disk knows the names in a folder."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    file.chmod(0o444)

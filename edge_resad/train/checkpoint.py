@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -22,6 +21,7 @@ from edge_resad.model.head_settings import HeadSettings
 from edge_resad.model.net_settings import NetSettings
 from edge_resad.model.profile import Profile, Tap
 from edge_resad.model.residual_net import ResidualNet
+from edge_resad.whole_file import write_whole
 
 LAST, BEST = "last.pt", "best.pt"
 SCHEMA_VERSION = 1
@@ -40,14 +40,8 @@ def save(path: Path, state: Mapping[str, Any], about: Mapping[str, Any]) -> None
     told = {"schema_version": SCHEMA_VERSION, **about, "versions": {**versions, "python": platform.python_version()}}
     content = io.BytesIO()
     torch.save({**state, "about": json.dumps(told)}, content)
-    scratch = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with scratch.open("wb") as file:
-            file.write(content.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(scratch, path)
+        write_whole(path, content.getbuffer())
     except OSError as error:
         raise TrainingError(f"cannot write {path}: {error.strerror or error}. Check space and rights.") from error
 

@@ -15,7 +15,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from edge_resad.device.lanes import LIVE_MOST, MOST_OUT, Lanes, Rate
+from edge_resad.device.outgoing import LIVE_MOST, MOST_OUT, Outgoing, Rate
 from edge_resad.device.publisher import Heard, Publisher, Telegram, Timing
 from edge_resad.device.settings import BrokerSection, SpoolSection, StationSection
 from edge_resad.device.spool import Spool
@@ -308,54 +308,54 @@ def test_a_rate_gives_so_many_a_second_and_no_more_than_a_seconds_worth_at_once(
     assert rate.allows(100.0) == 10
 
 
-def lanes_of(live_from: int = 1) -> Lanes:
-    return Lanes(live_from, per_s=None, now=0.0, ack_s=10.0, ack_max_s=100.0, uniform=lambda low, _high: low)
+def outgoing_of(live_from: int = 1) -> Outgoing:
+    return Outgoing(live_from, per_s=None, now=0.0, ack_s=10.0, ack_max_s=100.0, uniform=lambda low, _high: low)
 
 
 def test_while_no_collector_answers_letters_are_sent_again_ever_more_seldom_and_only_a_few() -> None:
-    lanes = lanes_of()
+    outgoing = outgoing_of()
     for seq in range(1, 2001):
-        lanes.live = seq
-        lanes.sent(seq, 0.0, kept=True)
+        outgoing.live = seq
+        outgoing.sent(seq, 0.0, kept=True)
     swept, now = [], 0.0
     while now < 400:
-        lanes.sweep(now, lambda: 1)
-        if lanes.room(now):
+        outgoing.sweep(now, lambda: 1)
+        if outgoing.room(now):
             swept.append(now)
-            assert lanes.room(now) <= 50
-            while lanes.room(now):
-                seq = max(0, lanes.backlog) + 1
-                lanes.took(seq)
-                lanes.sent(seq, now, kept=True)
-                lanes.counted()
+            assert outgoing.room(now) <= 50
+            while outgoing.room(now):
+                seq = max(0, outgoing.backlog) + 1
+                outgoing.took(seq)
+                outgoing.sent(seq, now, kept=True)
+                outgoing.counted()
         now += 1.0
     pauses = [later - earlier for earlier, later in pairwise(swept)]
-    assert lanes.silent
+    assert outgoing.silent
     assert pauses == sorted(pauses)
     assert max(pauses) <= 101
     assert pauses[0] < pauses[-1]
 
 
 def test_an_acknowledgement_opens_the_backlog_again() -> None:
-    lanes = lanes_of(live_from=5001)
-    assert lanes.room(0.0) == MOST_OUT
+    outgoing = outgoing_of(live_from=5001)
+    assert outgoing.room(0.0) == MOST_OUT
     for seq in range(1, MOST_OUT + 1):
-        lanes.took(seq)
-        lanes.sent(seq, 0.0, kept=True)
-        lanes.counted()
-    assert lanes.room(0.0) == 0
-    lanes.acknowledged([(1, 300)], 1.0)
-    assert lanes.room(1.0) == 300
+        outgoing.took(seq)
+        outgoing.sent(seq, 0.0, kept=True)
+        outgoing.counted()
+    assert outgoing.room(0.0) == 0
+    outgoing.acknowledged([(1, 300)], 1.0)
+    assert outgoing.room(1.0) == 300
 
 
 def test_new_letters_that_come_faster_than_they_go_join_the_backlog() -> None:
-    lanes = lanes_of()
-    lanes.live = 10
-    lanes.catch_up(11 + LIVE_MOST)
-    assert lanes.live == 10
-    lanes.catch_up(12 + LIVE_MOST)
-    assert lanes.live == lanes.until > 10
-    assert lanes.backlog < 10
+    outgoing = outgoing_of()
+    outgoing.live = 10
+    outgoing.catch_up(11 + LIVE_MOST)
+    assert outgoing.live == 10
+    outgoing.catch_up(12 + LIVE_MOST)
+    assert outgoing.live == outgoing.until > 10
+    assert outgoing.backlog < 10
 
 
 @pytest.mark.parametrize("reason", [*range(0x80, 0xA3)])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_resad.device.metrics import BOUNDS_S, MetricsFile, prometheus_text, write_whole
+from edge_resad.device.metrics import BOUNDS_S, MetricsFile, prometheus_text
 from edge_resad.device.pipeline import Latency, Tally
 from edge_resad.device.settings import load_station
 from edge_resad.device.stages import Stages
@@ -17,14 +17,14 @@ from edge_resad.device.station import run_station
 from edge_resad.errors import SettingsError
 from tests.fakes import FakeCamera, FakeJudge
 
-LABELS = {"device": "press-7", "product": "flange"}
+LABELS, CAMERA = {"device": "press-7"}, {"camera": "top", "product": "flange"}
 SAMPLE = re.compile(r'edge_resad_[a-z_]+\{([a-z]+="[^"\n]*",?)+\} [-+.e\d]+')
 
 
 def text(stages: Stages | None = None, **more: int) -> str:
     tally = Tally(passed=5, failed=2, alerts=1, not_inspected=Counter({"too_old": 3}))
     counts = {"waiting": 4, "lost": 0, "log_lines_lost": 0, **more}
-    return prometheus_text(LABELS, tally, stages or Stages(), **counts)
+    return prometheus_text(LABELS, [(CAMERA, tally)], stages or Stages(), **counts)
 
 
 def samples(said: str) -> dict[str, float]:
@@ -33,9 +33,8 @@ def samples(said: str) -> dict[str, float]:
     for line in said.splitlines():
         if not line.startswith("#"):
             name, _, value = line.rpartition(" ")
-            found[name.replace('device="press-7",product="flange"', "").replace("{,", "{").replace("{}", "")] = float(
-                value
-            )
+            own = name.replace('device="press-7"', "").replace('camera="top",product="flange"', "")
+            found[own.replace("{,", "{").replace("{,", "{").replace("{}", "")] = float(value)
     return found
 
 
@@ -77,26 +76,8 @@ def test_every_line_is_what_prometheus_reads() -> None:
 
 
 def test_a_label_cannot_break_out_of_its_quotes() -> None:
-    said = prometheus_text({"device": 'a"b\\c\nd'}, Tally(), Stages(), waiting=0, lost=0, log_lines_lost=0)
+    said = prometheus_text({"device": 'a"b\\c\nd'}, [({}, Tally())], Stages(), waiting=0, lost=0, log_lines_lost=0)
     assert r'device="a\"b\\c\nd"' in said
-
-
-def test_the_file_is_replaced_as_a_whole_and_everybody_may_read_it(tmp_path: Path) -> None:
-    file = tmp_path / "later" / "press-7.prom"
-    write_whole("old\n", file)
-    write_whole("new\n", file)
-    assert file.read_text() == "new\n"
-    assert file.stat().st_mode & 0o777 == 0o644
-    assert [found.name for found in file.parent.iterdir()] == ["press-7.prom"]
-
-
-def test_a_file_that_cannot_be_replaced_stays_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    in_the_way = tmp_path / "press-7.prom"
-    in_the_way.mkdir()
-    (in_the_way / "kept").touch()
-    with pytest.raises(OSError, match=r"press-7\.prom"):
-        write_whole("new\n", in_the_way)
-    assert [found.name for found in tmp_path.iterdir()] == ["press-7.prom"]
 
 
 def test_the_file_is_written_at_the_start_and_once_more_at_the_end(tmp_path: Path) -> None:

@@ -4,9 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from edge_resad.device.settings import SOURCES, StationFile, expected, load_station
+from edge_resad.device.settings import SOURCES, StationFile, expected, load_station, sections
 from edge_resad.errors import SettingsError
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -72,7 +73,8 @@ def test_a_misspelt_key_names_its_neighbour_and_all_known_keys(tmp_path: Path) -
     message = refusal(tmp_path, SMALLEST.replace("source", "sorce"))
     assert message == (
         f"{tmp_path}/station.toml: [camera] sorce is not a known key. Did you mean source? "
-        "Known: name, source, fps, width, height, loop, watch, controls (1 more after this one)"
+        "Known: name, source, fps, width, height, loop, watch, controls, producer, product, bank, products, use "
+        "(1 more after this one)"
     )
 
 
@@ -187,17 +189,18 @@ def test_a_file_that_is_not_text_says_so(tmp_path: Path) -> None:
 def test_the_example_station_file_loads_and_shows_every_key() -> None:
     load_station(DOCS / "station.toml")
     text = (DOCS / "station.toml").read_text(encoding="utf-8")
-    for section, field in StationFile.model_fields.items():
-        body = re.search(rf"^(?:# )?\[{section}\]\n(.*?)(?=^(?:# )?\[|\Z)", text, re.M | re.S)
+    for section, model in sections(StationFile):
+        body = re.search(rf"^(?:# )?\[+{re.escape(section)}\]+\n(.*?)(?=^(?:# )?\[|\Z)", text, re.M | re.S)
         assert body, f"[{section}] is not in docs/station.toml"
-        for key in keys_of(field.annotation):
+        for key in keys_of(model):
             assert re.search(rf"^(?:# )?{key} = ", body[1], re.M), f"[{section}] {key} is not in docs/station.toml"
 
 
 def test_the_example_loads_with_every_comment_taken_off(tmp_path: Path) -> None:
     text = (DOCS / "station.toml").read_text(encoding="utf-8")
-    all_of_it = re.sub(r"^# (?=\[?\w+(\]$| = ))", "", text, flags=re.M)
-    with_a_bank = re.sub(r"^\[products\]\n(.+\n)+", "", all_of_it, flags=re.M)
+    all_of_it = re.sub(r"^# (?=\[*[\w.]+(\]+$| = ))", "", text, flags=re.M)
+    all_of_it = re.sub(r"^producer = .*\n", "", all_of_it, flags=re.M)  # of another kind of camera
+    with_a_bank = re.sub(r"^\[products\]\n(.+\n)+|^(products|use) = .*\n", "", all_of_it, flags=re.M)
     with_products = re.sub(r"^(bank|threshold|min_area_px|debounce_[kn]) = .*\n", "", all_of_it, flags=re.M)
     assert load_station(written(tmp_path, with_a_bank)).products is None
     assert load_station(written(tmp_path, with_products)).products is not None
@@ -205,19 +208,20 @@ def test_the_example_loads_with_every_comment_taken_off(tmp_path: Path) -> None:
 
 def test_the_reference_says_of_every_key_what_it_takes_and_its_default() -> None:
     text = (DOCS / "station.md").read_text(encoding="utf-8")
-    for section, field in StationFile.model_fields.items():
-        body = re.search(rf"^## \[{section}\]\n(.*?)(?=^## |\Z)", text, re.M | re.S)
+    for section, model in sections(StationFile):
+        body = re.search(rf"^## \[+{re.escape(section)}\]+\n(.*?)(?=^## |\Z)", text, re.M | re.S)
         assert body, f"[{section}] is not in docs/station.md"
-        keys = keys_of(field.annotation)
+        keys = keys_of(model)
         for key, told in keys.items():
-            row = f"| `{key}` | {expected(section, key)} | {default(told)} | {told.description} |"
+            row = f"| `{key}` | {expected(model, key)} | {default(told)} | {told.description} |"
             assert row in body[1].replace("\\|", "|"), f"docs/station.md should have: {row}"
         assert re.findall(r"^\| `(\w+)`", body[1], re.M) == list(keys), "keys nobody knows stand in docs/station.md"
 
 
-def keys_of(annotation: object) -> dict[str, FieldInfo]:
-    models = (annotation, *getattr(annotation, "__args__", ()))
-    return {key: field for model in models for key, field in getattr(model, "model_fields", {}).items()}
+def keys_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The keys of a section that are no sections of their own."""
+    inner = {name.rpartition(".")[2] for name, _ in sections(model)}
+    return {key: field for key, field in model.model_fields.items() if key not in inner}
 
 
 def default(field: FieldInfo) -> str:
@@ -228,3 +232,62 @@ def default(field: FieldInfo) -> str:
     if value is None:
         return "none"
     return f'`"{value}"`' if isinstance(value, (str, Path)) else f"`{str(value).lower()}`"
+
+
+# Several cameras
+
+TWO_CAMERAS = """
+[station]
+device = "press-7"
+product = "flange"
+
+[[camera]]
+name = "top"
+source = "folder:top"
+
+[[camera]]
+name = "side"
+source = "/dev/video1"
+product = "flange-side"
+bank = "side.npz"
+
+[inspection]
+bank = "top.npz"
+"""
+
+
+def test_every_camera_has_its_own_product_and_bank(tmp_path: Path) -> None:
+    station = load_station(written(tmp_path, TWO_CAMERAS))
+    top, side = (station.of_camera(camera) for camera in station.cameras)
+    assert (top.station.product, top.inspection.bank) == ("flange", tmp_path / "top.npz")
+    assert (side.station.product, side.inspection.bank) == ("flange-side", tmp_path / "side.npz")
+    assert top.camera.source == f"folder:{tmp_path / 'top'}"
+    assert side.cameras == (station.cameras[1],)
+
+
+def test_a_camera_may_have_its_own_products_beside_one_with_a_bank(tmp_path: Path) -> None:
+    text = TWO_CAMERAS.replace('bank = "side.npz"', 'products = "side"\nuse = "flange"')
+    station = load_station(written(tmp_path, text))
+    top, side = (station.of_camera(camera) for camera in station.cameras)
+    assert top.products is None
+    assert side.products is not None
+    assert (side.products.folder, side.products.use) == (tmp_path / "side", "flange")
+
+
+def test_two_cameras_cannot_have_one_name(tmp_path: Path) -> None:
+    message = refusal(tmp_path, TWO_CAMERAS.replace('"side"', '"top"'))
+    assert 'two cameras have the name "top"' in message
+
+
+def test_a_mistake_says_in_which_camera_it_is(tmp_path: Path) -> None:
+    message = refusal(tmp_path, TWO_CAMERAS.replace("/dev/video1", "video1"))
+    assert '[[camera]] number 2: source is "video1", expected synthetic' in message
+
+
+def test_a_camera_needs_something_to_judge_by(tmp_path: Path) -> None:
+    assert "[inspection] bank is missing" in refusal(tmp_path, TWO_CAMERAS.replace('bank = "top.npz"', ""))
+
+
+def test_a_station_needs_a_camera(tmp_path: Path) -> None:
+    message = refusal(tmp_path, 'camera = []\n[station]\ndevice = "a"\n')
+    assert "the station has no camera. Add a section [camera]" in message

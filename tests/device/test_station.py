@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import pytest
 
+import edge_resad.device.lane as lane_module
 import edge_resad.device.station as station_module
 from edge_resad.decision import Verdict
 from edge_resad.device.pipeline import Inspection
@@ -135,7 +136,7 @@ def test_an_alert_goes_out_even_if_its_picture_cannot_be_made(
     def broken(*_args: object, **_keys: object) -> bytes:
         raise MemoryError("no room for a picture")
 
-    monkeypatch.setattr(station_module, "thumbnail", broken)
+    monkeypatch.setattr(lane_module, "thumbnail", broken)
     station(settings(tmp_path), FakeCamera([MINOR, GOOD]))
     assert [message.data.phase for message in alerts(tmp_path)] == ["new", "end"]
     assert "no picture for the alert of part 0" in caplog.text
@@ -405,7 +406,7 @@ def test_a_wrong_station_file_is_said_before_anything_starts(tmp_path: Path) -> 
 @pytest.fixture
 def station_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A station that looks at a folder of three parts, one of them bad."""
-    monkeypatch.setattr(station_module, "open_inspector", lambda _settings: FakeJudge())
+    monkeypatch.setattr(station_module, "open_inspector", lambda _settings, _beside: FakeJudge())
     (tmp_path / "parts").mkdir()
     for number, brightness in enumerate((GOOD, MINOR, GOOD)):
         cv2.imwrite(str(tmp_path / "parts" / f"{number}.png"), picture(brightness))
@@ -636,3 +637,57 @@ def eventually_in_thread(holds: Callable[[], bool], then: Callable[[], None]) ->
     thread = threading.Thread(target=wait, daemon=True)
     thread.start()
     return thread
+
+
+# Several cameras
+
+
+def two_cameras(folder: Path, **sections: dict[str, object]) -> StationFile:
+    raw = settings(folder, **sections).model_dump(by_alias=True)
+    cameras = [{"source": "synthetic", "name": "top"}, {"source": "synthetic", "name": "side", "product": "rim"}]
+    return StationFile.model_validate({**raw, "camera": cameras})
+
+
+def test_the_parts_of_all_cameras_are_judged_each_under_its_name(tmp_path: Path) -> None:
+    shown = {"top": FakeCamera([GOOD] * 5), "side": FakeCamera([GOOD, CRITICAL, GOOD])}
+    seen: list[str] = []
+    summary = run_station(
+        two_cameras(tmp_path),
+        stop=threading.Event(),
+        open_source=lambda told, _halt: shown[told.camera.name],
+        open_judge=lambda _settings: FakeJudge(),
+        on_inspection=lambda inspection: seen.append(inspection.camera),
+    )
+    assert (summary.passed, summary.failed, summary.alerts) == (7, 1, 1)
+    assert {name: tally.parts for name, tally in summary.cameras.items()} == {"top": 5, "side": 3}
+    assert (seen.count("top"), seen.count("side")) == (5, 3)
+    said = {(message.data.camera, message.data.product) for message in verdicts(tmp_path)}
+    assert said == {("top", "flange"), ("side", "rim")}
+    assert [message.data.camera for message in alerts(tmp_path)] == ["side", "side"]
+    assert "top: 5 passed, 0 failed, 0 not inspected" in str(summary)
+
+
+def test_a_camera_that_ends_leaves_the_others_running(tmp_path: Path) -> None:
+    shown = {"top": FakeCamera([]), "side": FakeCamera([GOOD] * 20)}
+    summary = run_station(
+        two_cameras(tmp_path),
+        stop=threading.Event(),
+        open_source=lambda told, _halt: shown[told.camera.name],
+        open_judge=lambda _settings: FakeJudge(),
+    )
+    assert summary.passed == 20
+
+
+def test_a_station_does_not_start_without_one_of_its_cameras(tmp_path: Path) -> None:
+    def opened(told: StationFile, halt: threading.Event) -> Any:
+        if told.camera.name == "top":
+            return FakeCamera([GOOD])
+        return V4L2Camera("/dev/video77", stop=halt)
+
+    with pytest.raises(CameraError, match="no camera at /dev/video77"):
+        run_station(
+            two_cameras(tmp_path),
+            stop=threading.Event(),
+            open_source=opened,
+            open_judge=lambda _settings: FakeJudge(),
+        )

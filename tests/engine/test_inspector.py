@@ -98,6 +98,27 @@ def test_the_product_changes_with_the_bank(flange: Bank, cap: Bank) -> None:
     assert swapped.threshold == cap.info.threshold.score
 
 
+def test_two_inspectors_share_an_engine_and_each_judges_by_its_own_bank(flange: Bank, cap: Bank) -> None:
+    good_flange, good_cap = _part("flange", 70).image, _part("cap", 70).image
+    with Inspector(BUNDLE, flange) as alone:
+        expected = alone.inspect(good_flange)
+    with Inspector(BUNDLE, flange) as first, Inspector(BUNDLE, cap, beside=first) as second:
+        for _ in range(2):
+            assert first.inspect(good_flange) == expected
+            assert second.inspect(good_cap).status == "pass"
+            assert second.inspect(good_flange).status == "fail"
+        assert second.score_map is first.score_map
+
+
+def test_a_bank_of_another_precision_cannot_share_the_engine(flange: Bank) -> None:
+    other = replace(flange, info=flange.info.model_copy(update={"precision": "int8"}))
+    with (
+        Inspector(BUNDLE, flange) as first,
+        pytest.raises(BankError, match="made in int8, the engine runs fp32"),
+    ):
+        Inspector(BUNDLE, other, beside=first).__enter__()
+
+
 def test_a_foreign_bank_is_refused_and_the_old_one_stays(flange: Bank) -> None:
     foreign = replace(flange, info=flange.info.model_copy(update={"bundle_id": "0" * 64}))
     frame = _part("flange", 71).image

@@ -163,5 +163,6 @@ def test_banks_of_another_bundle_are_refused_with_the_command(shelf: Shelf, tmp_
 
 def test_an_export_to_nowhere_says_so(shelf: Shelf, tmp_path: Path) -> None:
     stocked(shelf, "flange")
+    (tmp_path / "file").touch()
     with pytest.raises(ProductError, match="cannot write"):
-        pack(shelf, shelf.find("flange"), tmp_path / "no" / "folder" / "parcel")
+        pack(shelf, shelf.find("flange"), tmp_path / "file" / "parcel")

@@ -39,6 +39,8 @@ LOOKS: tuple[Look, ...] = (
 )
 """Every check, in the order they are said: first what others need."""
 
+OF_EACH_CAMERA: tuple[Look, ...] = (camera, inspection)
+
 
 def examine(station_file: Path | None = None, case: Case | None = None) -> Iterator[Check]:
     """Look at this machine and, where a file is named, at its station. Each check as it is done."""
@@ -50,7 +52,17 @@ def examine(station_file: Path | None = None, case: Case | None = None) -> Itera
         except EdgeResadError as error:
             yield problem("station file", str(error))
     for look in LOOKS:
-        yield from _checks(look, looked_at)
+        for case_of_one, name in _cases(look, looked_at):
+            for check in _checks(look, case_of_one):
+                yield replace(check, name=f"{check.name} {name}".strip())
+
+
+def _cases(look: Look, case: Case) -> list[tuple[Case, str]]:
+    """What a look is taken at: the whole station, or each of its cameras as if it were the only one."""
+    station = case.station
+    if look not in OF_EACH_CAMERA or station is None or len(station.cameras) == 1:
+        return [(case, "")]
+    return [(replace(case, station=station.of_camera(camera)), camera.name) for camera in station.cameras]
 
 
 def _checks(look: Look, case: Case) -> list[Check]:

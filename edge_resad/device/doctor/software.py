@@ -41,8 +41,9 @@ def opencv(case: Case) -> Check:
     has = {kind: _is_built_in(built, kind) for kind in ("V4L2", "FFMPEG", "GStreamer")}
     lacks = [kind for kind, there in has.items() if not there]
     installed = [package for package in _OPENCVS if _version(package)]
-    kind = split_source(case.station.camera.source)[0] if case.station else None
-    needed = {"v4l2": "V4L2", "video": "FFMPEG", "csi": "GStreamer", "gstreamer": "GStreamer"}.get(kind or "")
+    kinds = [split_source(camera.source)[0] for camera in case.station.cameras] if case.station else []
+    needs = {"v4l2": "V4L2", "video": "FFMPEG", "csi": "GStreamer", "gstreamer": "GStreamer"}
+    needed = next((needs[kind] for kind in kinds if needs.get(kind) in lacks), None)
     again = "Install the one of the package: pip install --force-reinstall opencv-python-headless"
     if needed == "GStreamer" and needed in lacks:
         return problem(name, NO_GSTREAMER)

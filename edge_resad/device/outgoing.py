@@ -1,4 +1,4 @@
-"""The lanes: which letters go next. What is new goes at once; what is old goes beside it, at a bounded rate."""
+"""What goes out next: two lanes of letters. What is new goes at once; what is old goes beside it, at a bounded rate."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Rate:
         return (1 - self._allowed) / self._per_s
 
 
-class Lanes:
+class Outgoing:
     """Where a connection stands in the two lanes, and what it sent that no collector has acknowledged yet.
 
     Where a collector acknowledges, a letter stays in the outbox until it does. What is not acknowledged in time is sent

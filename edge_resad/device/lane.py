@@ -1,0 +1,155 @@
+"""One camera's way through the station: its frames, its judge, its alerts and its health."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from types import TracebackType
+
+from edge_resad.device.changeover import Changeover
+from edge_resad.device.frame import Frame, FrameSource
+from edge_resad.device.handover import Capture
+from edge_resad.device.health import Health, SayFaults
+from edge_resad.device.pipeline import Alarm, Inspection, Judge, Line, Reason, Tally
+from edge_resad.device.post import Post
+from edge_resad.device.progress import Progress, VitalSigns
+from edge_resad.device.settings import StationFile, split_source
+from edge_resad.device.spool import Spool
+from edge_resad.device.watch import Limits, Watch
+from edge_resad.messages import Address
+from edge_resad.overlay import thumbnail
+
+OpenSource = Callable[[StationFile, threading.Event], FrameSource]
+
+
+class Lane:
+    """From one camera to what is said of its parts. Entered, its camera is read; left, its alerts end."""
+
+    def __init__(
+        self,
+        told: StationFile,
+        judge: Judge,
+        spool: Spool,
+        open_source: OpenSource,
+        *,
+        say: SayFaults | None = None,
+        changed: threading.Condition | None = None,
+    ) -> None:
+        """told: the station file as if this camera were its only one.
+
+        say:     who puts camera -> faults into the station's state.
+        changed: notified whenever there is news of this camera.
+        """
+        self.name = told.camera.name
+        self.judge = judge
+        self.tally = Tally()
+
+        def opened(halt: threading.Event) -> FrameSource:
+            return open_source(told, halt)
+
+        halt = VitalSigns()  # the camera's own: it also ends when the inspection fails
+        source, limits = opened(halt), limits_of(told)
+        self._watch = Watch(limits) if limits is not None else None
+        self._post = _post(told, spool)
+        self._alarm = _alarm(told, judge)
+        self._health = Health(self.name, self._watch, self._post, say) if self._watch is not None else None
+        max_age_s = told.inspection.max_age_s if source.live else None
+        self._line = Line(judge, self._alarm, max_age_s=max_age_s, watch=self._watch, camera=self.name)
+        silent_s = limits.silent_s if limits is not None else None
+        self.capture = Capture(source, halt, reopen=opened, silent_s=silent_s, changed=changed)
+        self._progress = Progress(self.capture)
+
+    def __enter__(self) -> Lane:
+        self.capture.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self.capture.__exit__(kind, error, trace)
+        self._post.end(self._alarm.end())
+        if self._health is not None:
+            self._health.end()
+
+    @property
+    def product(self) -> str:
+        """What this camera's parts are judged as now."""
+        return self.judge.product.recipe.product if isinstance(self.judge, Changeover) else self._post.product
+
+    @property
+    def timings(self) -> Mapping[str, float]:
+        """Milliseconds of the last part's stages in the judge."""
+        return getattr(self.judge, "timings", {})
+
+    def step(self, frame: Frame) -> Inspection:
+        """Judge one frame; change the product before it, where another one was asked for."""
+        if isinstance(self.judge, Changeover) and self.judge.before(frame.image):
+            recipe = self.judge.product.recipe
+            self._post.end(self._alarm.restart(recipe.debounce_k, recipe.debounce_n))
+            if self._watch is not None:
+                self._watch.learn_anew()
+        return self._line.step(frame)
+
+    def say(self, inspection: Inspection) -> None:
+        """Put all there is to say of a part on its way, and count it."""
+        self._post.send(inspection, self.judge.score_map)
+        self.tally.count(inspection)
+
+    def look(self, now: float, inspection: Inspection | None) -> bool:
+        """See how the camera does; whether this lane gets on. To be called a few times a second.
+
+        now: monotonic seconds. inspection: of this camera's part, where there was one since the last look.
+        """
+        self.capture.look()
+        if not self.capture.opened:
+            return False
+        if self._health is not None and not self.capture.slot.ended:
+            self._health.step(now)
+        return self._progress.step(inspection) or self.capture.slot.ended
+
+    def count_unseen(self) -> dict[Reason, int]:
+        """Parts that never reached the judge, by reason; they are counted by this."""
+        slot = self.capture.slot
+        unseen: dict[Reason, int] = {
+            "overwritten": slot.overwritten, "unreadable": self.capture.unreadable, "stopped": slot.left
+        }  # fmt: skip
+        found = {reason: count for reason, count in unseen.items() if count}
+        self.tally.not_inspected.update(found)
+        return found
+
+
+def limits_of(told: StationFile) -> Limits | None:
+    """What the camera's pictures must be like; None where they are drawn."""
+    watch, kind = told.watch, split_source(told.camera.source)[0]
+    if kind == "synthetic":
+        return None
+    is_camera = kind not in ("folder", "video")
+    repeats = kind != "rtsp" or "frozen_s" in watch.model_fields_set  # H.264 of a still scene repeats itself
+    slowest_s = 2 / told.camera.fps if told.camera.fps else 0.0  # between two frames
+    return Limits(
+        black=watch.black,
+        white=watch.white,
+        dark=watch.dark,
+        bright=watch.bright,
+        blur=watch.blur or None,
+        frozen_s=watch.frozen_s if is_camera and repeats and watch.frozen_s else None,
+        silent_s=max(watch.silent_s, slowest_s) if is_camera and watch.silent_s else None,
+        one_size=is_camera,
+    )
+
+
+def _post(told: StationFile, spool: Spool) -> Post:
+    station = told.station
+    return Post(
+        spool,
+        Address(site=station.site, line=station.line, device=station.device),
+        product=station.product,
+        camera=told.camera.name,
+        draw=thumbnail if told.spool.thumbnails else None,
+    )
+
+
+def _alarm(told: StationFile, judge: Judge) -> Alarm:
+    if isinstance(judge, Changeover):
+        return Alarm(judge.product.recipe.debounce_k, judge.product.recipe.debounce_n)
+    return Alarm(told.inspection.debounce_k, told.inspection.debounce_n)

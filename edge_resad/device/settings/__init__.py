@@ -1,0 +1,40 @@
+"""The station file and its sections."""
+
+from __future__ import annotations
+
+from edge_resad.device.settings.broker import BrokerSection
+from edge_resad.device.settings.camera import SOURCES, CameraSection, SourceKind, is_camera, split_source
+from edge_resad.device.settings.engine import EngineSection
+from edge_resad.device.settings.file import StationFile, load_station
+from edge_resad.device.settings.inspection import InspectionSection
+from edge_resad.device.settings.log import LogSection
+from edge_resad.device.settings.metrics import MetricsSection
+from edge_resad.device.settings.place import StationSection
+from edge_resad.device.settings.products import ProductsSection
+from edge_resad.device.settings.section import FilePath, Section
+from edge_resad.device.settings.spool import SpoolSection
+from edge_resad.device.settings.watch import WatchSection
+from edge_resad.device.settings.words import expected, sections
+
+__all__ = [
+    "SOURCES",
+    "BrokerSection",
+    "CameraSection",
+    "EngineSection",
+    "FilePath",
+    "InspectionSection",
+    "LogSection",
+    "MetricsSection",
+    "ProductsSection",
+    "Section",
+    "SourceKind",
+    "SpoolSection",
+    "StationFile",
+    "StationSection",
+    "WatchSection",
+    "expected",
+    "is_camera",
+    "load_station",
+    "sections",
+    "split_source",
+]

@@ -1,0 +1,149 @@
+"""The station file: everything an operator sets for one station, in one typed TOML file."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from edge_resad.device.settings.broker import BrokerSection
+from edge_resad.device.settings.camera import CameraSection, split_source
+from edge_resad.device.settings.engine import EngineSection
+from edge_resad.device.settings.inspection import InspectionSection
+from edge_resad.device.settings.log import LogSection
+from edge_resad.device.settings.metrics import MetricsSection
+from edge_resad.device.settings.place import StationSection
+from edge_resad.device.settings.products import ProductsSection
+from edge_resad.device.settings.section import Section
+from edge_resad.device.settings.spool import SpoolSection
+from edge_resad.device.settings.watch import WatchSection
+from edge_resad.device.settings.words import one_line, sentence
+from edge_resad.errors import SettingsError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
+
+_OF_RECIPES = ("bank", "threshold", "min_area_px", "debounce_k", "debounce_n")
+
+
+class StationFile(Section):
+    """The whole station file. Relative paths are relative to the file."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    station: StationSection
+    cameras: tuple[CameraSection, ...] = Field(alias="camera")
+    inspection: InspectionSection = InspectionSection()
+    products: ProductsSection | None = None
+    engine: EngineSection = EngineSection()
+    watch: WatchSection = WatchSection()
+    broker: BrokerSection | None = None
+    spool: SpoolSection = SpoolSection()
+    log: LogSection = LogSection()
+    metrics: MetricsSection = MetricsSection()
+
+    @field_validator("cameras", mode="before")
+    @classmethod
+    def _one_or_several(cls, told: Any) -> Any:
+        if isinstance(told, dict):
+            return (told,)
+        return tuple(told) if isinstance(told, list) else told
+
+    @model_validator(mode="after")
+    def _knows_its_cameras(self) -> StationFile:
+        if not self.cameras:
+            raise ValueError("the station has no camera. Add a section [camera] with its source")
+        twice = [name for name, count in Counter(camera.name for camera in self.cameras).items() if count > 1]
+        if twice:
+            raise ValueError(f'two cameras have the name "{twice[0]}". Give each [[camera]] a name of its own')
+        return self
+
+    @model_validator(mode="after")
+    def _knows_its_products(self) -> StationFile:
+        told = self.inspection
+        if self.products is not None:
+            twice = [key for key in _OF_RECIPES if key in told.model_fields_set]
+            if twice:
+                raise ValueError(
+                    f"[inspection] {twice[0]} is set beside [products], where it comes from the product's recipe. "
+                    "Remove one of them; edge-resad product change sets it in the recipe"
+                )
+        for camera in self.cameras:
+            by = camera.bank or camera.products or told.bank
+            if by is None and self.products is None:
+                raise ValueError(
+                    "[inspection] bank is missing. Set it to a bank of edge-resad enrol, or set [products] folder"
+                )
+            if camera.use is not None and camera.products is None and self.products is None:
+                raise ValueError(
+                    f'camera {camera.name} is to use "{camera.use}", but there are no products. Set [products] folder'
+                )
+        return self
+
+    @property
+    def camera(self) -> CameraSection:
+        """The only camera, or the first of several."""
+        return self.cameras[0]
+
+    def of_camera(self, camera: CameraSection) -> StationFile:
+        """The same station as if this camera were its only one."""
+        station, inspection, products = self.station, self.inspection, self.products
+        if camera.product is not None:
+            station = station.model_copy(update={"product": camera.product})
+        if camera.bank is not None:
+            inspection, products = inspection.model_copy(update={"bank": camera.bank}), None
+        elif camera.products is not None:
+            base = products or ProductsSection(folder=camera.products)
+            products = base.model_copy(update={"folder": camera.products, "use": camera.use})
+        elif camera.use is not None and products is not None:
+            products = products.model_copy(update={"use": camera.use})
+        changed = {"station": station, "cameras": (camera,), "inspection": inspection, "products": products}
+        return self.model_copy(update=changed)
+
+
+def load_station(path: Path) -> StationFile:
+    """Read a station file; every path in it comes back absolute."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SettingsError(f"no station file at {path}. Check the path, or start from docs/station.toml") from None
+    except IsADirectoryError:
+        raise SettingsError(f"{path} is a folder, expected a station file such as {path / 'station.toml'}") from None
+    except UnicodeDecodeError as broken:
+        raise SettingsError(f"{path} is not UTF-8 text at byte {broken.start}. Save it as UTF-8") from broken
+    except OSError as broken:
+        raise SettingsError(f"{path} cannot be read: {broken.strerror}. Check its permissions") from broken
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as broken:
+        raise SettingsError(f"{path} is not valid TOML: {one_line(str(broken))}") from broken
+    try:
+        station = StationFile.model_validate(raw)
+    except ValidationError as wrong:
+        raise SettingsError(f"{path}: {sentence(StationFile, wrong.errors(include_url=False))}") from wrong
+    return _beside(station, path.absolute().parent)
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def _beside(model: _Model, folder: Path) -> _Model:
+    """The same settings with every relative path taken from `folder`."""
+    changed: dict[str, object] = {}
+    for key, value in model:
+        if isinstance(value, BaseModel):
+            changed[key] = _beside(value, folder)
+        elif isinstance(value, tuple):
+            changed[key] = tuple(_beside(one, folder) if isinstance(one, BaseModel) else one for one in value)
+        elif isinstance(value, Path):
+            changed[key] = folder / value.expanduser()
+        elif isinstance(model, CameraSection) and key == "source":
+            kind, argument = split_source(value)
+            if kind in ("folder", "video"):
+                changed[key] = f"{kind}:{folder / Path(argument).expanduser()}"
+    return model.model_copy(update=changed)
