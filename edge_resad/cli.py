@@ -437,6 +437,21 @@ def run(
         os._exit(0)
 
 
+@app.command("home-assistant")
+def home_assistant(
+    station: Annotated[Path, typer.Argument(help="The station file.")],
+    prefix: Annotated[str, typer.Option(help="Where Home Assistant listens for devices.")] = "homeassistant",
+    remove: Annotated[bool, typer.Option("--remove", help="Take the announcement away again.")] = False,
+) -> None:
+    """Announce a station to Home Assistant at its broker, so that it is shown there as a device."""
+    from edge_resad import __version__
+    from edge_resad.device.home_assistant import announce
+    from edge_resad.device.settings import load_station
+
+    topic = announce(load_station(station), version=__version__, prefix=prefix, remove=remove)
+    print(f"{'took away' if remove else 'announced on'} {topic}")
+
+
 @app.command()
 def evaluate(
     data: Annotated[list[Path], typer.Argument(help="Folders with classes in MVTec AD's layout, at any depth.")],

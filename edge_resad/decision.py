@@ -37,6 +37,7 @@ class Region:
     roi: str | None = None  # which of its product's regions of interest it lies in
     area_mm2: float | None = None  # where the product knows its scale
     size_mm: tuple[float, float] | None = None  # width, height of the box
+    polygon_mm: tuple[tuple[float, float], ...] | None = None  # the outline on the product's picture
 
 
 @dataclass(frozen=True, kw_only=True)

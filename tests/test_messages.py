@@ -13,6 +13,7 @@ import pytest
 
 from edge_resad import decision
 from edge_resad.messages import (
+    COMMANDS,
     MAX_POLYGON,
     MAX_REGIONS,
     THUMBNAIL_BYTES,
@@ -20,14 +21,17 @@ from edge_resad.messages import (
     Address,
     Alert,
     Birth,
+    FetchedImage,
     Gap,
     ImageReference,
     NotInspected,
     Offline,
     Region,
+    Room,
+    Signature,
     Stamp,
     Verdict,
-    VerdictMessage,
+    Waiting,
     acknowledgement_message,
     alert_message,
     birth_message,
@@ -44,6 +48,7 @@ from edge_resad.messages import (
 )
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "messages.md"
+EXAMPLES = re.findall(r"```json\n(.*?)\n```", DOCUMENT.read_text(), re.DOTALL)
 ADDRESS = Address(site="graz", line="l4", device="jetson-07")
 STREAM = "5a1d9e1c-8f5e-4a8e-9d3b-0d3f3f0c7a11"
 STAMP = Stamp(STREAM, 42, "boot-1", 1_790_000_000.25, 12.5, True)
@@ -157,11 +162,36 @@ def test_a_message_of_a_later_schema_is_refused_with_what_to_do() -> None:
 
 
 @pytest.mark.parametrize(
-    "payload", [b"", b"\xff\xfe", b"[1]", b"3", b'{"type":"edge-resad.verdict"}', b'{"type":"x"}', b"[" * 100_000]
+    "payload",
+    [b"", b"\xff\xfe", b"[1]", b"3", b'{"type":"edge-resad.verdict"}', b'{"type":"x"}', b"[" * 100_000, b"\x80"],
 )
 def test_what_is_no_message_is_a_value_error(payload: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  each of these is wrong in its own way
         read_message(payload)
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ('"a\\u0000b"', "NUL"),
+        ('"\\ud83d"', "half a character"),
+        ("NaN", "no number of JSON"),
+        ("-Infinity", "no number of JSON"),
+        ("[1e999]", "too large"),
+    ],
+)
+def test_what_no_database_takes_is_refused_before_it_gets_there(text: str, wrong: str) -> None:
+    told = _birth().replace(b'"cpu"', text.encode())
+    with pytest.raises(ValueError, match=wrong):
+        read_message(told)
+    with pytest.raises(ValueError, match=wrong):
+        read_message(_birth().replace(b'"engine"', text.encode()) if text.startswith('"') else told)
+
+
+def test_a_character_beyond_the_basic_ones_is_text() -> None:
+    birth = read_message(_birth().replace(b'"cpu"', b'"\\ud83d\\ude00 \\u00e9"')).data
+    assert isinstance(birth, Birth)
+    assert birth.about["engine"] == "\U0001f600 é"
 
 
 def test_a_score_that_is_no_number_is_never_sent() -> None:
@@ -263,26 +293,21 @@ def test_a_thumbnail_that_is_too_large_or_no_jpeg_is_refused() -> None:
 
 
 def test_the_examples_of_the_document_are_messages() -> None:
-    examples = re.findall(r"```json\n(.*?)\n```", DOCUMENT.read_text(), re.DOTALL)
-    kinds = [type(read_message(example.encode()).data) for example in examples]
-    assert kinds == [Verdict, Alert, Birth, Offline, Gap, Acknowledgement]
-    for example in examples:
+    for example in EXAMPLES:
         assert json.loads(read_message(example.encode()).model_dump_json(exclude_none=True)) == json.loads(example)
 
 
 def test_the_document_names_every_field() -> None:
-    models = (
-        VerdictMessage,
-        Verdict,
-        NotInspected,
-        Region,
-        Alert,
-        ImageReference,
-        Birth,
-        Offline,
-        Gap,
-        Acknowledgement,
-    )
-    fields = {name for model in models for name in model.model_fields}
+    inner = (NotInspected, Region, ImageReference, Birth, Offline, Room, Waiting, Signature, FetchedImage)
+    models = {type(read_message(example.encode())) for example in EXAMPLES}
+    parts = {type(read_message(example.encode()).data) for example in EXAMPLES}
+    taken = {model for model, _ in COMMANDS.values()}
+    fields = {name for model in {*models, *parts, *inner, *taken} for name in model.model_fields}
     text = DOCUMENT.read_text()
     assert [name for name in sorted(fields) if f"`{name}`" not in text] == []
+
+
+def test_the_document_names_every_command_with_its_role() -> None:
+    text = DOCUMENT.read_text()
+    for name, (_, role) in COMMANDS.items():
+        assert f"| `{name}` | {role} |" in text

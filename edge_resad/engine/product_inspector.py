@@ -205,7 +205,9 @@ class ProductInspector:
         if per_px is None:
             return region
         size_mm = (found.box[2] * per_px, found.box[3] * per_px)  # as the product's picture lies, not the part
-        return replace(region, area_mm2=found.area_px * per_px**2, size_mm=size_mm)
+        left, top = (0, 0) if cutout.box is None else cutout.box[:2]
+        outline = tuple(((x + left) * per_px, (y + top) * per_px) for x, y in found.polygon)
+        return replace(region, area_mm2=found.area_px * per_px**2, size_mm=size_mm, polygon_mm=outline)
 
     def _together(self, verdicts: list[Verdict]) -> Verdict:
         """One verdict of all regions': a part fails where one of them does."""

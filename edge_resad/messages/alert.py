@@ -6,6 +6,7 @@ from typing import Literal
 
 from edge_resad.messages.envelope import Envelope, envelope_fields
 from edge_resad.messages.origin import Origin, Stamp, origin_fields
+from edge_resad.messages.strict import Whole
 from edge_resad.messages.thumbnail import ImageReference
 from edge_resad.messages.topic import Address, Id, Severity
 from edge_resad.messages.verdict import Judgement, VerdictLike, judgement_of
@@ -21,7 +22,7 @@ class Alert(Origin):
     severity: Severity
     camera: Id
     product: Id
-    product_version: int | None = None  # where the product has a recipe
+    product_version: Whole | None = None  # where the product has a recipe
     verdict: Judgement | None = None  # of the part that caused it
     fault: str | None = None  # what is wrong with the camera, where no part caused it
     image: ImageReference | None = None

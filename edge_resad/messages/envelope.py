@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from edge_resad.messages.strict import Strict
 from edge_resad.messages.topic import Address, Id
@@ -17,8 +19,8 @@ class Envelope(Strict):
 
     specversion: Literal["1.0"] = "1.0"
     id: Id
-    source: str
-    time: str  # RFC 3339, UTC, by the station's clock
+    source: Annotated[str, Field(max_length=256)]
+    time: Annotated[str, Field(max_length=40)]  # RFC 3339, UTC, by the station's clock
     datacontenttype: Literal["application/json"] = "application/json"
     schemaversion: int = SCHEMA_VERSION
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from edge_resad.messages.envelope import Envelope, envelope_fields
 from edge_resad.messages.origin import Origin, Stamp, origin_fields
 from edge_resad.messages.seq_ranges import SeqRanges
+from edge_resad.messages.strict import Whole
 from edge_resad.messages.topic import Address, Id
 
 GapReason = Literal["budget", "disk_full", "memory_full", "corruption", "operator", "refused"]
@@ -21,7 +20,7 @@ class Gap(Origin):
     """Messages that will never come. It is a message of the stream itself and has its own `seq`."""
 
     ranges: SeqRanges  # of seq; empty where a damaged outbox does not say which
-    counts: dict[Id, Annotated[int, Field(ge=0)]]  # kind -> how many were given up, such as {"pass": 300}
+    counts: dict[Id, Whole]  # kind -> how many were given up, such as {"pass": 300}
     reason: Id  # a `GapReason`; a later station may have others
     previous_stream_id: Id | None = None  # the stream that this one replaces: `ranges` and `counts` speak of that one
 

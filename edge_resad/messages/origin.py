@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, FiniteFloat
 
-from edge_resad.messages.strict import Strict
+from edge_resad.messages.strict import MAX_WHOLE, Strict, Wall
 from edge_resad.messages.topic import Address, Id
 
 
@@ -21,6 +21,7 @@ class Stamp:
     wall: float  # s since 1970 by the station's clock, which may be wrong
     mono: float  # s, never jumps
     clock_synced: bool | None = None  # what the system says of `wall`; None: it does not say
+    clock_error_s: float | None = None  # how far `wall` may be off, as the system says
 
     @property
     def event_id(self) -> str:
@@ -28,25 +29,46 @@ class Stamp:
         return f"{self.stream_id}-{self.seq}"
 
 
-class Origin(Strict):
-    """Where and when a message of the stream was written."""
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """When something was written that is no message of the stream."""
 
-    stream_id: str
-    seq: int = Field(ge=1)
     boot_id: str
-    wall_s: FiniteFloat
+    wall: float  # s since 1970 by the station's clock, which may be wrong
+    mono: float  # s, never jumps
+    clock_synced: bool | None = None
+    clock_error_s: float | None = None
+
+
+class Written(Strict):
+    """Where and when something was written."""
+
+    boot_id: Id
+    wall_s: Wall
     mono_s: FiniteFloat
     clock_synced: bool | None = None
+    clock_error_s: Annotated[FiniteFloat, Field(ge=0)] | None = None
     site: Id
     line: Id
     device: Id
 
 
+class Origin(Written):
+    """Where and when a message of the stream was written."""
+
+    stream_id: Id
+    seq: Annotated[int, Field(ge=1, le=MAX_WHOLE)]
+
+
 def origin_fields(address: Address, stamp: Stamp) -> dict[str, Any]:
     """The fields of an `Origin`."""
-    written = {"stream_id": stamp.stream_id, "seq": stamp.seq, "boot_id": stamp.boot_id}
-    clocks = {"wall_s": stamp.wall, "mono_s": stamp.mono, "clock_synced": stamp.clock_synced}
-    return {**written, **clocks, **place_fields(address)}
+    return {"stream_id": stamp.stream_id, "seq": stamp.seq, **written_fields(address, stamp)}
+
+
+def written_fields(address: Address, at: Stamp | Moment) -> dict[str, Any]:
+    """The fields of a `Written`."""
+    clocks = {"boot_id": at.boot_id, "wall_s": at.wall, "mono_s": at.mono, "clock_synced": at.clock_synced}
+    return {**clocks, "clock_error_s": at.clock_error_s, **place_fields(address)}
 
 
 def place_fields(address: Address) -> dict[str, Any]:

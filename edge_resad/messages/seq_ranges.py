@@ -7,8 +7,10 @@ from typing import Annotated, TypeAlias
 
 from pydantic import AfterValidator, Field
 
+from edge_resad.messages.strict import MAX_WHOLE
+
 MAX_RANGES = 1000  # in one message; more of them go in several messages
-MAX_SEQ = 2**53 - 1  # what every JSON reader can hold
+MAX_SEQ = MAX_WHOLE
 
 SeqRange: TypeAlias = tuple[Annotated[int, Field(ge=1, le=MAX_SEQ)], Annotated[int, Field(ge=1, le=MAX_SEQ)]]
 

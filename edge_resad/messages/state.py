@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, FiniteFloat, JsonValue
 
 from edge_resad.messages.envelope import Envelope, envelope_fields
 from edge_resad.messages.origin import Origin, place_fields
-from edge_resad.messages.strict import Strict
+from edge_resad.messages.strict import Strict, Whole
 from edge_resad.messages.topic import Address, Id
 
 
 class _State(Strict):
     online: bool
-    bd_seq: int
-    stream_id: str
-    boot_id: str
+    bd_seq: Whole
+    stream_id: Id
+    boot_id: Id
     site: Id
     line: Id
     device: Id
@@ -26,10 +26,10 @@ class _State(Strict):
 class StageMs(Strict):
     """What one stage of a part's way took, milliseconds."""
 
-    p50: float
-    p95: float
-    p99: float
-    max: float
+    p50: FiniteFloat
+    p95: FiniteFloat
+    p99: FiniteFloat
+    max: FiniteFloat
 
 
 class Birth(_State):
@@ -39,9 +39,9 @@ class Birth(_State):
     product: str | None = None
     version: str | None = None
     bundle: str | None = None
-    live_from_seq: int = 1  # what arrives with a smaller `seq` was written before this connection: it is late
-    waiting: int = 0  # messages that waited when the station connected
-    dropped: int = 0  # messages that the station gave up over the life of the stream, for want of room
+    live_from_seq: Whole = 1  # what arrives with a smaller `seq` was written before this connection: it is late
+    waiting: Whole = 0  # messages that waited when the station connected
+    dropped: Whole = 0  # messages that the station gave up over the life of the stream, for want of room
     faults: dict[Id, tuple[str, ...]] | None = None  # camera -> what is wrong with it now; empty where all are well
     stages_ms: dict[str, StageMs] | None = None  # over the parts since the start; None before the first
     about: dict[str, JsonValue] = Field(default_factory=dict)  # anything else that the station says of itself

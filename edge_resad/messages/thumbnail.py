@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from edge_resad.messages.origin import Origin, Stamp, origin_fields
-from edge_resad.messages.strict import READING, Strict
+from edge_resad.messages.strict import READING, Strict, Whole, parse
 from edge_resad.messages.topic import Address
 
 THUMBNAIL_BYTES = 64 * 1024  # brokers in the field stop at 128 KiB; events must not queue behind pictures
@@ -17,7 +17,7 @@ class ImageReference(Strict):
 
     topic: str
     content_type: str = JPEG_TYPE
-    size_bytes: int
+    size_bytes: Whole
     sha256: str | None = None  # of the JPEG before it was stamped
 
 
@@ -40,4 +40,4 @@ def read_thumbnail(payload: bytes) -> tuple[Origin, bytes]:
     if not payload.startswith(b"\xff\xd8\xff\xfe") or len(payload) < 6:
         raise ValueError("the payload is not a stamped JPEG")
     end = 4 + int.from_bytes(payload[4:6], "big")
-    return Origin.model_validate(json.loads(payload[6:end]), context=READING), payload[:2] + payload[end:]
+    return Origin.model_validate(parse(payload[6:end]), context=READING), payload[:2] + payload[end:]

@@ -9,7 +9,7 @@ from pydantic import FiniteFloat
 
 from edge_resad.messages.envelope import Envelope, envelope_fields
 from edge_resad.messages.origin import Origin, Stamp, origin_fields
-from edge_resad.messages.strict import Strict
+from edge_resad.messages.strict import Strict, Whole
 from edge_resad.messages.topic import Address, Id
 
 MAX_REGIONS = 16  # the worst ones; `regions_total` says how many there were
@@ -26,6 +26,7 @@ class Region(Strict):
     roi: str | None = None  # which of its product's regions of interest it lies in
     area_mm2: FiniteFloat | None = None  # where the product knows its scale
     size_mm: tuple[FiniteFloat, FiniteFloat] | None = None  # width, height of the defect as the product lies
+    polygon_mm: tuple[tuple[FiniteFloat, FiniteFloat], ...] | None = None  # the outline on the product, from its corner
 
 
 class Judgement(Strict):
@@ -36,8 +37,8 @@ class Judgement(Strict):
     threshold: FiniteFloat
     severity: Literal["none", "minor", "major", "critical"]
     regions: tuple[Region, ...] = ()  # worst first, at most MAX_REGIONS
-    regions_total: int = 0
-    frame_id: int
+    regions_total: Whole = 0
+    frame_id: Whole
     latency_ms: FiniteFloat  # from the end of the exposure to the verdict
 
 
@@ -46,7 +47,7 @@ class Verdict(Origin, Judgement):
 
     camera: Id
     product: Id
-    product_version: int | None = None  # where the product has a recipe
+    product_version: Whole | None = None  # where the product has a recipe
 
 
 class NotInspected(Origin):
@@ -54,7 +55,7 @@ class NotInspected(Origin):
 
     status: Literal["not_inspected"] = "not_inspected"
     reason: str
-    frame_id: int
+    frame_id: Whole
     camera: Id
     product: Id
 
@@ -83,6 +84,8 @@ class RegionLike(Protocol):
     def area_mm2(self) -> float | None: ...
     @property
     def size_mm(self) -> tuple[float, float] | None: ...
+    @property
+    def polygon_mm(self) -> tuple[tuple[float, float], ...] | None: ...
 
 
 class VerdictLike(Protocol):
@@ -149,7 +152,7 @@ def judgement_of(verdict: VerdictLike, frame_id: int, latency_ms: float) -> Judg
 
 def _region(region: RegionLike) -> Region:
     step = max(1, -(-len(region.polygon) // MAX_POLYGON))  # every n-th point, so that an outline stays closed and small
-    size = region.size_mm
+    size, outline = region.size_mm, region.polygon_mm
     return Region(
         box=region.box,
         area_px=region.area_px,
@@ -158,4 +161,5 @@ def _region(region: RegionLike) -> Region:
         roi=region.roi,
         area_mm2=None if region.area_mm2 is None else round(region.area_mm2, 4),
         size_mm=None if size is None else (round(size[0], 3), round(size[1], 3)),
+        polygon_mm=None if outline is None else tuple((round(x, 3), round(y, 3)) for x, y in outline[::step]),
     )

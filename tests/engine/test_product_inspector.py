@@ -118,6 +118,10 @@ def test_sizes_are_in_millimetres_where_the_scale_is_known(halves: Product) -> N
     (region, *_) = judged(halves, _spoiled(part("board", 50), 70, 130)).regions
     assert region.area_mm2 == pytest.approx(region.area_px * 0.01)
     assert region.size_mm == pytest.approx((region.box[2] * 0.1, region.box[3] * 0.1))
+    assert region.polygon_mm is not None
+    outline = np.array(region.polygon_mm, np.float32)
+    assert outline == pytest.approx(np.array(region.polygon) * 0.1)
+    assert cv2.pointPolygonTest(outline, (7.0, 13.0), False) > 0
 
 
 def test_regions_that_look_alike_may_share_a_bank(tmp_path: Path) -> None:
