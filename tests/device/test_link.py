@@ -89,7 +89,7 @@ def test_a_takeover_is_believed_at_once_when_the_broker_says_so() -> None:
 
 
 def test_the_letter_that_ends_connections_alone_is_found() -> None:
-    detector = PoisonDetector(patience=2)
+    detector = PoisonDetector(patience=2, alone=2)
     assert detector.hung_up([7, 8, 9], blamed=False) is None
     assert detector.hung_up([7, 8, 9], blamed=False) is None
     assert detector.careful
