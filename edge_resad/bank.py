@@ -26,6 +26,17 @@ Fusion = tuple[float, float, float, float]
 h and H are the learned head's logits of the part and of its cells, h0 and H0 those of good parts."""
 
 
+class GoodScores(BaseModel):
+    """What good parts score, on the logarithm: what a threshold was estimated from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mean: float
+    spread: float  # deviation of parts: the scores' own pooled with what is usual
+    freedom: int  # degrees of freedom that the spread rests on
+    samples: int  # scores that the mean rests on
+
+
 class Threshold(BaseModel):
     """The score from which a part fails, and what it promises."""
 
@@ -37,6 +48,7 @@ class Threshold(BaseModel):
     samples: int  # scores of good parts that it rests on
     false_alarm_rate: float | None  # what was aimed at; None: by hand
     promise: str  # in words, for people
+    good: GoodScores | None = None  # None: by hand, or a bank of before
 
 
 AugmentationMode = Literal["none", "flips", "rotations"]

@@ -94,6 +94,46 @@ def lanes(rows: Sequence[tuple[str, Sequence[float], str]], *, unit: str, bins: 
     return _chart("".join(drawn) + axis, f"{len(every)} parts by {unit}", width=NARROW, height=height)
 
 
+def trend(values: Sequence[float], shares: Sequence[float], *, usual: tuple[float, float] | None, unit: str) -> str:
+    """Values in order over a band of what is usual (lowest, highest), and below them shares of a limit, which is 1.
+
+    values, shares: as many as there are points.
+    """
+    if len(values) < 2:
+        return _nothing("nothing to draw yet")
+    base, foot = HEIGHT - BOTTOM - 36, HEIGHT - 10
+    every = [*values, *(usual or ())]
+    low, top = min(every), max(every)
+    pad = 0.08 * (top - low) or 0.01 * abs(top) or 1.0
+    low, top = low - pad, top + pad
+
+    def height(value: float) -> float:
+        return float(base - (base - TOP) * (value - low) / (top - low))
+
+    xs = [_x(index, 0, len(values) - 1) for index in range(len(values))]
+    drawn = []
+    if usual is not None:
+        y, below = height(usual[1]), height(usual[0])
+        drawn.append(
+            f'<rect class="lane" x="{LEFT}" y="{y:.1f}" width="{WIDTH - LEFT - RIGHT}" height="{below - y:.1f}"/>'
+        )
+    for value in (values[0], values[-1]):
+        x, anchor = (LEFT, "start") if value is values[0] else (WIDTH - RIGHT, "end")
+        drawn.append(
+            f'<text class="tick" x="{x}" y="{TOP - 12}" text-anchor="{anchor}">{_short(value)} {escape(unit)}</text>'
+        )
+    points = " ".join(f"{x:.1f},{height(value):.1f}" for x, value in zip(xs, values, strict=True))
+    drawn.append(f'<polyline class="trend" points="{points}"/>')
+    full = foot - base - 14  # height of what is at its limit
+    drawn.append(
+        f'<line class="mark" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{foot - full:.1f}" y2="{foot - full:.1f}"/>'
+        f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{foot}" y2="{foot}"/>'
+    )
+    sums = " ".join(f"{x:.1f},{foot - full * min(share, 1.2):.1f}" for x, share in zip(xs, shares, strict=True))
+    drawn.append(f'<polyline class="sum" points="{sums}"/>')
+    return _chart("".join(drawn), f"{len(values)} points, in {unit or 'times'}")
+
+
 Line = tuple[Sequence[float], Sequence[float], str]
 """x, y and the class of one line of `curves`; y is 0..1."""
 

@@ -20,6 +20,7 @@ import typer
 
 from edge_resad.errors import EdgeResadError
 from edge_resad.options import BundleOption, EnginesOption, FalseAlarmRateOption, ProviderOption
+from edge_resad.output_verbs import output_app
 from edge_resad.product_verbs import product_app
 from edge_resad.spool_verbs import spool_app
 
@@ -42,6 +43,7 @@ app = typer.Typer(
 )
 app.add_typer(product_app, name="product")
 app.add_typer(spool_app, name="spool")
+app.add_typer(output_app, name="output")
 
 ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Threads of the engine.")]
 AugmentOption = Annotated[
@@ -716,6 +718,55 @@ def bench(
         print(json.dumps(figures_json(figures)))
     else:
         Console().print(as_table(figures), highlight=False)
+
+
+@app.command()
+def drift(
+    station: Annotated[Path, typer.Argument(help="The station file.")],
+    page: Annotated[Optional[Path], typer.Option("--out", help="Also write a page, PAGE.html.")] = None,  # noqa: UP045
+    learn_anew: Annotated[
+        bool, typer.Option("--learn-anew", help="Forget what is usual: the line is as it should be now.")
+    ] = False,
+    camera: Annotated[Optional[str], typer.Option(help="Of this camera alone.")] = None,  # noqa: UP045
+) -> None:
+    """Show the charts of a station's slow changes, as they were last kept, or let it learn anew what is usual."""
+    from datetime import date
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from edge_resad.device.drift.charts_file import read_charts
+    from edge_resad.device.drift.page import rows_of, write_drift_page
+    from edge_resad.device.lane import charts_file
+    from edge_resad.device.settings import load_station
+
+    told = load_station(station)
+    names = [one.name for one in told.cameras]
+    if camera is not None and camera not in names:
+        raise EdgeResadError(f"the station has no camera {camera}. It has: {', '.join(names)}")
+    files = {name: charts_file(told, name) for name in names if camera in (None, name)}
+    if learn_anew:
+        for name, file in files.items():
+            file.unlink(missing_ok=True)
+            print(f"{name}: what is usual is learnt anew")
+        return
+    kept = {name: read_charts(file) for name, file in files.items()}
+    if not any(kept.values()):
+        where = ", ".join(str(file) for file in files.values())
+        raise EdgeResadError(f"nothing is charted yet: there is no {where}. A station writes it within a minute")
+    if page is not None:
+        write_drift_page(kept, told.station.device, page, day=date.today())
+    table = Table()
+    for title in ("camera", "product", "chart", "parts", "usual", "now", "of its limit"):
+        table.add_column(title, justify="left" if title in ("camera", "product", "chart") else "right")
+    for row in rows_of(kept):
+        share = "" if row.share is None else f"{row.share:.0%}"
+        table.add_row(row.camera, row.product, row.chart, str(row.parts), row.usual, row.now, share)
+    Console().print(table, highlight=False)
+    for name, products in kept.items():
+        for product, charts in products.items():
+            for sentence in charts.said().values():
+                print(f"{product} on {name}: {sentence}.")
 
 
 @app.command()

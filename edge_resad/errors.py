@@ -8,6 +8,7 @@ EdgeResadError
 ├── CacheError     features cannot be kept on the disk, or there is no room for them
 ├── TrainingError  a head cannot be trained on this, or training cannot go on
 ├── CameraError    a camera cannot be opened or has gone
+├── OutputError    a pin or a PLC that outputs need is missing, taken or silent
 ├── SettingsError  the station file says something that cannot be
 ├── SpoolError     the outbox cannot be opened or written
 ├── BrokerError    the broker refuses us
@@ -53,6 +54,10 @@ class TrainingError(EdgeResadError):
 
 class CameraError(EdgeResadError):
     """A camera cannot be opened or has gone."""
+
+
+class OutputError(EdgeResadError):
+    """A pin or a PLC that outputs need is missing, taken or silent."""
 
 
 class SettingsError(EdgeResadError):

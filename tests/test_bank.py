@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,6 +66,15 @@ def test_a_bank_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     for found, saved in zip(loaded.levels, bank.levels, strict=True):
         assert found.dtype == np.float32
         assert np.array_equal(found, saved)
+
+
+def test_a_bank_of_before_does_not_say_what_good_parts_score(tmp_path: Path) -> None:
+    bank = _bank()
+    told = json.loads(bank.info.model_dump_json())
+    del told["threshold"]["good"]
+    arrays: dict[str, Any] = {f"level_{index}": rows for index, rows in enumerate(bank.levels)}
+    np.savez(tmp_path / "old.npz", info=np.frombuffer(json.dumps(told).encode(), np.uint8), **arrays)
+    assert load_bank(tmp_path / "old.npz").info.threshold.good is None
 
 
 def test_saving_leaves_one_file_of_exactly_this_name(tmp_path: Path) -> None:

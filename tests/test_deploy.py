@@ -138,12 +138,15 @@ def test_what_cannot_be_installed_is_one_sentence(options: list[str], says: str)
     assert says in line
 
 
-def test_pycuda_without_its_compiler_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("extra", ["jetson", "gpio,jetson"])
+def test_pycuda_without_its_compiler_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extra: str
+) -> None:
     monkeypatch.setenv("CUDA_HOME", str(tmp_path / "nowhere"))
     for tool in ("dirname", "id"):
         (tmp_path / tool).symlink_to(str(shutil.which(tool)))
     (tmp_path / "sh").symlink_to("/bin/sh")
-    done = install("--dry-run", "--extra", "jetson", path=str(tmp_path))
+    done = install("--dry-run", "--extra", extra, path=str(tmp_path))
     assert done.returncode == 1
     assert "nvidia-jetpack, or --extra none" in done.stderr
 

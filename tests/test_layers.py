@@ -37,6 +37,8 @@ ROOMS_MAY_IMPORT = {
         "overlay",
         "recipe",
         "engine",
+        "charts",
+        "page",
     },
     "bench": {"errors", "bundle", "bank", "charts", "page", "engine", "device"},
     "datasets": {"errors", "image"},
@@ -46,7 +48,7 @@ ROOMS_MAY_IMPORT = {
     "fleet": {"errors", "messages"},
 }
 ROOMS_WITH_TORCH = {"model", "train"}
-ENTRANCES = {"cli", "product_verbs", "spool_verbs", "__main__"}
+ENTRANCES = {"cli", "product_verbs", "output_verbs", "spool_verbs", "__main__"}
 """May use every room, but open its door only inside a verb."""
 OUTSIDE = {"export", "calibration", "benchmarks", "tests"}
 """Run from a checkout and are not in the wheel."""

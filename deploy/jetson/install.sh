@@ -11,7 +11,7 @@ usage: install.sh [options]
   --from PATH      wheel or checkout to install; without it, the checkout this script is in
   --station NAME   also make a station of this name: its file, from an example, and its folder
   --camera KIND    which example: v4l2, folder or video (default: v4l2)
-  --extra NAME     extra of the package, or none (default: jetson on a Jetson, else none)
+  --extra NAMES    extras of the package, such as jetson,gpio,modbus, or none (default: jetson on a Jetson, else none)
   --python PYTHON  Python 3.10 or newer (default: python3, the one that sees JetPack's TensorRT)
   --pip "OPTIONS"  more options for pip, such as "--no-index --find-links wheels" without a network
   --prefix DIR     install below DIR, without users, services and devices: to see what it does
@@ -235,7 +235,7 @@ check
 if is_system; then
   package python3-venv "$python" -c 'import ensurepip'
   [ "$is_jetson" = no ] || package python3-libnvinfer "$python" -c 'import tensorrt'
-  [ "$extra" != jetson ] || compilers
+  case ",$extra," in *,jetson,*) compilers ;; esac
   make_user
 fi
 folder "$config" 750 root

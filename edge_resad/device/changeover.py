@@ -15,6 +15,7 @@ from edge_resad.bundle import Bundle
 from edge_resad.decision import NotInspected, Verdict
 from edge_resad.device.codes import CodeReader
 from edge_resad.device.settings import EngineSection, ProductsSection
+from edge_resad.engine.alignment import Place
 from edge_resad.engine.inspector import Inspector
 from edge_resad.engine.product_inspector import ProductInspector, ReadyProduct
 from edge_resad.errors import EdgeResadError, ProductError
@@ -105,6 +106,11 @@ class Changeover:
     def score_map(self) -> NDArray[np.float32]:
         """(h, w) anomaly map of the last part; valid until the next one."""
         return self._inspector.score_map
+
+    @property
+    def place(self) -> Place | None:
+        """Where the last part lay against the product's picture; None where parts are not aligned."""
+        return self._inspector.place
 
     @property
     def timings(self) -> Mapping[str, float]:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from types import TracebackType
 
 from edge_resad.device.changeover import Changeover
+from edge_resad.device.drift.drift import Drift
+from edge_resad.device.drift.product_charts import Enrolled
+from edge_resad.device.faults import Roll
 from edge_resad.device.frame import Frame, FrameSource
 from edge_resad.device.handover import Capture
 from edge_resad.device.health import Health, SayFaults
 from edge_resad.device.pipeline import Alarm, Inspection, Judge, Line, Reason, Tally
 from edge_resad.device.post import Post
 from edge_resad.device.progress import Progress, VitalSigns
+from edge_resad.device.revival import Absent
 from edge_resad.device.settings import StationFile, split_source
 from edge_resad.device.spool import Spool
 from edge_resad.device.watch import Limits, Watch
+from edge_resad.engine.inspector import Inspector
 from edge_resad.messages import Address
 from edge_resad.overlay import thumbnail
 
@@ -52,14 +59,22 @@ class Lane:
         self._watch = Watch(limits) if limits is not None else None
         self._post = _post(told, spool)
         self._alarm = _alarm(told, judge)
-        self._health = Health(self.name, self._watch, self._post, say) if self._watch is not None else None
+        roll = Roll(self.name, say)
+        self._health = None
+        if self._watch is not None:
+            self._health = Health(self.name, self._watch, self._post, lambda told: roll.tell("watch", told[self.name]))
+        self.drift = _drift(told, self._post, roll)
         max_age_s = told.inspection.max_age_s if source.live else None
         self._line = Line(judge, self._alarm, max_age_s=max_age_s, watch=self._watch, camera=self.name)
         silent_s = limits.silent_s if limits is not None else None
         self.capture = Capture(source, halt, reopen=opened, silent_s=silent_s, changed=changed)
         self._progress = Progress(self.capture)
+        self._missed: dict[Reason, int] = {}  # those that `missed` has told
 
     def __enter__(self) -> Lane:
+        if self.drift is not None:
+            self.drift.__enter__()
+            self.drift.use(enrolled_of(self.judge, self._post.product))
         self.capture.__enter__()
         return self
 
@@ -70,6 +85,8 @@ class Lane:
         self._post.end(self._alarm.end())
         if self._health is not None:
             self._health.end()
+        if self.drift is not None:
+            self.drift.__exit__(kind, error, trace)
 
     @property
     def product(self) -> str:
@@ -88,12 +105,26 @@ class Lane:
             self._post.end(self._alarm.restart(recipe.debounce_k, recipe.debounce_n))
             if self._watch is not None:
                 self._watch.learn_anew()
+            if self.drift is not None:
+                self.drift.use(enrolled_of(self.judge, self._post.product))
         return self._line.step(frame)
 
     def say(self, inspection: Inspection) -> None:
         """Put all there is to say of a part on its way, and count it."""
         self._post.send(inspection, self.judge.score_map)
         self.tally.count(inspection)
+
+    def chart(self, inspection: Inspection) -> None:
+        """Let the charts of drift take a part."""
+        if self.drift is not None:
+            self.drift.add(inspection, self._watch, getattr(self.judge, "place", None))
+
+    def put(self, judge: Judge) -> None:
+        """Go on with another judge: the engine was opened again."""
+        self.judge = judge
+        self._line.put(judge)
+        if self.drift is not None and not isinstance(judge, Absent):
+            self.drift.use(enrolled_of(judge, self._post.product))
 
     def look(self, now: float, inspection: Inspection | None) -> bool:
         """See how the camera does; whether this lane gets on. To be called a few times a second.
@@ -106,6 +137,15 @@ class Lane:
         if self._health is not None and not self.capture.slot.ended:
             self._health.step(now)
         return self._progress.step(inspection) or self.capture.slot.ended
+
+    def missed(self) -> Iterator[Reason]:
+        """Parts that passed without ever reaching the judge since this was last asked: why, each."""
+        overwritten, unreadable = self.capture.slot.overwritten, self.capture.unreadable
+        counts: tuple[tuple[Reason, int], ...] = (("overwritten", overwritten), ("unreadable", unreadable))
+        for reason, count in counts:
+            for _ in range(count - self._missed.get(reason, 0)):
+                yield reason
+            self._missed[reason] = count
 
     def count_unseen(self) -> dict[Reason, int]:
         """Parts that never reached the judge, by reason; they are counted by this."""
@@ -135,6 +175,42 @@ def limits_of(told: StationFile) -> Limits | None:
         frozen_s=watch.frozen_s if is_camera and repeats and watch.frozen_s else None,
         silent_s=max(watch.silent_s, slowest_s) if is_camera and watch.silent_s else None,
         one_size=is_camera,
+    )
+
+
+def enrolled_of(judge: Judge, product: str) -> Enrolled:
+    """What the enrolment of the product on the line says of good parts. product: where no recipe names it."""
+    if isinstance(judge, Changeover):
+        recipe = judge.product.recipe
+        bank, product = judge.product.bank_of(0), recipe.product
+        several = len(recipe.regions) > 1  # then a score is that of the worst region: no one bank foretells it
+    elif isinstance(judge, Inspector) and judge.prepared is not None:
+        bank, several = judge.prepared.bank, False
+    else:
+        return Enrolled(product=product, of="")
+    info, limit = bank.info, bank.info.threshold
+    of = hashlib.sha256(repr((info.references, info.bundle_id, info.precision, info.head)).encode()).hexdigest()
+    return Enrolled(
+        product=product, of=of, good=None if several else limit.good, false_alarm_rate=limit.false_alarm_rate
+    )
+
+
+def charts_file(told: StationFile, camera: str) -> Path:
+    """Where a camera's charts of drift are kept."""
+    return (told.drift.folder or told.spool.path.parent / "drift") / f"{camera}.json"
+
+
+def _drift(told: StationFile, post: Post, roll: Roll) -> Drift | None:
+    if not told.drift.on:
+        return None
+    name = told.camera.name
+    return Drift(
+        name,
+        charts_file(told, name),
+        false_alarm_parts=told.drift.false_alarm_parts,
+        learn_parts=told.drift.learn_parts,
+        post=post,
+        say=lambda faults: roll.tell("drift", faults),
     )
 
 

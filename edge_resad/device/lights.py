@@ -10,14 +10,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
+from edge_resad.device.drift.figures import ADVICE
 from edge_resad.device.link import LinkStatus
+from edge_resad.device.outputs import OutputStatus
 from edge_resad.device.spool import Spool
 from edge_resad.device.watch import BLINDING, WORDS
 
 Colour = Literal["green", "amber", "red"]
 
 FEW_BYTES, LOW_BYTES = 256 * 10**6, 1024 * 10**6  # free: the disk's light is red and amber
-_WORDS: dict[str, str] = {fault: words for fault, words in WORDS.items()}
+_WORDS: dict[str, str] = {
+    **{str(fault): words for fault, words in WORDS.items()},
+    **{fault: f"{fault.replace('_', ' ')}. {advice}" for fault, advice in ADVICE.items()},
+}
 LATE_S = 60.0  # what waits for longer than this is late: the spool's light is amber
 FAILURES = 10  # parts in a row that the inspector could not judge
 
@@ -69,6 +74,19 @@ def spool_light(waiting: int, oldest_s: float | None, problem: str | None, *, ha
         return Light(name="spool", colour="red", says=problem)
     late = has_broker and waiting > 0 and oldest_s is not None and oldest_s > LATE_S
     return Light(name="spool", colour="amber" if late else "green", says=says)
+
+
+def output_lights(outputs: Sequence[OutputStatus]) -> Iterator[Light]:
+    """One for each output to the line."""
+    for status in outputs:
+        name, signals = f"output {status.name}", f"{status.fired} signals"
+        if status.problem is not None:
+            yield Light(name=name, colour="red", says=status.problem)
+        elif status.late or status.failed:
+            says = f"{signals}, {status.late} late, {status.failed} failed. Look at its delay and its wire."
+            yield Light(name=name, colour="amber", says=says)
+        else:
+            yield Light(name=name, colour="green", says=signals)
 
 
 def disk_light(folder: Path) -> Light:

@@ -103,8 +103,8 @@ class PoisonDetector:
     """Finds the letter that makes a broker hang up, which old protocols do not say.
 
     After `patience` connections that ended with letters on their way and not one acknowledged, letters go one at a
-    time; the one that ends `alone` connections alone is it. A bad network looks the same for a while, so `alone` is large;
-    a broker that blames what it was sent is believed at once.
+    time; the one that ends `alone` connections alone is it. A bad network looks the same for a while, so `alone` is
+    large; a broker that blames what it was sent is believed at once.
     """
 
     def __init__(self, patience: int = 3, alone: int = 10) -> None:

@@ -8,8 +8,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from edge_resad.device.machine import MachineLook
+from edge_resad.device.outputs import OutputStatus
 from edge_resad.device.pipeline import Tally
 from edge_resad.device.stages import Stages
+from edge_resad.device.worker import Worker
 from edge_resad.whole_file import write_whole
 
 log = logging.getLogger(__name__)
@@ -30,7 +33,7 @@ class MetricsFile:
         self._compose = compose
         self._every_s = every_s
         self._closing = threading.Event()
-        self._writer = threading.Thread(target=self._work, name="metrics", daemon=True)
+        self._writer = Worker(self._work, name="metrics", closing=self._closing)
 
     def __enter__(self) -> MetricsFile:
         self._writer.start()
@@ -73,12 +76,21 @@ def prometheus_text(
     waiting: int,
     lost: int,
     log_lines_lost: int,
+    dead: int = 0,
+    dropped: int = 0,
+    outputs: Sequence[OutputStatus] = (),
+    drift: Sequence[tuple[Mapping[str, str], Mapping[str, float]]] = (),
+    machine: MachineLook | None = None,
+    revivals: int = 0,
 ) -> str:
     """All figures in Prometheus's text format, version 0.0.4.
 
     labels: of every figure, such as device.
     cameras: what became of each camera's parts, with the labels that say which camera.
     waiting, lost: messages in the spool, and those that its disk did not take.
+    dead, dropped: messages that the broker never takes, and those that were given up.
+    drift: how far each camera's charts are from saying something, with the labels that say which camera.
+    revivals: times that the engine was opened again.
     """
     counted = [({**labels, **camera}, tally) for camera, tally in cameras]
     lines = [*_head("parts_total", "counter", "Parts, by what became of them.")]
@@ -92,13 +104,35 @@ def prometheus_text(
     lines += _head("alerts_total", "counter", "Alerts that began.")
     lines += [_line("alerts_total", which, tally.alerts) for which, tally in counted]
     for name, kind, says, value in (
-        ("spool_waiting_messages", "gauge", "Messages that the broker does not have yet.", waiting),
+        ("spool_waiting_messages", "gauge", "Messages that are not delivered yet.", waiting),
+        ("spool_dead_messages", "gauge", "Messages that the broker never takes.", dead),
+        ("spool_dropped_total", "counter", "Messages given up over the life of the spool's stream.", dropped),
         ("messages_lost_total", "counter", "Messages that the disk of the spool did not take.", lost),
         ("log_lines_lost_total", "counter", "Lines that the verdict log did not take.", log_lines_lost),
+        ("engine_revivals_total", "counter", "Times that the engine was opened again because it failed.", revivals),
     ):
         lines += [*_head(name, kind, says), _line(name, labels, value)]
+    lines += _output_lines(labels, outputs)
     lines += _stage_lines(labels, stages)
+    if drift:
+        lines += _head("drift_share", "gauge", "How far a chart is from saying that something drifts: 1 is its limit.")
+        for camera, shares in drift:
+            named = {**labels, **camera}
+            lines += [_line("drift_share", named, share, chart=chart) for chart, share in shares.items()]
+    lines += _machine_lines(labels, machine) if machine is not None else ()
     return "\n".join(lines) + "\n"
+
+
+def _output_lines(labels: Mapping[str, str], outputs: Sequence[OutputStatus]) -> Iterator[str]:
+    if not outputs:
+        return
+    yield from _head("output_signals_total", "counter", "Signals to the line: shown, of them late, and not shown.")
+    for status in outputs:
+        for result, count in (("fired", status.fired), ("late", status.late), ("failed", status.failed)):
+            yield _line("output_signals_total", labels, count, output=status.name, result=result)
+    yield from _head("output_ok", "gauge", "Whether an output can be set.")
+    for status in outputs:
+        yield _line("output_ok", labels, int(status.problem is None), output=status.name)
 
 
 def _stage_lines(labels: Mapping[str, str], stages: Stages) -> Iterator[str]:
@@ -119,6 +153,27 @@ def _stage_lines(labels: Mapping[str, str], stages: Stages) -> Iterator[str]:
     yield from _head("stage_max_seconds", "gauge", "The longest that a stage took since the start.")
     for stage, histogram in found.items():
         yield _line("stage_max_seconds", labels, histogram.most_s, stage=stage)
+
+
+def _machine_lines(labels: Mapping[str, str], machine: MachineLook) -> Iterator[str]:
+    for name, says, value in (
+        ("machine_celsius", "The hottest place.", machine.hottest.celsius if machine.hottest else None),
+        ("machine_celsius_to_limit", "Degrees to where clocks are lowered, of the closest place.", machine.near_c),
+        ("machine_throttled", "Alerts of the kernel that lower clocks now.", len(machine.throttled_now)),
+        ("machine_gpu_hertz", "Clock of the GPU.", _hertz(machine.gpu.now_mhz if machine.gpu else None)),
+        ("machine_memory_free_bytes", "Memory that can be had without swapping.", _bytes(machine.memory_free_mb)),
+        ("machine_disk_free_bytes", "Free on the disk of the spool.", _bytes(machine.disk_free_mb)),
+    ):
+        if value is not None:
+            yield from (*_head(name, "gauge", says), _line(name, labels, value))
+
+
+def _hertz(mhz: float | None) -> float | None:
+    return None if mhz is None else mhz * 1e6
+
+
+def _bytes(mb: float | None) -> float | None:
+    return None if mb is None else mb * 1e6
 
 
 def _head(name: str, kind: str, says: str) -> tuple[str, str]:

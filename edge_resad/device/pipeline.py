@@ -167,6 +167,10 @@ class Line:
         self._clock = clock or Clock()
         self._said: set[str] = set()  # kinds of the judge's errors
 
+    def put(self, judge: Judge) -> None:
+        """Go on with another judge."""
+        self._judge = judge
+
     def step(self, frame: Frame) -> Inspection:
         """Judge one frame, unless it is too old or shows no part; a judge that fails costs this frame and no other."""
         began = self._clock.monotonic()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edge_resad.decision import Verdict
 from edge_resad.device.pipeline import Alert, Inspection
 from edge_resad.device.spool import Spool
-from edge_resad.device.watch import BLINDING, Fault
+from edge_resad.device.watch import BLINDING
 from edge_resad.messages import (
     JPEG_TYPE,
     THUMBNAIL_BYTES,
@@ -79,9 +79,9 @@ class Post:
         if alert is not None and self._last is not None:
             self._send_alert(alert, self._last, None)
 
-    def fault(self, fault: Fault, phase: Phase, alert_id: str | None = None) -> str:
-        """Say that something is wrong with the camera, or no longer; the alert's id."""
-        severity: Severity = "critical" if fault in BLINDING else "major"
+    def fault(self, fault: str, phase: Phase, alert_id: str | None = None, *, severity: Severity | None = None) -> str:
+        """Say that something is wrong with the camera, its line or the machine, or no longer; the alert's id."""
+        severity = severity or ("critical" if fault in BLINDING else "major")
         compose = partial(
             fault_message,
             self._address,

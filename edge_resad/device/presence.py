@@ -13,6 +13,7 @@ from edge_resad.device.stages import StageTimes
 from edge_resad.messages import Address, birth_message, offline_message
 
 AskStages = Callable[[], Mapping[str, StageTimes]]
+AskFacts = Callable[[], Mapping[str, object]]
 
 
 class Presence:
@@ -24,15 +25,21 @@ class Presence:
         spool: Spool,
         facts: Mapping[str, object],
         stages: AskStages | None = None,
+        changing: AskFacts | None = None,
     ) -> None:
-        """facts: version, bundle, product, anything else that others should know. stages: what each takes by now."""
+        """facts: version, bundle, product, anything else that others should know. stages: what each takes by now.
+
+        changing: facts that are asked for each time.
+        """
         self.device = station.device
         self._address = Address(site=station.site, line=station.line, device=station.device)
         self._spool = spool
         self._facts = {"product": station.product, **facts}
         self._faults: dict[str, tuple[str, ...]] | None = None
+        self._machine: dict[str, float] | None = None
         self.version = 0  # grows with everything that a birth would say anew
         self._stages = stages or dict
+        self._changing: AskFacts = changing or dict
 
     @property
     def topic(self) -> str:
@@ -43,6 +50,10 @@ class Presence:
         self._faults = {**(self._faults or {}), **faults}
         self.version += 1
 
+    def set_machine(self, figures: Mapping[str, float]) -> None:
+        """How the machine does; goes with whatever the station says next. From any thread."""
+        self._machine = dict(figures)
+
     def birth(self, *, bd_seq: int, live_from_seq: int, again: int = 0) -> bytes:
         """The station is there. live_from_seq: of the first letter that was written after it connected."""
         return birth_message(
@@ -52,9 +63,10 @@ class Presence:
             live_from_seq=live_from_seq,
             waiting=self._spool.waiting(),
             dropped=self._spool.dropped,
-            facts=self._facts,
+            facts={**self._facts, **self._changing()},
             faults=self._faults,
             stages_ms={name: asdict(times) for name, times in self._stages().items()},
+            machine=self._machine,
             again=again,
         )
 

@@ -14,7 +14,7 @@ from edge_resad.device.clock_floor import is_set
 from edge_resad.device.connection import Connection, Protocol, Will
 from edge_resad.device.hearing import Handler, Heard, Hearing
 from edge_resad.device.link import TAKEN_OVER, Backoff, LinkStatus, PoisonDetector, TakeoverDetector, blames_a_letter
-from edge_resad.device.presence import AskStages, Presence
+from edge_resad.device.presence import AskFacts, AskStages, Presence
 from edge_resad.device.refusal import (
     UNSUPPORTED_PROTOCOL,
     certificate_ended,
@@ -49,11 +49,13 @@ class Publisher:
         birth: Mapping[str, object],
         stages: AskStages | None = None,
         delivery: SpoolSection | None = None,
+        changing: AskFacts | None = None,
         timing: Timing | None = None,
     ) -> None:
         """birth: what the station says of itself when it connects: version, bundle, product, anything else.
         stages: what each stage of a part's way takes by now; said when it connects and once a minute.
         delivery: whose word lets a letter leave the spool; without it the broker's.
+        changing: more of what the station says of itself, asked for each time.
         """
         self._spool = spool
         self._broker = broker
@@ -61,6 +63,7 @@ class Publisher:
         self._facts = birth
         self._stages = stages
         self._delivery = delivery or SpoolSection(ack="broker")
+        self._changing = changing
         self._timing = timing or Timing()
         self._hearing = Hearing()
         self._telegrams = Telegrams()
@@ -70,7 +73,7 @@ class Publisher:
             self._hearing.add(self._address.ack_topic, self._on_acknowledgement)
 
     def __enter__(self) -> Publisher:
-        self._presence = Presence(self._station, self._spool, self._facts, self._stages)
+        self._presence = Presence(self._station, self._spool, self._facts, self._stages, self._changing)
         self._access()  # a missing file is said now, not in the thread
         self._presence.birth(bd_seq=0, live_from_seq=1)  # so is a fact that cannot be sent
         self._backoff = Backoff(self._broker.reconnect_min_s, self._broker.reconnect_max_s)
@@ -122,6 +125,10 @@ class Publisher:
         """Send what is worth something only now, past the spool. From any thread, at once; it may be lost."""
         self._telegrams.put(telegram)
         self._wake()
+
+    def say_machine(self, figures: Mapping[str, float]) -> None:
+        """How the machine does: goes with the next state. From any thread."""
+        self._presence.set_machine(figures)
 
     @property
     def status(self) -> LinkStatus:

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 
 from edge_resad.device.pipeline import Inspection
+from edge_resad.device.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ class VerdictLog:
         self._writer: threading.Thread | None = None
 
     def __enter__(self) -> VerdictLog:
-        self._writer = threading.Thread(target=self._work, name="verdict log", daemon=True)
+        self._writer = Worker(self._work, name="verdict log", closing=self._closing)
         self._writer.start()
         return self
 
@@ -74,7 +75,11 @@ class VerdictLog:
 
     def _work(self) -> None:
         while (line := self._next()) is not None:
-            self._keep_trying(line)
+            try:
+                self._keep_trying(line)
+            except Exception:
+                self.lost += 1
+                raise
         self._close()
 
     def _keep_trying(self, line: bytes) -> None:

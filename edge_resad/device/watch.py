@@ -17,7 +17,7 @@ Fault = Literal["silent", "wrong_size", "black", "white", "frozen", "underexpose
 Blind = Literal["wrong_size", "black", "white", "frozen"]
 """What a picture cannot be judged with: its part is not inspected."""
 
-BLINDING: frozenset[Fault] = frozenset({"silent", "wrong_size", "black", "white", "frozen"})
+BLINDING: frozenset[str] = frozenset({"silent", "wrong_size", "black", "white", "frozen"})
 """Faults with which no part is inspected."""
 
 BEGIN_S = 1.0  # what lasts so long is said; a single odd frame is not
@@ -67,6 +67,8 @@ class Watch:
 
     def __init__(self, limits: Limits) -> None:
         self.said: tuple[Fault, ...] = ()
+        self.brightness: float | None = None  # of the last picture that could be judged, mean grey level
+        self.sharpness: float | None = None  # of it; None where it shows no edges, or where blur is not watched
         self._limits = limits
         self._size: tuple[int, ...] | None = None  # (height, width) of the first picture
         self._eye: _Eye | None = None
@@ -98,6 +100,7 @@ class Watch:
         if eye.look(frame.image) or self._same_since is None:
             self._same_since = now
         exposed = self._exposure(eye)
+        self.brightness, self.sharpness = eye.brightness(), None
         frozen = self._limits.frozen_s is not None and now - self._same_since >= self._limits.frozen_s
         blurred = exposed is None and not frozen and self._is_blurred(eye)
         self._see(now, exposed, "frozen" if frozen else None, "blurred" if blurred else None)
@@ -132,7 +135,7 @@ class Watch:
     def _is_blurred(self, eye: _Eye) -> bool:
         if self._limits.blur is None:
             return False
-        sharpness = eye.sharpness()
+        self.sharpness = sharpness = eye.sharpness()
         if sharpness is None:
             return False
         if self._usual is None:
@@ -212,6 +215,11 @@ class _Eye:
             np.copyto(self._now[place], image[row])
         np.not_equal(self._now, self._before, out=self._mask)
         return bool(self._mask.any())
+
+    def brightness(self) -> float:
+        """Mean grey level."""
+        blue, green, red, _ = cv2.mean(self._now)
+        return (blue + green + red) / 3
 
     def none_above(self, level: int) -> bool:
         """Whether nothing in the picture is brighter."""

@@ -8,6 +8,7 @@ look like the reference: a part that cannot be aligned is never judged.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -28,12 +29,22 @@ Matrix = NDArray[np.float64]
 """(2, 3): from pixels of the reference to pixels of the frame."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a part lay against the reference picture."""
+
+    shift_px: tuple[float, float]  # of the picture's middle, to the right and down
+    turn_deg: float  # clockwise
+    likeness: float  # correlation with the reference picture, up to 1
+
+
 class Aligner:
     """Aligns frames to one reference. Belongs to one thread."""
 
     def __init__(self, reference: NDArray[np.uint8], settings: Alignment) -> None:
         """reference: (H, W, 3) uint8, BGR; frames are of the same size."""
         height, width = reference.shape[:2]
+        self.place: Place | None = None  # of the last part that was aligned
         self._settings = settings
         self._scale = min(1.0, SIDE / max(height, width))
         self._centre = np.array([(width - 1) / 2, (height - 1) / 2, 1.0])
@@ -53,6 +64,7 @@ class Aligner:
         Raises:
             NotInspected: the frame shows something else, or the part too far away.
         """
+        self.place = None
         self._look(frame)
         found, likeness = self._refined(self._by_correlation())
         if likeness < max(SURE, self._settings.min_likeness):
@@ -66,7 +78,11 @@ class Aligner:
                 f"expected at least {self._settings.min_likeness:.2f}",
             )
         matrix = self._at_full_size(found)
-        self._check_motion(matrix)
+        right, down = matrix @ self._centre - self._centre[:2]
+        turn_deg = math.degrees(math.atan2(matrix[1, 0], matrix[0, 0]))
+        place = Place(shift_px=(float(right), float(down)), turn_deg=turn_deg, likeness=likeness)
+        self._check(place)
+        self.place = place
         return matrix
 
     def _look(self, frame: NDArray[np.uint8]) -> None:
@@ -112,9 +128,8 @@ class Aligner:
         motion = np.vstack([found.astype(np.float64), [0, 0, 1]])
         return np.asarray((np.linalg.inv(down) @ motion @ down)[:2])
 
-    def _check_motion(self, matrix: Matrix) -> None:
-        turn = abs(math.degrees(math.atan2(matrix[1, 0], matrix[0, 0])))
-        shift = float(np.linalg.norm(matrix @ self._centre - self._centre[:2]))
+    def _check(self, place: Place) -> None:
+        turn, shift = abs(place.turn_deg), math.hypot(*place.shift_px)
         if turn > self._settings.max_turn_deg or shift > self._settings.max_shift_px:
             raise NotInspected(
                 "not_aligned",

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_resad import __version__
-from edge_resad.bank import AugmentationMode, Bank, BankInfo, Rows, Threshold, coreset
+from edge_resad.bank import AugmentationMode, Bank, BankInfo, GoodScores, Rows, Threshold, coreset
 from edge_resad.bundle import Bundle, HeadName, Precision
 from edge_resad.engine.augmentation import TURNS, Wish, decide, modes_of, shrunk, turned
 from edge_resad.engine.engine import Engine, Provider
@@ -166,10 +166,15 @@ def threshold_from(
     """
     count = len(scores)
     ordered = sorted(scores)
+    logs = np.log(np.maximum(ordered, 1e-6))
+    freedom = count - 1 + _USUAL_WEIGHT
+    squares = float(np.square(logs - logs.mean()).sum()) + _USUAL_WEIGHT * _USUAL_SPREAD[head] ** 2
+    spread = math.sqrt(squares / freedom)
+    good = GoodScores(mean=float(logs.mean()), spread=spread, freedom=freedom, samples=count)
     rank = math.ceil((count + 1) * (1 - rate))
     if rank <= count:
         return Threshold(
-            score=ordered[rank - 1], region=region, how=how, samples=count, false_alarm_rate=rate,
+            score=ordered[rank - 1], region=region, how=how, samples=count, false_alarm_rate=rate, good=good,
             promise=(
                 f"{count} good parts promise at most {rate:.1%} false alarms on parts like them."
                 if how == "good parts"
@@ -177,13 +182,9 @@ def threshold_from(
                 "promise. Parts that are not in the bank give one: edge-resad threshold BANK GOOD_PARTS."
             ),
         )  # fmt: skip
-    logs = np.log(np.maximum(ordered, 1e-6))
-    freedom = count - 1 + _USUAL_WEIGHT
-    squares = float(np.square(logs - logs.mean()).sum()) + _USUAL_WEIGHT * _USUAL_SPREAD[head] ** 2
-    spread = math.sqrt(squares / freedom)
     bound = float(logs.mean()) + _student_t(1 - rate, freedom) * spread * math.sqrt(1 + 1 / count)
     return Threshold(
-        score=math.exp(bound), region=region, how=how, samples=count, false_alarm_rate=rate,
+        score=math.exp(bound), region=region, how=how, samples=count, false_alarm_rate=rate, good=good,
         promise=(
             f"Aims at {rate:.1%} false alarms, if good parts' scores spread as is usual. "
             f"{count} good parts alone can promise no fewer than 1 in {count + 1} ({1 / (count + 1):.0%}); "

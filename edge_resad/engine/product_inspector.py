@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edge_resad.bundle import Bundle, Precision
 from edge_resad.decision import NotInspected, Region, Status, Verdict, judge
-from edge_resad.engine.alignment import Aligner
+from edge_resad.engine.alignment import Aligner, Place
 from edge_resad.engine.canvas import Canvas
 from edge_resad.engine.cutout import Cutout, Matrix
 from edge_resad.engine.engine import IoMemory, Provider
@@ -130,6 +130,11 @@ class ProductInspector:
     def score_map(self) -> NDArray[np.float32]:
         """The last part's anomaly map, (h, w) over the whole frame: a view that the next part overwrites."""
         return self._ready.cells if self._ready.canvas is None else self._ready.canvas.map
+
+    @property
+    def place(self) -> Place | None:
+        """Where the last part lay; None where parts are not aligned."""
+        return None if self._ready.aligner is None else self._ready.aligner.place
 
     @property
     def region_threshold(self) -> float:

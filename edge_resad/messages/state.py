@@ -44,6 +44,7 @@ class Birth(_State):
     dropped: Whole = 0  # messages that the station gave up over the life of the stream, for want of room
     faults: dict[Id, tuple[str, ...]] | None = None  # camera -> what is wrong with it now; empty where all are well
     stages_ms: dict[str, StageMs] | None = None  # over the parts since the start; None before the first
+    machine: dict[Id, float] | None = None  # heat, clock, free memory and disk; None where nobody looks
     about: dict[str, JsonValue] = Field(default_factory=dict)  # anything else that the station says of itself
 
 
@@ -73,6 +74,7 @@ def birth_message(
     facts: Mapping[str, Any],
     faults: Mapping[str, tuple[str, ...]] | None = None,
     stages_ms: Mapping[str, Mapping[str, float]] | None = None,
+    machine: Mapping[str, float] | None = None,
     again: int = 0,
 ) -> bytes:
     """The retained payload for `address.state_topic` while connected.
@@ -80,6 +82,7 @@ def birth_message(
     facts: version, bundle, product, anything else.
     faults: camera -> what is wrong with it.
     stages_ms: p50, p95, p99 and max of every stage.
+    machine: how the machine does, by the figure's name with its unit.
     again: how often this connection has said it before.
     """
     named = {name: facts[name] for name in ("version", "bundle", "product") if name in facts}
@@ -94,6 +97,7 @@ def birth_message(
         dropped=dropped,
         faults=None if faults is None else dict(faults),
         stages_ms=_rounded(stages_ms) if stages_ms else None,
+        machine=None if machine is None else dict(machine),
         about={name: fact for name, fact in facts.items() if name not in named},
     )
     return StateMessage(**envelope_fields(address, birth_id(stream_id, bd_seq, again), wall), data=data).payload()

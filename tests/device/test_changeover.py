@@ -20,7 +20,9 @@ from edge_resad.bank import bank_content
 from edge_resad.decision import NotInspected
 from edge_resad.device.changeover import Changeover
 from edge_resad.device.codes import CodeReader
+from edge_resad.device.drift.charts_file import read_charts
 from edge_resad.device.frame import Clock, Frame
+from edge_resad.device.lane import enrolled_of
 from edge_resad.device.pipeline import Inspection
 from edge_resad.device.settings import ProductsSection, StationFile
 from edge_resad.device.spool import Spool
@@ -207,6 +209,30 @@ def test_a_station_with_products_tells_what_every_stage_took(shelf: Shelf, tmp_p
 
 
 # What the station begins with
+
+
+def test_each_product_has_its_own_charts_of_drift(shelf: Shelf, tmp_path: Path) -> None:
+    def coded_parts() -> Iterator[Image]:
+        for family, count in (("flange", 3), ("cap", 2), ("flange", 1)):
+            for _ in range(count):
+                yield coded(family, family)
+
+    station(settings(tmp_path, code="qr"), coded_parts())
+    kept = read_charts(tmp_path / "drift" / "cam0.json")
+    assert {product: charts.rejects.parts for product, charts in kept.items()} == {"cap": 2, "flange": 4}
+
+
+def test_what_enrolment_says_of_good_parts_is_that_of_the_product_on_the_line(shelf: Shelf) -> None:
+    stocked(shelf, "cap")
+    with watched(shelf, code="qr") as judge:
+        flange = enrolled_of(judge, "unsaid")
+        judge.before(coded("cap", "cap"))
+        cap = enrolled_of(judge, "unsaid")
+    assert (flange.product, cap.product) == ("flange", "cap")
+    assert flange.of != cap.of
+    assert flange.good == bank_of("flange").info.threshold.good
+    assert cap.good is not None
+    assert cap.good.samples == 4
 
 
 def test_what_was_put_to_use_is_used_after_a_restart(shelf: Shelf) -> None:

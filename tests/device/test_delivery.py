@@ -36,8 +36,11 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
         yield spool
 
 
-def publisher_of(spool: Spool, port: int, *, drain_per_s: float = 0, timing: Timing = QUICK) -> Publisher:
-    settings = {"host": "127.0.0.1", "port": port, "reconnect_min_s": 0.02, "reconnect_max_s": 0.2}
+def publisher_of(
+    spool: Spool, port: int, *, drain_per_s: float = 0, timing: Timing = QUICK, protocol: str = "auto"
+) -> Publisher:
+    pauses = {"reconnect_min_s": 0.02, "reconnect_max_s": 0.2}
+    settings = {"host": "127.0.0.1", "port": port, "protocol": protocol, **pauses}
     broker = BrokerSection.model_validate(settings)
     delivery = SpoolSection(ack="collector", drain_per_s=drain_per_s)
     return Publisher(spool, broker, STATION, birth={}, delivery=delivery, timing=timing)
@@ -95,15 +98,17 @@ def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
 
 
 @real_broker
-def test_a_letter_stays_until_a_collector_says_that_it_is_stored(spool: Spool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_a_letter_stays_until_a_collector_says_that_it_is_stored(spool: Spool, tmp_path: Path, protocol: str) -> None:
     seqs = put(spool, 50)
     calm = Timing(ack_s=60)
     with (
         mosquitto(tmp_path) as broker,
         Reader(broker.port, spool) as reader,
-        publisher_of(spool, broker.port, timing=calm),
+        publisher_of(spool, broker.port, timing=calm, protocol=protocol) as publisher,
     ):
         assert eventually(lambda: len(reader.seqs) == 50)
+        assert publisher.status.protocol == protocol
         assert spool.waiting() == 50
         reader.say(ADDRESS.ack_topic, ack(spool.stream_id, (1, 20), (41, 50)))
         assert eventually(lambda: spool.waiting() == 20)

@@ -5,25 +5,31 @@ from __future__ import annotations
 import re
 import threading
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from edge_resad.device.machine import MachineLook
 from edge_resad.device.metrics import BOUNDS_S, MetricsFile, prometheus_text
+from edge_resad.device.outputs import OutputStatus
 from edge_resad.device.pipeline import Latency, Tally
 from edge_resad.device.settings import load_station
 from edge_resad.device.stages import Stages
 from edge_resad.device.station import run_station
+from edge_resad.device.sysfs import Zone
 from edge_resad.errors import SettingsError
 from tests.fakes import FakeCamera, FakeJudge
 
+RESULTS = ("fired", "late", "failed")
 LABELS, CAMERA = {"device": "press-7"}, {"camera": "top", "product": "flange"}
 SAMPLE = re.compile(r'edge_resad_[a-z_]+\{([a-z]+="[^"\n]*",?)+\} [-+.e\d]+')
 
 
-def text(stages: Stages | None = None, **more: int) -> str:
+def text(stages: Stages | None = None, **more: Any) -> str:
     tally = Tally(passed=5, failed=2, alerts=1, not_inspected=Counter({"too_old": 3}))
-    counts = {"waiting": 4, "lost": 0, "log_lines_lost": 0, **more}
+    counts: dict[str, Any] = {"waiting": 4, "lost": 0, "log_lines_lost": 0, **more}
     return prometheus_text(LABELS, [(CAMERA, tally)], stages or Stages(), **counts)
 
 
@@ -47,6 +53,22 @@ def test_every_part_is_in_one_of_the_counters() -> None:
     assert (found["edge_resad_alerts_total"], found["edge_resad_spool_waiting_messages"]) == (1, 4)
 
 
+def test_charts_and_machine_are_there_where_somebody_looks() -> None:
+    look = MachineLook(
+        hottest=Zone(name="gpu-thermal", celsius=61.5, slows_c=99.0, off_c=None), near_c=37.5, throttled_now=(),
+        throttled_times=0, gpu=None, memory_free_mb=1234.5, disk_free_mb=None,
+    )  # fmt: skip
+    found = samples(text(drift=[(CAMERA, {"scores": 0.25, "rejects": 0.0})], machine=look, revivals=2))
+    assert found['edge_resad_drift_share{chart="scores"}'] == 0.25
+    assert found["edge_resad_machine_celsius"] == 61.5
+    assert found["edge_resad_machine_celsius_to_limit"] == 37.5
+    assert found["edge_resad_machine_throttled"] == 0
+    assert found["edge_resad_machine_memory_free_bytes"] == 1234.5e6
+    assert found["edge_resad_engine_revivals_total"] == 2
+    assert not any("disk_free" in name or "gpu_hertz" in name for name in found)
+    assert "drift_share" not in text()
+
+
 def test_a_stage_is_a_histogram_whose_buckets_add_up() -> None:
     stages = Stages()
     for engine_ms in (3.0, 4.0, 30.0, 20_000.0):
@@ -61,6 +83,15 @@ def test_a_stage_is_a_histogram_whose_buckets_add_up() -> None:
     assert found['edge_resad_stage_seconds_sum{stage="engine"}'] == pytest.approx(20.037)
     assert found['edge_resad_stage_max_seconds{stage="engine"}'] == pytest.approx(20.0)
     assert found['edge_resad_stage_quantile_seconds{stage="engine",quantile="0.5"}'] == pytest.approx(0.004, rel=0.01)
+
+
+def test_an_output_says_its_signals_and_whether_it_can_be_set() -> None:
+    well = OutputStatus(name="reject", fired=7, late=2, failed=1, waiting=0, problem=None)
+    away = replace(well, name="gate", problem="nobody answers.")
+    found = samples(text(outputs=[well, away]))
+    signals = [found[f'edge_resad_output_signals_total{{output="reject",result="{one}"}}'] for one in RESULTS]
+    assert signals == [7, 2, 1]
+    assert [found[f'edge_resad_output_ok{{output="{name}"}}'] for name in ("reject", "gate")] == [1, 0]
 
 
 def test_every_line_is_what_prometheus_reads() -> None:

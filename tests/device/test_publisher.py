@@ -109,6 +109,16 @@ def test_a_station_announces_itself_first_and_takes_its_leave_last(spool: Spool)
     assert leave.bd_seq == birth.bd_seq
 
 
+def test_how_the_machine_does_goes_with_the_next_state(spool: Spool) -> None:
+    with FakeBroker(Script()) as broker, _publisher(spool, broker.port) as publisher:
+        assert eventually(lambda: publisher.status.connected and len(broker.packets) == 1)
+        publisher.say_machine({"hottest_c": 61.5})
+        publisher.say_faults({"machine": ("low_disk",)})
+        assert eventually(lambda: len(broker.packets) == 2)
+        said = [read_message(packet.payload).data for packet in broker.packets]
+    assert [birth.machine for birth in said if isinstance(birth, Birth)] == [None, {"hottest_c": 61.5}]
+
+
 def test_a_camera_that_falls_ill_is_said_at_once_on_the_same_connection_under_another_id(spool: Spool) -> None:
     with FakeBroker(Script()) as broker, _publisher(spool, broker.port) as publisher:
         assert eventually(lambda: publisher.status.connected and len(broker.packets) == 1)

@@ -20,6 +20,7 @@ import pytest
 import edge_resad.device.lane as lane_module
 import edge_resad.device.station as station_module
 from edge_resad.decision import Verdict
+from edge_resad.device.drift.charts_file import read_charts
 from edge_resad.device.pipeline import Inspection
 from edge_resad.device.settings import StationFile
 from edge_resad.device.spool import Letter, Spool, Stamp
@@ -592,13 +593,13 @@ def test_the_state_of_the_station_says_what_is_wrong_with_its_camera(tmp_path: P
             return [birth for birth in told if isinstance(birth, Birth)]
 
         watching = eventually_in_thread(
-            lambda: any(birth.faults == {"cam0": ("black",)} for birth in births()), stop.set
+            lambda: any((birth.faults or {}).get("cam0") == ("black",) for birth in births()), stop.set
         )
         station(told, camera, stop=stop)
         camera.released.set()
         watching.join(WAIT_S)
-        assert births()[0].faults == {"cam0": ()}
-        assert births()[-1].faults == {"cam0": ("black",)}
+        assert births()[0].faults == {"cam0": (), "machine": ()}
+        assert births()[-1].faults == {"cam0": ("black",), "machine": ()}
         assert len({birth.bd_seq for birth in births()}) == 1
 
 
@@ -699,3 +700,44 @@ def test_a_station_does_not_start_without_one_of_its_cameras(tmp_path: Path) -> 
             open_source=opened,
             open_judge=lambda _settings: FakeJudge(),
         )
+
+
+# Drift and revival
+
+
+def test_a_station_charts_its_parts_and_keeps_the_charts_beside_the_spool(tmp_path: Path) -> None:
+    for _ in range(2):
+        station(settings(tmp_path), FakeCamera([GOOD] * 30 + [MINOR, BROKEN]))
+    kept = read_charts(tmp_path / "drift" / "cam0.json")
+    assert kept["flange"].figures["scores"].parts == 60
+    assert kept["flange"].rejects.parts == 62
+    assert kept["flange"].rejects.rejects == 2
+
+
+def test_a_station_that_is_told_not_to_charts_nothing(tmp_path: Path) -> None:
+    station(settings(tmp_path, drift={"on": False}), FakeCamera([GOOD] * 3))
+    assert not (tmp_path / "drift").exists()
+
+
+def test_a_line_that_suddenly_rejects_all_is_said_as_an_alert(tmp_path: Path) -> None:
+    station(settings(tmp_path), FakeCamera([GOOD] * 50 + [MINOR] * 50))
+    said = [(alert.data.phase, alert.data.severity) for alert in alerts(tmp_path) if alert.data.fault == "reject_rate"]
+    assert said == [("new", "minor"), ("end", "minor")]
+
+
+def test_an_engine_that_fails_again_and_again_is_opened_anew_and_the_line_goes_on(tmp_path: Path) -> None:
+    judges: list[FakeJudge] = []
+
+    def opened(_settings: StationFile) -> FakeJudge:
+        judges.append(FakeJudge())
+        return judges[-1]
+
+    summary = run_station(
+        settings(tmp_path),
+        stop=threading.Event(),
+        open_source=lambda _settings, _halt: FakeCamera([BROKEN] * 5 + [GOOD] * 3),
+        open_judge=opened,
+    )
+    assert len(judges) == 2
+    assert judges[1].seen == [GOOD] * 3
+    assert (summary.passed, summary.not_inspected) == (3, {"inspector_error": 5})

@@ -31,6 +31,21 @@ def test_a_part_that_was_moved_and_turned_is_found(family: str, dx: int, dy: int
     assert _off(Aligner(reference, ANY).align(frame), true) < 0.3
 
 
+def test_where_a_part_lay_is_told_to_the_right_down_and_clockwise() -> None:
+    reference = part("nameplate", 1)
+    aligner = Aligner(reference, ANY)
+    frame, _ = moved(reference, 6, -4, -3)  # OpenCV turns anticlockwise
+    aligner.align(frame)
+    place = aligner.place
+    assert place is not None
+    assert place.shift_px == pytest.approx((6, -4), abs=0.3)
+    assert place.turn_deg == pytest.approx(3, abs=0.2)
+    assert 0.9 < place.likeness <= 1
+    with pytest.raises(NotInspected):
+        aligner.align(np.zeros((SIDE, SIDE, 3), np.uint8))
+    assert aligner.place is None
+
+
 def test_features_find_what_correlation_alone_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     reference = part("board", 1)
     frame, true = moved(reference, 0, 0, 45)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import cv2
@@ -33,6 +34,9 @@ def test_four_good_parts_make_a_bank_with_a_threshold_and_no_warning() -> None:
     assert made.warnings == ()
     assert (info.product, info.bundle_id, info.precision) == ("flange", BUNDLE.manifest.bundle_id, "fp32")
     assert (info.threshold.how, info.threshold.samples) == ("references", 4)
+    assert info.threshold.good is not None
+    assert info.threshold.good.samples == 4
+    assert math.log(info.threshold.score) > info.threshold.good.mean
     assert info.threshold.score > 0
     assert len(info.references) == len(set(info.references)) == 4
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cv2
 
+from edge_resad.device.outputs.gpio import look_at_pin
 from edge_resad.device.power_mode import ask_nvpmodel
 from edge_resad.device.settings import StationFile
 from edge_resad.engine.host import Gpu, Host, gpu_of_pycuda, this_host
@@ -31,6 +32,7 @@ class Case:
     ask_opencv: Callable[[], str] = cv2.getBuildInformation
     free_bytes: Callable[[Path], int] = field(default=lambda folder: shutil.disk_usage(folder).free)
     may: Callable[[Path, int], bool] = os.access
+    look_at_pin: Callable[[str, int | str], str] = look_at_pin
 
     @property
     def host(self) -> Host:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from edge_resad.device.settings.broker import BrokerSection
 from edge_resad.device.settings.camera import SOURCES, CameraSection, SourceKind, is_camera, split_source
+from edge_resad.device.settings.drift import DriftSection
 from edge_resad.device.settings.engine import EngineSection
 from edge_resad.device.settings.file import StationFile, load_station
 from edge_resad.device.settings.inspection import InspectionSection
 from edge_resad.device.settings.log import LogSection
+from edge_resad.device.settings.machine import MachineSection
 from edge_resad.device.settings.metrics import MetricsSection
+from edge_resad.device.settings.outputs import Cause, EncoderSection, OutputSection
 from edge_resad.device.settings.place import StationSection
 from edge_resad.device.settings.products import ProductsSection
 from edge_resad.device.settings.section import FilePath, Section
@@ -20,11 +23,16 @@ __all__ = [
     "SOURCES",
     "BrokerSection",
     "CameraSection",
+    "Cause",
+    "DriftSection",
+    "EncoderSection",
     "EngineSection",
     "FilePath",
     "InspectionSection",
     "LogSection",
+    "MachineSection",
     "MetricsSection",
+    "OutputSection",
     "ProductsSection",
     "Section",
     "SourceKind",

@@ -11,10 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from edge_resad.device.settings.broker import BrokerSection
 from edge_resad.device.settings.camera import CameraSection, split_source
+from edge_resad.device.settings.drift import DriftSection
 from edge_resad.device.settings.engine import EngineSection
 from edge_resad.device.settings.inspection import InspectionSection
 from edge_resad.device.settings.log import LogSection
+from edge_resad.device.settings.machine import MachineSection
 from edge_resad.device.settings.metrics import MetricsSection
+from edge_resad.device.settings.outputs import EncoderSection, OutputSection
 from edge_resad.device.settings.place import StationSection
 from edge_resad.device.settings.products import ProductsSection
 from edge_resad.device.settings.section import Section
@@ -42,12 +45,16 @@ class StationFile(Section):
     products: ProductsSection | None = None
     engine: EngineSection = EngineSection()
     watch: WatchSection = WatchSection()
+    outputs: tuple[OutputSection, ...] = Field(default=(), alias="output")
+    encoders: tuple[EncoderSection, ...] = Field(default=(), alias="encoder")
     broker: BrokerSection | None = None
     spool: SpoolSection = SpoolSection()
     log: LogSection = LogSection()
     metrics: MetricsSection = MetricsSection()
+    drift: DriftSection = DriftSection()
+    machine: MachineSection = MachineSection()
 
-    @field_validator("cameras", mode="before")
+    @field_validator("cameras", "outputs", "encoders", mode="before")
     @classmethod
     def _one_or_several(cls, told: Any) -> Any:
         if isinstance(told, dict):
@@ -61,6 +68,26 @@ class StationFile(Section):
         twice = [name for name, count in Counter(camera.name for camera in self.cameras).items() if count > 1]
         if twice:
             raise ValueError(f'two cameras have the name "{twice[0]}". Give each [[camera]] a name of its own')
+        return self
+
+    @model_validator(mode="after")
+    def _knows_what_outputs_name(self) -> StationFile:
+        cameras, encoders = [[one.name for one in many] for many in (self.cameras, self.encoders)]
+        for kind, names in (("output", [output.name for output in self.outputs]), ("encoder", encoders)):
+            twice = [name for name, count in Counter(names).items() if count > 1]
+            if twice:
+                raise ValueError(f'two {kind}s have the name "{twice[0]}". Give each [[{kind}]] a name of its own')
+        for output in self.outputs:
+            unknown = [name for name in output.cameras if name not in cameras]
+            if unknown:
+                there = f"There are: {', '.join(cameras)}"
+                raise ValueError(f'output {output.name} is for the camera "{unknown[0]}", which is none. {there}')
+            if output.delay_counts is None or output.encoder in encoders:
+                continue
+            if output.encoder is not None or len(encoders) != 1:
+                there = f"There are: {', '.join(encoders)}" if encoders else "Add a section [encoder]"
+                which = f'the encoder "{output.encoder}"' if output.encoder else "one encoder"
+                raise ValueError(f"output {output.name} has delay_counts, which need {which}. {there}")
         return self
 
     @model_validator(mode="after")

@@ -1,0 +1,320 @@
+"""One output to the line: a thread that shows at its terminal, at the right moment, what became of each part."""
+
+from __future__ import annotations
+
+import logging
+import math
+import select
+import threading
+from collections import deque
+from contextlib import suppress
+
+from edge_resad.device.bell import Bell
+from edge_resad.device.frame import Clock
+from edge_resad.device.link import Backoff
+from edge_resad.device.outputs.encoder import Encoder
+from edge_resad.device.outputs.pulses import MOST_WAITING, NOTHING, Begun, Pulses
+from edge_resad.device.outputs.terminal import Pin, Terminal
+from edge_resad.device.outputs.wiring import OutputStatus, Wiring
+from edge_resad.errors import OutputError
+
+log = logging.getLogger(__name__)
+
+JUDGING_S = 5.0  # a station that has not got on for so long does not judge
+TOLERANCE_S = 0.01  # a pulse that begins later after its moment is late
+EXIT_S = 0.5  # how long pulses that are still to come are waited for when the station stops
+JOIN_S = 1.5  # and how long a terminal that hangs
+RETRY_MIN_S, RETRY_MAX_S = 0.2, 5.0
+STANDS_STILL = (
+    f"more than {MOST_WAITING} signals wait for their moment. Check that the encoder counts, or set a shorter delay."
+)
+
+
+class Output:
+    """One terminal and its thread. Being told never waits and never raises; the thread alone touches the pin."""
+
+    def __init__(
+        self, wiring: Wiring, terminal: Terminal, *, encoder: Encoder | None = None, clock: Clock | None = None
+    ) -> None:
+        """encoder: needed where the delay is counts."""
+        self.wiring = wiring
+        self.problem: str | None = None
+        self._terminal = terminal
+        self._encoder = encoder if wiring.delay_counts is not None else None
+        self._clock = clock or Clock()
+        self._bell: Bell | None = None
+        self._thread = threading.Thread(target=self._work, name=f"output {wiring.name}", daemon=True)
+        self._backoff = Backoff(RETRY_MIN_S, RETRY_MAX_S)
+        # What other threads tell:
+        self._told: deque[tuple[float, float]] = deque()  # a signal: when its picture was taken, when it came
+        self._alive_at: float | None = None  # when the station last got on
+        self._blind = self._ill = False  # a camera of ours sees nothing; anything is wrong with it
+        self._is_lost = self._encoder is not None and self._encoder.problem is not None
+        self._awaited: float | None = None  # count at which the encoder wakes us
+        self._closing_at: float | None = None
+        # What the thread alone knows:
+        self._pulses = Pulses(wiring.pulse_s)
+        self._pin: Pin | None = None
+        self._shown: int | None = None
+        self._retry_at = 0.0
+        self._refresh_at = math.inf
+        self._beats = 0
+        self._next_beat = 0.0
+        self._fired = self._late = self._failed = 0
+        self._overflowed = False
+        self._said: set[str] = set()
+        if self._encoder is not None:
+            self._encoder.listen(self._moved)
+
+    def open(self) -> None:
+        """Show the safe level and begin. Raises OutputError where the terminal is of this machine and not there."""
+        if self._terminal.is_local:
+            self._open()
+            if self._pin is None:
+                raise OutputError(self.problem)
+        self._bell = Bell()
+        self._thread.start()
+
+    def signal(self, captured_mono: float) -> None:
+        """A part that this output is to show. captured_mono: when its picture was taken."""
+        self._told.append((captured_mono, self._clock.monotonic()))
+        self._ring()
+
+    def alive(self) -> None:
+        """The station gets on."""
+        now = self._clock.monotonic()
+        slept = self._alive_at is None or now - self._alive_at >= JUDGING_S
+        self._alive_at = now
+        if slept:
+            self._ring()
+
+    def ail(self, *, ill: bool, blind: bool) -> None:
+        """What is wrong with the cameras of this output. blind: with one of them no part is inspected."""
+        if (ill, blind) != (self._ill, self._blind):
+            self._ill, self._blind = ill, blind
+            self._ring()
+
+    def begin_close(self) -> None:
+        """Show what is still due, then the safe level, and end; `close` waits for it."""
+        if self._closing_at is None:
+            self._closing_at = self._clock.monotonic()
+        self._ring()
+
+    def close(self) -> None:
+        """Wait for the end. A terminal that hangs keeps its thread, not us."""
+        if self._thread.ident is None:
+            if self._pin is not None:
+                self._pin.close()
+        else:
+            self._thread.join(JOIN_S)
+            if self._thread.is_alive():
+                log.warning("output %s hangs; what it shows now is unknown", self.wiring.name)
+                return
+        if self._bell is not None:
+            self._bell.close()
+
+    @property
+    def status(self) -> OutputStatus:
+        """How it does. Asked from any thread."""
+        return OutputStatus(
+            name=self.wiring.name,
+            fired=self._fired,
+            late=self._late,
+            failed=self._failed,
+            waiting=len(self._pulses) + len(self._told),
+            problem=self.problem or (STANDS_STILL if self._overflowed else None),
+        )
+
+    def step(self, now: float) -> float | None:
+        """Do what is due, and how many seconds nothing else will be; None after the end. now: monotonic seconds."""
+        self._take()
+        self._pulses.end(now)
+        begun = self._begin(now)
+        if self._closing_at is not None and self._is_done(now):
+            self._finish(begun)
+            return None
+        if self._pin is None:
+            self._failed += begun.signals  # nor are they made up for later, when they would hit other parts
+            self._pulses.cut()
+            if now >= self._retry_at:
+                self._open()
+            return max(0.0, (self._retry_at if self._pin is None else now) - now)
+        value = self._value(now)
+        if value != self._shown or now >= self._refresh_at:
+            self._show(value, begun)
+        else:
+            self._count(begun)
+        return max(0.0, self._next(now) - self._clock.monotonic())
+
+    def _ring(self) -> None:
+        if self._bell is not None:
+            self._bell.ring()
+
+    def _work(self) -> None:
+        assert self._bell is not None
+        while True:
+            try:
+                wait_s = self.step(self._clock.monotonic())
+            except Exception as error:  # whatever it is, parts keep coming
+                kind = type(error).__name__
+                if kind not in self._said:
+                    self._said.add(kind)
+                    log.exception("output %s failed (%s); more of this kind are not said", self.wiring.name, kind)
+                self._lose(f"output {self.wiring.name} failed with {kind}. Report it.")
+                wait_s = RETRY_MIN_S
+            if wait_s is None:
+                return
+            select.select([self._bell], [], [], wait_s)  # not a lock: on Python 3.10 its waits follow the wall clock
+            self._bell.hush()
+
+    def _take(self) -> None:
+        """Put what was told among what waits."""
+        while self._told:
+            captured, came = self._told.popleft()
+            if self._encoder is None:
+                due = captured + self.wiring.delay_s if self.wiring.delay_s else came
+                taken = self._pulses.add(due, late=due < came)
+            else:
+                taken = self._take_counted(captured, came)
+            if not taken:
+                self._failed += 1
+                if not self._overflowed:
+                    self._overflowed = True
+                    log.warning("output %s: %s", self.wiring.name, STANDS_STILL)
+        if self._overflowed and len(self._pulses) < MOST_WAITING:
+            self._overflowed = False
+
+    def _take_counted(self, captured: float, came: float) -> bool:
+        assert self._encoder is not None
+        begun, reached = self._encoder.at(captured), self._encoder.at(came)
+        if begun is None or reached is None:
+            self._failed += 1
+            return True
+        due = begun + (self.wiring.delay_counts or 0)
+        return self._pulses.add(due, late=due < reached)
+
+    def _begin(self, now: float) -> Begun:
+        if self._encoder is None:
+            return self._pulses.begin(now, now, TOLERANCE_S)
+        count = self._encoder.count
+        if count is None:
+            self._failed += self._pulses.drop()
+            self._awaited = None
+            return NOTHING
+        begun = self._pulses.begin(count, now)
+        self._awaited = self._pulses.next_due
+        return begun
+
+    def _moved(self, count: int | None) -> None:
+        """The encoder says that the belt moved, or that it is lost; in its thread."""
+        awaited, was_lost, self._is_lost = self._awaited, self._is_lost, count is None
+        if self._is_lost != was_lost or (count is not None and awaited is not None and count >= awaited):
+            self._ring()
+
+    def _value(self, now: float) -> int:
+        """What is to be shown now: 1 active, 0 idle; a heartbeat counts on, odd is active."""
+        judging = self._judging_until > now
+        if "heartbeat" in self.wiring.on:
+            if not judging:
+                self._beats += self._beats & 1  # stands still, idle
+                self._next_beat = now
+            elif now >= self._next_beat:
+                self._beats += 1
+                behind = now - self._next_beat >= self.wiring.pulse_s
+                self._next_beat = (now if behind else self._next_beat) + self.wiring.pulse_s
+            return self._beats
+        held = self.wiring.safe_active and (not judging or self._blind or self._is_lost)
+        ill = "fault" in self.wiring.on and (not judging or self._ill)
+        return int(held or ill or self._pulses.until is not None)
+
+    @property
+    def _judging_until(self) -> float:
+        return -math.inf if self._alive_at is None else self._alive_at + JUDGING_S
+
+    def _next(self, now: float) -> float:
+        """When there is something to do next, without anybody ringing."""
+        moments = [now + JUDGING_S]  # at the latest
+        if self._pulses.until is not None:
+            moments.append(self._pulses.until)
+        due = self._pulses.next_due
+        if due is not None and self._encoder is None:
+            moments.append(due)
+        elif due is not None and self._encoder is not None and (self._encoder.count or 0) >= due:
+            moments.append(now)  # the encoder came there before it knew that it is awaited
+        if self._judging_until > now:
+            moments.append(self._judging_until)
+            if "heartbeat" in self.wiring.on:
+                moments.append(self._next_beat)
+        moments.append(self._refresh_at)
+        if self._closing_at is not None:
+            moments.append(self._closing_at + EXIT_S)
+        return min(moments)
+
+    def _open(self) -> None:
+        value = self._value(self._clock.monotonic())
+        try:
+            self._pin = self._terminal.open(value)
+        except OutputError as error:
+            self._lose(str(error))
+            return
+        self._is_shown(value)
+        if self.problem is not None:
+            log.info("output %s works again; %d signals have failed so far", self.wiring.name, self._failed)
+        self.problem = None
+        self._backoff.reset()
+
+    def _show(self, value: int, begun: Begun) -> None:
+        assert self._pin is not None
+        try:
+            self._pin.set(value)
+        except OutputError as error:
+            self._failed += begun.signals
+            self._lose(str(error))
+            return
+        self._is_shown(value)
+        self._count(begun)
+
+    def _is_shown(self, value: int) -> None:
+        self._shown = value
+        if self._terminal.refresh_s is not None:
+            self._refresh_at = self._clock.monotonic() + self._terminal.refresh_s
+
+    def _count(self, begun: Begun) -> None:
+        self._fired += begun.signals
+        self._late += begun.late
+
+    def _lose(self, says: str) -> None:
+        """The terminal is lost: say it once, and look for it later."""
+        if self._pin is not None:
+            pin, self._pin = self._pin, None
+            with suppress(Exception):  # it is broken: so may its end be
+                pin.close()
+        self._shown = None
+        self._retry_at = self._clock.monotonic() + self._backoff.next()
+        self._pulses.cut()
+        if self.problem is None and self._thread.ident is not None:
+            log.warning("output %s: %s Until then its signals fail.", self.wiring.name, says)
+        self.problem = says
+
+    def _is_done(self, now: float) -> bool:
+        assert self._closing_at is not None
+        idle = not self._pulses and self._pulses.until is None
+        return idle or self.wiring.safe_active or self._pin is None or now >= self._closing_at + EXIT_S
+
+    def _finish(self, begun: Begun) -> None:
+        left = self._pulses.drop()
+        is_shown = self._pin is not None and self.wiring.safe_active  # from now on, for every part
+        if self._pin is not None:
+            try:
+                self._pin.set(int(self.wiring.safe_active))
+            except OutputError as error:
+                is_shown = False
+                log.warning("output %s: %s What it shows now is unknown.", self.wiring.name, error)
+            with suppress(Exception):  # the station stops in any case
+                self._pin.close()
+        if is_shown:
+            self._fired += begun.signals + left
+            return
+        self._failed += begun.signals + left
+        if left:
+            log.warning("output %s: %d signals were not due yet when the station stopped", self.wiring.name, left)

@@ -1,0 +1,43 @@
+"""`edge-resad output VERB`: the signals to the line, tried by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+output_app = typer.Typer(no_args_is_help=True, help="Signals to the line: try their wires.")
+
+
+@output_app.callback()
+def _output() -> None:
+    """Keep the group a group while it has one verb."""
+
+
+@output_app.command(name="test")
+def try_wires(
+    station: Annotated[Path, typer.Argument(help="The station file.")],
+    name: Annotated[Optional[str], typer.Argument(help="One output; without it, each in turn.")] = None,  # noqa: UP045
+    hold_s: Annotated[
+        Optional[float],  # noqa: UP045 - typer reads this at run time, on Python 3.10 too
+        typer.Option("--hold-s", min=0.001, max=60, help="Seconds to stay active; without it the output's own pulse."),
+    ] = None,
+) -> None:
+    """Fire one pulse of each output, so that an electrician can check the wiring. The station must not run."""
+    from edge_resad.device.outputs import terminal_of
+    from edge_resad.device.outputs.trial import fire
+    from edge_resad.device.settings import load_station
+    from edge_resad.errors import SettingsError
+
+    told = load_station(station)
+    known = [output.name for output in told.outputs]
+    if not known:
+        raise SettingsError(f"{station} has no outputs. Add a section [[output]]: docs/outputs.md tells how.")
+    if name is not None and name not in known:
+        raise SettingsError(f"no output {name} in {station}. There are: {', '.join(known)}.")
+    for output in told.outputs:
+        if name in (None, output.name):
+            seconds = output.pulse_ms / 1e3 if hold_s is None else hold_s
+            for line in fire(terminal_of(output), pulse_s=seconds, after=int(output.safe_active)):
+                print(f"{output.name}: {line}", flush=True)

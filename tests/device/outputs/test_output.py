@@ -1,0 +1,312 @@
+"""One output: shown at its moment, safe while nobody judges, and honest about what it could not show."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from edge_resad.device.outputs import Encoder, Output, Wiring
+from edge_resad.device.outputs.output import EXIT_S, JUDGING_S, RETRY_MAX_S
+from edge_resad.device.outputs.pulses import MOST_WAITING
+from edge_resad.device.settings import Cause
+from edge_resad.errors import OutputError
+from tests.device.outputs.fakes import FakeTerminal, FakeTicks
+from tests.fakes import FakeClock
+
+
+def wired(
+    *on: Cause, pulse_s: float = 0.1, delay_s: float = 0.0, safe_active: bool = False, counts: int | None = None
+) -> Wiring:
+    causes = frozenset(on or ("fail",))
+    return Wiring(
+        name="reject", on=causes, pulse_s=pulse_s, delay_s=delay_s, safe_active=safe_active, delay_counts=counts
+    )
+
+
+class Bench:
+    """An output whose steps are made by hand: time passes only between them."""
+
+    def __init__(
+        self,
+        wiring: Wiring,
+        terminal: FakeTerminal | None = None,
+        encoder: Encoder | None = None,
+        *,
+        opens: bool = True,
+    ) -> None:
+        self.clock = FakeClock(100.0)
+        self.terminal = terminal or FakeTerminal()
+        self.output = Output(wiring, self.terminal, clock=self.clock, encoder=encoder)
+        if opens:
+            self.step(alive=False)
+
+    def step(self, *, after_s: float = 0.0, alive: bool = True) -> float | None:
+        self.clock.now += after_s
+        if alive:
+            self.output.alive()
+        return self.output.step(self.clock.now)
+
+
+def test_a_signal_without_a_delay_is_shown_at_once_for_its_pulse() -> None:
+    bench = Bench(wired())
+    bench.step()
+    bench.output.signal(99.9)
+    wait_s = bench.step()
+    assert bench.terminal.last == 1
+    assert wait_s == pytest.approx(0.1)
+    bench.step(after_s=0.1)
+    assert bench.terminal.shown == [0, 1, 0]
+    assert (bench.output.status.fired, bench.output.status.late) == (1, 0)
+
+
+def test_a_delay_counts_from_the_picture_and_not_from_the_verdict() -> None:
+    bench = Bench(wired(delay_s=0.5))
+    bench.output.signal(99.9)  # the verdict comes 0.1 s after the picture
+    wait_s = bench.step()
+    assert bench.terminal.last == 0
+    assert wait_s == pytest.approx(0.4)
+    bench.step(after_s=0.4)
+    assert bench.terminal.last == 1
+
+
+def test_a_verdict_that_comes_after_its_moment_is_shown_at_once_and_counted_late() -> None:
+    bench = Bench(wired(delay_s=0.5))
+    bench.output.signal(99.0)
+    bench.step()
+    assert bench.terminal.last == 1
+    assert (bench.output.status.fired, bench.output.status.late) == (1, 1)
+
+
+def test_pulses_of_two_parts_that_overlap_are_one() -> None:
+    bench = Bench(wired())
+    bench.step()
+    bench.output.signal(100.0)
+    bench.step()
+    bench.output.signal(100.06)
+    bench.step(after_s=0.06)
+    bench.step(after_s=0.06)
+    assert bench.terminal.last == 1
+    bench.step(after_s=0.05)
+    assert bench.terminal.shown == [0, 1, 0]
+    assert bench.output.status.fired == 2
+
+
+def test_an_output_is_safe_until_the_station_judges_and_again_when_it_hangs() -> None:
+    bench = Bench(wired(safe_active=True))
+    bench.step(alive=False)
+    assert bench.terminal.last == 1
+    bench.step()
+    assert bench.terminal.last == 0
+    wait_s = bench.step(after_s=JUDGING_S - 1, alive=False)
+    assert bench.terminal.last == 0
+    assert wait_s == pytest.approx(1)
+    bench.step(after_s=1, alive=False)
+    assert bench.terminal.last == 1
+    bench.step()
+    assert bench.terminal.last == 0
+
+
+def test_an_output_is_safe_while_one_of_its_cameras_sees_nothing() -> None:
+    bench = Bench(wired(safe_active=True))
+    bench.step()
+    bench.output.ail(ill=True, blind=False)
+    bench.step()
+    assert bench.terminal.last == 0
+    bench.output.ail(ill=True, blind=True)
+    bench.step()
+    assert bench.terminal.last == 1
+    bench.output.ail(ill=False, blind=False)
+    bench.step()
+    assert bench.terminal.last == 0
+
+
+def test_a_fault_is_shown_as_long_as_it_lasts() -> None:
+    bench = Bench(wired("fault"))
+    bench.step(alive=False)
+    assert bench.terminal.last == 1  # nobody judges
+    bench.step()
+    assert bench.terminal.last == 0
+    bench.output.ail(ill=True, blind=False)
+    bench.step()
+    bench.step(after_s=3)
+    assert bench.terminal.last == 1
+    bench.output.ail(ill=False, blind=False)
+    bench.step()
+    assert bench.terminal.last == 0
+
+
+def test_a_heartbeat_toggles_while_the_station_judges_and_then_stands_still_and_idle() -> None:
+    bench = Bench(wired("heartbeat", pulse_s=0.5))
+    bench.step(alive=False)
+    bench.step()
+    for _ in range(3):
+        assert bench.step(after_s=0.5) == pytest.approx(0.5)
+    assert bench.terminal.shown == [0, 1, 2, 3, 4]
+    bench.step(after_s=0.5)
+    bench.step(after_s=JUDGING_S, alive=False)
+    bench.step(after_s=1.0, alive=False)
+    assert bench.terminal.shown == [0, 1, 2, 3, 4, 5, 6]
+    bench.step()
+    assert bench.terminal.last == 7
+
+
+def test_a_signal_while_the_terminal_is_away_fails_and_is_never_shown_late(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench(wired(), FakeTerminal(is_local=False))
+    bench.step()
+    bench.terminal.away = True
+    bench.output.signal(100.0)
+    bench.step()
+    bench.output.signal(100.0)
+    bench.step(after_s=0.001)
+    assert (bench.output.status.failed, bench.output.status.fired) == (2, 0)
+    assert bench.output.status.problem == "nobody is there."
+    bench.terminal.away = False
+    bench.clock.now += RETRY_MAX_S
+    bench.output.signal(bench.clock.now)  # due before it is there again
+    bench.step()
+    bench.step()
+    assert bench.terminal.shown == [0, 0]
+    assert bench.output.status.failed == 3
+    assert not bench.output.status.problem
+
+
+def test_a_terminal_that_stays_away_is_tried_with_longer_and_longer_pauses() -> None:
+    bench = Bench(wired(), FakeTerminal(is_local=False), opens=False)
+    bench.terminal.away = True
+    waits = [bench.step() or 0.0]
+    for _ in range(8):
+        waits.append(bench.step(after_s=waits[-1]) or 0.0)
+    assert all(0 < wait_s <= RETRY_MAX_S for wait_s in waits)
+    assert waits[-1] > 5 * waits[0]
+
+
+def test_what_the_other_side_may_have_forgotten_is_shown_again() -> None:
+    terminal = FakeTerminal()
+    terminal.refresh_s = 1.0
+    bench = Bench(wired(), terminal)
+    bench.step()
+    assert bench.step(after_s=0.4) == pytest.approx(0.6)
+    assert bench.terminal.shown == [0]
+    bench.step(after_s=0.6)
+    assert bench.terminal.shown == [0, 0]
+
+
+def test_a_station_that_stops_shows_what_is_due_and_then_the_safe_level() -> None:
+    bench = Bench(wired(delay_s=0.3))
+    bench.output.signal(100.0)
+    bench.step()
+    bench.output.begin_close()
+    assert bench.step() is not None
+    bench.step(after_s=0.3)
+    assert bench.terminal.last == 1
+    assert bench.step(after_s=0.1) is None
+    assert (bench.terminal.shown, bench.terminal.closed) == ([0, 1, 0], 1)
+    assert bench.output.status.failed == 0
+
+
+def test_a_station_that_stops_counts_the_signals_it_cannot_wait_for(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench(wired(delay_s=60.0))
+    bench.output.signal(100.0)
+    bench.step()
+    bench.output.begin_close()
+    assert bench.step(after_s=EXIT_S) is None
+    assert bench.output.status.failed == 1
+    assert "1 signals were not due yet" in caplog.text
+
+
+def test_a_station_that_stops_rejects_at_once_where_that_is_safe() -> None:
+    bench = Bench(wired(delay_s=60.0, safe_active=True))
+    bench.output.signal(100.0)
+    bench.step()
+    bench.output.begin_close()
+    assert bench.step() is None
+    assert (bench.terminal.last, bench.terminal.closed, bench.output.status.failed) == (1, 1, 0)
+
+
+def test_a_pin_that_is_missing_at_the_start_is_a_mistake_in_the_file() -> None:
+    bench = Bench(wired(), opens=False)
+    bench.terminal.away = True
+    with pytest.raises(OutputError, match="nobody is there"):
+        bench.output.open()
+    bench.output.close()
+
+
+def test_too_many_waiting_signals_are_counted_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench(wired(delay_s=60.0))
+    for part in range(MOST_WAITING + 5):
+        bench.output.signal(100.0 + part / 1e6)
+    bench.step()
+    assert bench.output.status.failed == 5
+    assert "more than" in (bench.output.status.problem or "")
+    assert len(caplog.records) == 1
+
+
+class Belt(Encoder):
+    """An encoder without a thread: moved by the test, in this thread."""
+
+    def __init__(self) -> None:
+        super().__init__(FakeTicks(), FakeClock(100.0))
+        self.problem = None
+        self.move(100.0, 0)
+
+    def move(self, mono: float, count: int) -> None:
+        self._moved((mono, count))
+
+    def lose(self) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(logging.getLogger("edge_resad.device.outputs.encoder"), "disabled", True)
+            self._lost(OutputError("the encoder is broken."))
+
+
+def test_a_delay_in_counts_follows_the_belt_from_where_it_was_at_the_picture() -> None:
+    belt = Belt()
+    bench = Bench(wired(counts=50), encoder=belt)
+    belt.move(101.0, 20)
+    bench.clock.now = 101.0
+    bench.output.signal(100.5)  # at count 10
+    bench.step()
+    belt.move(200.0, 59)
+    bench.step(after_s=90.0)
+    assert bench.terminal.last == 0
+    belt.move(201.0, 60)
+    bench.step()
+    assert bench.terminal.last == 1
+    assert (bench.output.status.fired, bench.output.status.late) == (1, 0)
+
+
+def test_a_part_that_the_belt_has_carried_past_its_gate_is_late() -> None:
+    belt = Belt()
+    bench = Bench(wired(counts=50), encoder=belt)
+    belt.move(101.0, 80)
+    bench.clock.now = 101.0
+    bench.output.signal(100.0)
+    bench.step()
+    assert (bench.terminal.last, bench.output.status.late) == (1, 1)
+
+
+def test_without_the_encoder_signals_in_counts_fail_and_the_output_is_safe() -> None:
+    belt = Belt()
+    bench = Bench(wired(counts=50, safe_active=True), encoder=belt)
+    bench.output.signal(100.0)
+    bench.step()
+    assert bench.terminal.last == 0
+    belt.lose()
+    bench.step()
+    assert (bench.terminal.last, bench.output.status.failed) == (1, 1)
+    bench.output.signal(100.0)
+    bench.step()
+    assert bench.output.status.failed == 2
+    belt.problem = None
+    belt.move(101.0, 0)
+    bench.step()
+    assert bench.terminal.last == 0
+
+
+def test_an_output_is_awake_at_the_count_that_it_waits_for_even_if_that_came_unseen() -> None:
+    belt = Belt()
+    bench = Bench(wired(counts=50), encoder=belt)
+    bench.output.signal(100.0)
+    bench.step()
+    belt.move(101.0, 70)
+    assert bench.output._next(101.0) == 101.0
