@@ -201,6 +201,8 @@ def _collect(port: int, ca: Path | None, latencies: Any, hand_over: Any, ready: 
     acknowledge_at, count, handed = 0.0, 0, False
     while True:
         client.loop(0.005)
+        for _ in range(100):  # paho takes one message a turn
+            client.loop_read()
         if seqs and time.monotonic() >= acknowledge_at:
             count += 1
             about = {"event_id": f"ack-{count}", "wall": time.time(), "stream_id": stream[0], "collector": "stub"}
@@ -218,7 +220,13 @@ def _mosquitto(program: str, folder: Path, *, tls: bool) -> Iterator[tuple[int, 
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port = int(sock.getsockname()[1])
-    lines = [f"listener {port} localhost", "allow_anonymous true", "user root", "max_queued_messages 0"]
+    lines = [
+        f"listener {port} localhost",
+        "allow_anonymous true",
+        "user root",
+        "max_queued_messages 0",
+        "max_inflight_messages 0",
+    ]
     ca = folder / "ca.pem" if tls else None
     if tls:
         words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"

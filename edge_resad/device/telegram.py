@@ -29,7 +29,8 @@ class Telegram:
         """Seconds that it is still worth something; None for ever. now: monotonic seconds."""
         if self.expiry_s is None:
             return None
-        return max(0, ceil(self.expiry_s - (now - self.written_mono)))
+        age_s = max(0.0, now - self.written_mono)
+        return max(0, ceil(self.expiry_s - age_s))
 
 
 class Telegrams:
