@@ -21,8 +21,10 @@ import typer
 from edge_resad.errors import EdgeResadError
 from edge_resad.options import BundleOption, EnginesOption, FalseAlarmRateOption, ProviderOption
 from edge_resad.output_verbs import output_app
+from edge_resad.picture_verbs import capture, pictures_app
 from edge_resad.product_verbs import product_app
 from edge_resad.spool_verbs import spool_app
+from edge_resad.station_verbs import control, live
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,6 +46,10 @@ app = typer.Typer(
 app.add_typer(product_app, name="product")
 app.add_typer(spool_app, name="spool")
 app.add_typer(output_app, name="output")
+app.add_typer(pictures_app, name="pictures")
+app.command()(capture)
+app.command()(control)
+app.command()(live)
 
 ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Threads of the engine.")]
 AugmentOption = Annotated[

@@ -7,6 +7,7 @@ EdgeResadError
 ├── ImageError     an image or a folder of images cannot be used
 ├── CacheError     features cannot be kept on the disk, or there is no room for them
 ├── TrainingError  a head cannot be trained on this, or training cannot go on
+├── PicturesError  pictures of parts cannot be taken, found or copied
 ├── CameraError    a camera cannot be opened or has gone
 ├── OutputError    a pin or a PLC that outputs need is missing, taken or silent
 ├── SettingsError  the station file says something that cannot be
@@ -50,6 +51,10 @@ class CacheError(EdgeResadError):
 
 class TrainingError(EdgeResadError):
     """A head cannot be trained on this, or training cannot go on."""
+
+
+class PicturesError(EdgeResadError):
+    """Pictures of parts cannot be taken, found or copied."""
 
 
 class CameraError(EdgeResadError):

@@ -82,15 +82,27 @@ def thumbnail(
     """
     _check(image, score_map, threshold)
     while side >= SMALLEST_SIDE:
-        small, scale = _reduced(image, side)
-        moved = [[(round(x * scale), round(y * scale)) for x, y in polygon] for polygon in polygons]
-        picture = heat_overlay(small, score_map, threshold=threshold, polygons=moved)
+        picture = small_overlay(image, score_map, threshold=threshold, polygons=polygons, side=side)
         for quality in range(BEST_QUALITY, WORST_QUALITY - 1, -8):
             jpeg = encoded(picture, quality)
             if len(jpeg) <= max_bytes:
                 return jpeg
         side = side * 3 // 4
     raise ValueError(f"no picture of {SMALLEST_SIDE} pixels or more fits into max_bytes={max_bytes}")
+
+
+def small_overlay(
+    image: NDArray[np.uint8],
+    score_map: NDArray[np.float32],
+    *,
+    threshold: float,
+    polygons: Sequence[Polygon],
+    side: int,
+) -> NDArray[np.uint8]:
+    """The overlay of the image reduced to at most `side` pixels: it costs what the small picture costs."""
+    small, scale = _reduced(image, side)
+    moved = [[(round(x * scale), round(y * scale)) for x, y in polygon] for polygon in polygons]
+    return heat_overlay(small, score_map, threshold=threshold, polygons=moved)
 
 
 def encoded(image: NDArray[np.uint8], quality: int = 85) -> bytes:

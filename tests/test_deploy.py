@@ -19,6 +19,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 JETSON = CHECKOUT / "deploy" / "jetson"
 INSTALL = JETSON / "install.sh"
 UNIT = JETSON / "edge-resad@.service"
+PAGE_UNIT = JETSON / "edge-resad-live@.service"
 RULES = JETSON / "99-edge-resad-cameras.rules"
 EXAMPLES = sorted((JETSON / "stations").glob("*.toml"))
 PROGRAM = "/opt/edge-resad/venv/bin/edge-resad"
@@ -95,6 +96,7 @@ def test_an_installation_under_a_prefix_is_whole_and_can_be_repeated(tmp_path: P
     assert (tmp_path / PROGRAM.lstrip("/")).exists()
     installed_unit = tmp_path / "etc/systemd/system/edge-resad@.service"
     assert installed_unit.read_bytes() == UNIT.read_bytes()
+    assert installed_unit.with_name(PAGE_UNIT.name).read_bytes() == PAGE_UNIT.read_bytes()
     assert (tmp_path / "etc/udev/rules.d/99-edge-resad-cameras.rules").read_bytes() == RULES.read_bytes()
     assert (tmp_path / "var/lib/edge-resad/press-8").is_dir()
     station_file = tmp_path / "etc/edge-resad/press-8.toml"
@@ -114,6 +116,7 @@ def test_an_installation_under_a_prefix_is_whole_and_can_be_repeated(tmp_path: P
     assert install(*options).returncode == 0
     assert station_file.read_text() == "# mine\n"
     assert installed_unit.read_bytes() == UNIT.read_bytes()
+    assert installed_unit.with_name(PAGE_UNIT.name).read_bytes() == PAGE_UNIT.read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -178,9 +181,10 @@ def unit() -> configparser.RawConfigParser:
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze: apt-get install systemd")
-def test_systemd_takes_the_unit(tmp_path: Path) -> None:
-    copy = tmp_path / UNIT.name
-    copy.write_text(UNIT.read_text().replace(PROGRAM, "/bin/true"))  # it looks whether the program is there
+@pytest.mark.parametrize("file", [UNIT, PAGE_UNIT], ids=lambda file: file.name)
+def test_systemd_takes_the_unit(tmp_path: Path, file: Path) -> None:
+    copy = tmp_path / file.name
+    copy.write_text(file.read_text().replace(PROGRAM, "/bin/true"))  # it looks whether the program is there
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", str(copy)], capture_output=True, text=True, timeout=60
     )
@@ -200,6 +204,17 @@ def test_the_unit_runs_what_the_installer_installs() -> None:
     assert "edge-resad/%i" in service["StateDirectory"].split()
     for path in ("/opt/edge-resad/venv", "/etc/edge-resad", "/var/lib/edge-resad"):
         assert f"$prefix{path}" in INSTALL.read_text()
+
+
+def test_the_pages_unit_serves_the_station_of_its_name_and_comes_after_the_line() -> None:
+    read = configparser.RawConfigParser(strict=False)
+    read.optionxform = str  # type: ignore[assignment, method-assign]
+    read.read_string(PAGE_UNIT.read_text())
+    service = read["Service"]
+    assert service["ExecStart"] == f"{PROGRAM} live /etc/edge-resad/%i.toml $LIVE_OPTIONS"
+    assert service["User"] == unit()["Service"]["User"]  # whose the socket is
+    assert int(service["OOMScoreAdjust"]) > int(unit()["Service"]["OOMScoreAdjust"])
+    assert "edge-resad@%i.service" in read["Unit"]["After"]
 
 
 def test_the_unit_tells_onnx_runtime_to_send_nothing() -> None:
@@ -254,6 +269,7 @@ def test_an_example_writes_where_the_service_may(example: Path) -> None:
     state = Path("/var/lib/edge-resad") / station.station.device
     assert station.spool.path.parent == state
     assert station.log.verdicts == state / "verdicts.jsonl"
+    assert station.pictures.folder == state / "pictures"
     assert station.inspection.bank is not None
     assert station.inspection.bank.parent == state
 

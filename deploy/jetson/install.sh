@@ -11,7 +11,7 @@ usage: install.sh [options]
   --from PATH      wheel or checkout to install; without it, the checkout this script is in
   --station NAME   also make a station of this name: its file, from an example, and its folder
   --camera KIND    which example: v4l2, folder or video (default: v4l2)
-  --extra NAMES    extras of the package, such as jetson,gpio,modbus, or none (default: jetson on a Jetson, else none)
+  --extra NAMES    extras of the package, such as jetson,live,gpio, or none (default: jetson on a Jetson, else none)
   --python PYTHON  Python 3.10 or newer (default: python3, the one that sees JetPack's TensorRT)
   --pip "OPTIONS"  more options for pip, such as "--no-index --find-links wheels" without a network
   --prefix DIR     install below DIR, without users, services and devices: to see what it does
@@ -244,13 +244,14 @@ make_venv
 install_package
 link_command
 put "$here/edge-resad@.service" "$units/edge-resad@.service"
+put "$here/edge-resad-live@.service" "$units/edge-resad-live@.service"
 put "$here/99-edge-resad-cameras.rules" "$rules/99-edge-resad-cameras.rules"
 if is_system && [ -S /run/udev/control ]; then # it is not there in a container or an image that is being made
   step "cameras get their names" udevadm control --reload
   step "cameras that are plugged in, too" udevadm trigger --subsystem-match=video4linux
 fi
 if is_system && [ -d /run/systemd/system ]; then
-  step "systemd reads the unit" systemctl daemon-reload
+  step "systemd reads the units" systemctl daemon-reload
 fi
 [ -z "$station" ] || make_station
 next_steps

@@ -267,6 +267,7 @@ def _settings(request: Request, folder: Path, camera: Mapping[str, Any]) -> Stat
             },
             "spool": {"path": str(folder / "spool.db")},
             "log": {"verdicts": str(folder / "verdicts.jsonl")},
+            "pictures": {"folder": str(folder / "pictures")},
         }
     )
 

@@ -145,10 +145,10 @@ class Board:
 
     # What the line tells
 
-    def inspected(self, inspection: Inspection, score_map: NDArray[np.float32], camera: str) -> None:
+    def inspected(self, inspection: Inspection, score_map: NDArray[np.float32]) -> None:
         """Take one more part. score_map: (h, w) of this part; it is copied where the part failed."""
-        verdict = inspection.verdict
-        last = _last(inspection, camera)
+        verdict, camera = inspection.verdict, inspection.camera
+        last = _last(inspection)
         with self._changed:
             self._version += 1
             self._last[camera] = self._newest = last
@@ -164,7 +164,13 @@ class Board:
                 self._counts.passed += 1
                 return
             self._counts.failed += 1
-            self._reject(inspection, verdict, score_map, camera)
+            self._reject(inspection, verdict, score_map)
+
+    def missed(self, reason: str) -> None:
+        """Count a part that never reached the inspection, such as one that a newer one replaced."""
+        with self._changed:
+            self._version += 1
+            self._counts.not_inspected[reason] += 1
 
     def set_product(self, camera: str, product: str) -> None:
         """Which product a camera judges by, where that is known before its first part."""
@@ -190,6 +196,17 @@ class Board:
     def version(self) -> int:
         """Grows with everything that a snapshot would say anew."""
         return self._version
+
+    @property
+    def failures(self) -> int:
+        """Parts in a row on which the inspector failed."""
+        return self._failures
+
+    @property
+    def products(self) -> dict[str, str | None]:
+        """camera -> by which product its parts are judged, such as flange@2; None where there are no recipes."""
+        with self._changed:
+            return dict(self._products)
 
     @property
     def faults(self) -> dict[str, tuple[str, ...]]:
@@ -292,11 +309,11 @@ class Board:
             self._latencies.clear()
             self._version += 1
 
-    def _reject(self, inspection: Inspection, verdict: Verdict, score_map: NDArray[np.float32], camera: str) -> None:
+    def _reject(self, inspection: Inspection, verdict: Verdict, score_map: NDArray[np.float32]) -> None:
         self._rejected += 1
         one = Reject(
             id=f"{self._run}-{self._rejected}",
-            camera=camera,
+            camera=inspection.camera,
             frame_id=inspection.frame.frame_id,
             time=inspection.frame.captured_wall,
             score=verdict.score,
@@ -351,7 +368,7 @@ class Board:
         return ControlError(f"{reject_id[:64]} is none of the last {REJECTS} rejects, or not drawn yet. Look again.")
 
 
-def _last(inspection: Inspection, camera: str) -> Last:
+def _last(inspection: Inspection) -> Last:
     verdict = inspection.verdict
     return Last(
         status="not_inspected" if verdict is None else verdict.status,
@@ -359,7 +376,7 @@ def _last(inspection: Inspection, camera: str) -> Last:
         score=None if verdict is None else verdict.score,
         threshold=None if verdict is None else verdict.threshold,
         severity=None if verdict is None else verdict.severity,
-        camera=camera,
+        camera=inspection.camera,
         frame_id=inspection.frame.frame_id,
         time=inspection.frame.captured_wall,
     )

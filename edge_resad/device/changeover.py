@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from types import TracebackType
@@ -15,6 +16,7 @@ from edge_resad.bundle import Bundle
 from edge_resad.decision import NotInspected, Verdict
 from edge_resad.device.codes import CodeReader
 from edge_resad.device.settings import EngineSection, ProductsSection
+from edge_resad.device.timetable import Timetable
 from edge_resad.engine.alignment import Place
 from edge_resad.engine.inspector import Inspector
 from edge_resad.engine.product_inspector import ProductInspector, ReadyProduct
@@ -62,6 +64,11 @@ class Changeover:
         self._watcher = threading.Thread(target=self._watch, name="changeover", daemon=True)
 
     def __enter__(self) -> Changeover:
+        for change in self._settings.schedule:
+            self._shelf.find(change.use)  # one that is not there is said now, not in the night
+        said_at_s = self._shelf.said_at()[0] * 1e-9  # what was due since then, while nobody was here, is done now
+        self._timetable = Timetable(self._settings.schedule, since=said_at_s or time.time())
+        self._by_timetable()
         self._said_at = self._shelf.said_at()
         self._asked = first_product(self._shelf, self._settings)
         self._inspector = ProductInspector(
@@ -167,9 +174,21 @@ class Changeover:
     def _watch(self) -> None:
         while not self._closing.wait(self._poll_s):
             try:
+                self._by_timetable()
                 self.step()
             except Exception:  # whatever the folder holds, parts are judged by the product that is in use
                 log.exception("the products in %s could not be looked at", self._settings.folder)
+
+    def _by_timetable(self) -> None:
+        """Put to use what is due, as a person would: it is in use over restarts."""
+        change = self._timetable.due(time.time())
+        if change is None:
+            return
+        try:
+            self._shelf.use(self._shelf.find(change.use))
+            log.info("it is %s: %s is put to use, as [products] schedule says", change.at, change.use)
+        except EdgeResadError as error:
+            log.error("it is %s, but the product stays as it is: %s", change.at, error)
 
     def _prepared(self, choice: Choice) -> ReadyProduct:
         """A product, ready; those that were in use lately need not be read again, for a version never changes."""

@@ -37,6 +37,10 @@ WAKE_S = 0.25  # how often the thread looks whether it should stop, should its w
 CLOSE_S = 1.0
 
 
+class Occupied(ControlError):
+    """Another station that runs has this socket."""
+
+
 class Controls:
     """The commands of a running station by their names. Whoever has one registers it; any thread may ask."""
 
@@ -91,7 +95,7 @@ class ControlSocket:
         self._closing = threading.Event()
 
     def __enter__(self) -> ControlSocket:
-        """Raises ControlError where a station that lives has this socket, or where none can be made."""
+        """Raises Occupied where a station that lives has this socket, ControlError where none can be made."""
         self._listener = _listener(self._path)
         self._inode = self._path.stat().st_ino
         self._selector = selectors.DefaultSelector()
@@ -290,7 +294,7 @@ def _listener(path: Path) -> socket.socket:
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     _check_length(scratch)
     if _somebody_answers(path):
-        raise ControlError(
+        raise Occupied(
             f"another station answers at {path}: is this one running already? Stop it, or give each station its own "
             "[control] socket."
         )

@@ -21,7 +21,7 @@ Arguments = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lane:
+class CameraDesk:
     """What the desk has to know of one camera."""
 
     camera: str
@@ -38,7 +38,7 @@ class Desk:
     def __init__(
         self,
         board: Board,
-        lanes: Sequence[Lane],
+        lanes: Sequence[CameraDesk],
         bypass: Bypass,
         labels: Labels,
         *,
@@ -101,10 +101,11 @@ class Desk:
         }
 
     def _products(self, _arguments: Arguments) -> Mapping[str, Any]:
+        judging = self._board.products
         return {
             lane.camera: {
                 "products": {name: lane.shelf.versions(name) for name in lane.shelf.names()},
-                "in_use": None if (chosen := lane.shelf.in_use()) is None else str(chosen),
+                "in_use": judging[lane.camera] if (chosen := lane.shelf.in_use()) is None else str(chosen),
             }
             for lane in self._lanes.values()
             if lane.shelf is not None
@@ -172,7 +173,7 @@ class Desk:
         self._board.touch()
         return {"inspected": "again" if was else "all along"}
 
-    def _chosen(self, arguments: Arguments) -> list[Lane]:
+    def _chosen(self, arguments: Arguments) -> list[CameraDesk]:
         """Of one camera, where it is named; of all."""
         camera = arguments.get("camera")
         if camera is None:
@@ -184,6 +185,7 @@ class Desk:
 
 def _text(arguments: Arguments, name: str, *, example: str) -> str:
     value = arguments.get(name)
+    value = str(value) if isinstance(value, int) and not isinstance(value, bool) else value  # a product called 4711
     if not isinstance(value, str):
         raise ControlError(f"{name} is {'missing' if value is None else 'no text'}. Say it like {example}.")
     return value

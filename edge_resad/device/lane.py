@@ -41,11 +41,13 @@ class Lane:
         *,
         say: SayFaults | None = None,
         changed: threading.Condition | None = None,
+        is_bypassed: Callable[[], bool] = lambda: False,
     ) -> None:
         """told: the station file as if this camera were its only one.
 
         say:     who puts camera -> faults into the station's state.
         changed: notified whenever there is news of this camera.
+        is_bypassed: whether parts go by without inspection.
         """
         self.name = told.camera.name
         self.judge = judge
@@ -65,7 +67,9 @@ class Lane:
             self._health = Health(self.name, self._watch, self._post, lambda told: roll.tell("watch", told[self.name]))
         self.drift = _drift(told, self._post, roll)
         max_age_s = told.inspection.max_age_s if source.live else None
-        self._line = Line(judge, self._alarm, max_age_s=max_age_s, watch=self._watch, camera=self.name)
+        self._line = Line(
+            judge, self._alarm, max_age_s=max_age_s, watch=self._watch, camera=self.name, is_bypassed=is_bypassed
+        )
         silent_s = limits.silent_s if limits is not None else None
         self.capture = Capture(source, halt, reopen=opened, silent_s=silent_s, changed=changed)
         self._progress = Progress(self.capture)
@@ -109,10 +113,11 @@ class Lane:
                 self.drift.use(enrolled_of(self.judge, self._post.product))
         return self._line.step(frame)
 
-    def say(self, inspection: Inspection) -> None:
-        """Put all there is to say of a part on its way, and count it."""
-        self._post.send(inspection, self.judge.score_map)
+    def say(self, inspection: Inspection) -> tuple[str, ...]:
+        """Put all there is to say of a part on its way, and count it; the ids of the messages that say it."""
+        event_ids = self._post.send(inspection, self.judge.score_map)
         self.tally.count(inspection)
+        return event_ids
 
     def chart(self, inspection: Inspection) -> None:
         """Let the charts of drift take a part."""

@@ -10,6 +10,8 @@ from types import TracebackType
 
 from edge_resad.device.machine import MachineLook
 from edge_resad.device.outputs import OutputStatus
+from edge_resad.device.pictures.album import Kind
+from edge_resad.device.pictures.pictures import Loss
 from edge_resad.device.pipeline import Tally
 from edge_resad.device.stages import Stages
 from edge_resad.device.worker import Worker
@@ -133,6 +135,16 @@ def _output_lines(labels: Mapping[str, str], outputs: Sequence[OutputStatus]) ->
     yield from _head("output_ok", "gauge", "Whether an output can be set.")
     for status in outputs:
         yield _line("output_ok", labels, int(status.problem is None), output=status.name)
+
+
+def pictures_text(labels: Mapping[str, str], kept: Mapping[Kind, int], not_kept: Mapping[Loss, int]) -> str:
+    """The figures of the pictures that stay on the device, as `prometheus_text` gives the others."""
+    lines = [*_head("pictures_kept_total", "counter", "Pictures of parts that were kept, by kind.")]
+    lines += [_line("pictures_kept_total", labels, count, kind=kind) for kind, count in sorted(dict(kept).items())]
+    lines += _head("pictures_not_kept_total", "counter", "Pictures that were to be kept and were not, by reason.")
+    counted = sorted(dict(not_kept).items())
+    lines += [_line("pictures_not_kept_total", labels, count, reason=reason) for reason, count in counted]
+    return "\n".join(lines) + "\n"
 
 
 def _stage_lines(labels: Mapping[str, str], stages: Stages) -> Iterator[str]:

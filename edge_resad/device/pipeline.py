@@ -21,7 +21,7 @@ from edge_resad.messages import Phase, Severity
 
 log = logging.getLogger(__name__)
 
-Reason = Literal["too_old", "inspector_error", "overwritten", "unreadable", "stopped"] | Blind | Obstacle
+Reason = Literal["too_old", "inspector_error", "overwritten", "unreadable", "stopped", "bypassed"] | Blind | Obstacle
 """Why a part has no verdict."""
 
 _SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # from the mildest to the worst
@@ -158,7 +158,9 @@ class Line:
         clock: Clock | None = None,
         watch: Watch | None = None,  # what pictures must be like
         camera: str = "cam0",
+        is_bypassed: Callable[[], bool] = lambda: False,  # whether parts go by without inspection
     ) -> None:
+        self._is_bypassed = is_bypassed
         self._camera = camera
         self._watch = watch
         self._judge = judge
@@ -176,6 +178,8 @@ class Line:
         began = self._clock.monotonic()
         blind = self._watch.look(frame, began) if self._watch is not None else None
         age_s = began - frame.captured_mono
+        if self._is_bypassed():
+            return self._without(frame, "bypassed", Latency(waiting_ms=1e3 * age_s, inspecting_ms=0.0))
         if self._max_age_s is not None and age_s > self._max_age_s:
             return self._without(frame, "too_old", Latency(waiting_ms=1e3 * age_s, inspecting_ms=0.0))
         if blind is not None:

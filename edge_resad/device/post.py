@@ -61,18 +61,18 @@ class Post:
         self._draw = draw
         self._last: Inspection | None = None  # with a verdict
 
-    def send(self, inspection: Inspection, score_map: NDArray[np.float32]) -> None:
-        """Everything there is to say of one part."""
+    def send(self, inspection: Inspection, score_map: NDArray[np.float32]) -> tuple[str, ...]:
+        """Everything there is to say of one part; the ids of the messages that do: its verdict's, then its alert's."""
         if inspection.verdict is None:
-            self._send_not_inspected(inspection)
-            return
+            return (self._send_not_inspected(inspection),)
         self._last = inspection
         topic = self._address.verdict_topic(self._camera)
-        self._spool.put(topic, self._about(verdict_message, inspection), kind=inspection.verdict.status)
-        if inspection.alert is not None:
-            worth_seeing = inspection.alert.phase != "end"
-            jpeg = self._picture(inspection, inspection.verdict, score_map) if worth_seeing else None
-            self._send_alert(inspection.alert, inspection, jpeg)
+        stamp = self._spool.put(topic, self._about(verdict_message, inspection), kind=inspection.verdict.status)
+        if inspection.alert is None:
+            return (stamp.event_id,)
+        worth_seeing = inspection.alert.phase != "end"
+        jpeg = self._picture(inspection, inspection.verdict, score_map) if worth_seeing else None
+        return (stamp.event_id, self._send_alert(inspection.alert, inspection, jpeg))
 
     def end(self, alert: Alert | None) -> None:
         """Say that an alert ends although no good part came: the station stops."""
@@ -95,7 +95,7 @@ class Post:
         stamp = self._spool.put(self._address.alert_topic(severity), compose, kind="alert")
         return alert_id or stamp.event_id
 
-    def _send_not_inspected(self, inspection: Inspection) -> None:
+    def _send_not_inspected(self, inspection: Inspection) -> str:
         compose = partial(
             not_inspected_message,
             self._address,
@@ -105,7 +105,7 @@ class Post:
             frame_id=inspection.frame.frame_id,
         )
         # As expendable as a passed part on a full disk: a black camera must not push failed parts out of the spool.
-        self._spool.put(self._address.verdict_topic(self._camera), compose, kind="pass")
+        return self._spool.put(self._address.verdict_topic(self._camera), compose, kind="pass").event_id
 
     @property
     def _shown_product(self) -> str:
@@ -113,13 +113,12 @@ class Post:
         verdict = self._last.verdict if self._last is not None else None
         return (verdict.product if verdict is not None else None) or self.product
 
-    def _send_alert(self, alert: Alert, inspection: Inspection, jpeg: bytes | None) -> None:
+    def _send_alert(self, alert: Alert, inspection: Inspection, jpeg: bytes | None) -> str:
         change = {"alert_id": alert.alert_id, "phase": alert.phase, "severity": alert.severity}
         compose = self._about(alert_message, inspection, **change)
         topic = self._address.alert_topic(alert.severity)
         if jpeg is None:
-            self._spool.put(topic, compose, kind="alert")
-            return
+            return self._spool.put(topic, compose, kind="alert").event_id
         digest = hashlib.sha256(jpeg).hexdigest()
 
         def with_picture(stamp: Stamp) -> bytes:
@@ -129,6 +128,7 @@ class Post:
         stamp = self._spool.put(topic, with_picture, kind="alert")
         picture = partial(thumbnail_message, self._address, jpeg=jpeg)
         self._spool.put(self._address.thumbnail_topic(stamp.event_id), picture, content_type=JPEG_TYPE, kind="image")
+        return stamp.event_id
 
     def _about(self, message: Callable[..., bytes], inspection: Inspection, **more: object) -> Callable[..., bytes]:
         """A message of this part that lacks nothing but its stamp."""

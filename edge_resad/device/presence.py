@@ -37,6 +37,7 @@ class Presence:
         self._facts = {"product": station.product, **facts}
         self._faults: dict[str, tuple[str, ...]] | None = None
         self._machine: dict[str, float] | None = None
+        self._problems: dict[str, str] = {}
         self.version = 0  # grows with everything that a birth would say anew
         self._stages = stages or dict
         self._changing: AskFacts = changing or dict
@@ -54,6 +55,19 @@ class Presence:
         """How the machine does; goes with whatever the station says next. From any thread."""
         self._machine = dict(figures)
 
+    def set_problem(self, part: str, sentence: str | None) -> None:
+        """What is wrong with a part of the station other than its cameras; None: nothing any more. From any thread."""
+        others = {name: said for name, said in self._problems.items() if name != part}
+        self._problems = others if sentence is None else {**others, part: sentence}
+        self.version += 1
+
+    def set_facts(self, **facts: object) -> None:
+        """What others should know anew, such as another product; None forgets a fact. From any thread."""
+        kept = {name: fact for name, fact in {**self._facts, **facts}.items() if fact is not None}
+        if kept != self._facts:
+            self._facts = kept
+            self.version += 1
+
     def birth(self, *, bd_seq: int, live_from_seq: int, again: int = 0) -> bytes:
         """The station is there. live_from_seq: of the first letter that was written after it connected."""
         return birth_message(
@@ -63,7 +77,7 @@ class Presence:
             live_from_seq=live_from_seq,
             waiting=self._spool.waiting(),
             dropped=self._spool.dropped,
-            facts={**self._facts, **self._changing()},
+            facts={**self._facts, **self._changing(), **({"problems": self._problems} if self._problems else {})},
             faults=self._faults,
             stages_ms={name: asdict(times) for name, times in self._stages().items()},
             machine=self._machine,

@@ -21,9 +21,12 @@ from edge_resad.device.frame import Clock
 from edge_resad.device.health import SayFaults
 from edge_resad.device.lane import Lane, OpenSource
 from edge_resad.device.machine import Machine, MachineHealth
-from edge_resad.device.metrics import MetricsFile, prometheus_text
+from edge_resad.device.metrics import MetricsFile, pictures_text, prometheus_text
 from edge_resad.device.notify import Service
+from edge_resad.device.operator_side import OperatorSide, product_facts
 from edge_resad.device.outputs import Outputs, OutputStatus, open_outputs
+from edge_resad.device.pictures.commands import register_pictures
+from edge_resad.device.pictures.pictures import Pictures
 from edge_resad.device.pipeline import Inspection, Judge, Reason, Tally
 from edge_resad.device.post import Post
 from edge_resad.device.publisher import Publisher, Timing
@@ -63,6 +66,7 @@ class StationSummary:
     waiting: int  # messages in the spool's file that the broker does not have yet
     lost: int = 0  # messages that are nowhere: the disk of the spool did not take them
     log_lines_lost: int
+    pictures_not_kept: int = 0
     stages: Mapping[str, StageTimes] = field(default_factory=dict)
     cameras: Mapping[str, Tally] = field(default_factory=dict)
     outputs: Sequence[OutputStatus] = ()
@@ -87,6 +91,7 @@ class StationSummary:
             says += [f"{_counted(self.waiting, 'message')} {'waits' if self.waiting == 1 else 'wait'} in the spool"]
         says += [f"{_counted(self.lost, 'message')} lost"] if self.lost else []
         says += [f"{_counted(self.log_lines_lost, 'line')} of the verdict log lost"] if self.log_lines_lost else []
+        says += [f"{_counted(self.pictures_not_kept, 'picture')} not kept"] if self.pictures_not_kept else []
         return "; ".join(says)
 
 
@@ -149,20 +154,28 @@ def run_station(
     spool = _spool(settings)
     with spool, ExitStack() as stack:
         outputs = stack.enter_context(open_outputs(settings))  # first: safe while the engine is made ready
+        people = stack.enter_context(OperatorSide(settings))
         revival = stack.enter_context(_revival(settings, open_judge, stop))
         judges = revival.judges
         publisher = (
             stack.enter_context(_publisher(settings, spool, judges, stages, outputs)) if settings.broker else None
         )
+        people.connect(publisher)
         verdicts = stack.enter_context(_verdict_log(settings))
+        pictures = stack.enter_context(_pictures(settings, publisher))
+        register_pictures(people.controls, pictures)
+        if pictures is not None:
+            people.watch("pictures", pictures.health)
         lanes, changed = [], threading.Condition()
         for camera, judge in zip(settings.cameras, judges, strict=True):
             open_one = open_source or (lambda told, halt: open_camera(told.camera, stop=halt, products=products))
-            say = _say_faults(publisher, outputs)
+            say = _say_faults(people, outputs)
             told = settings.of_camera(camera)
-            lanes.append(Lane(told, judge, spool, open_one, say=say, changed=changed))
+            bypassed = people.is_bypassed
+            lanes.append(Lane(told, judge, spool, open_one, say=say, changed=changed, is_bypassed=bypassed))
+        people.open_desk(lanes, spool)
         machine = stack.enter_context(_machine(settings, spool, publisher))
-        stack.enter_context(_metrics(settings, lanes, stages, spool, verdicts, outputs, machine, revival))
+        stack.enter_context(_metrics(settings, lanes, stages, spool, verdicts, outputs, machine, revival, pictures))
         with ExitStack() as running:
             for lane in lanes:
                 running.enter_context(lane)
@@ -170,17 +183,21 @@ def run_station(
             running.callback(outputs.stopping)
             sources = ", ".join(without_password(camera.source) for camera in settings.cameras)
             log.info("station %s inspects %s", settings.station.device, sources)
-            for lane, inspection in _inspections(lanes, changed, stop, service, outputs, revival, settings.engine):
+            parts = _inspections(lanes, changed, stop, service, outputs, people, revival, settings.engine)
+            for lane, inspection in parts:
                 judged = time.perf_counter()
                 outputs.judged(inspection)  # before disk and network
-                lane.say(inspection)
+                event_ids = lane.say(inspection)
                 tally.count(inspection)
                 if verdicts is not None:
                     verdicts.append(as_record(inspection))
+                if pictures is not None:
+                    pictures.keep(inspection, lane.judge.score_map, event_ids=event_ids)
                 lane.chart(inspection)
                 if inspection.verdict is not None:
                     outputs_ms = 1e3 * (time.perf_counter() - judged)
                     stages.count(inspection.latency, lane.timings, outputs_ms=outputs_ms)
+                people.inspected(inspection, lane.judge)
                 if on_inspection is not None:
                     on_inspection(inspection)
         if not spool.flush(FLUSH_S):
@@ -190,7 +207,7 @@ def run_station(
     for lane in lanes:
         tally.not_inspected.update(lane.count_unseen())
     # Now that the spool is closed: what it could not write is lost.
-    return _summary(tally, lanes, stages, spool, verdicts, outputs)
+    return _summary(tally, lanes, stages, spool, verdicts, outputs, pictures)
 
 
 def open_inspector(settings: StationFile, beside: Inspector | None = None) -> AbstractContextManager[Judge]:
@@ -268,6 +285,7 @@ def _inspections(
     stop: threading.Event,
     service: Service,
     outputs: Outputs,
+    people: OperatorSide,
     revival: Revival,
     engine: EngineSection,
 ) -> Iterator[tuple[Lane, Inspection]]:
@@ -277,6 +295,7 @@ def _inspections(
     rota = Rota(slots, changed)
     got_on: set[str] = set()  # cameras that got on since the watchdog was last fed
     while not stop.is_set() and not all(slot.ended for slot in slots):
+        people.errands.do()
         turn = rota.next(POLL_S)
         inspection, lane = None, None
         if turn is not None:
@@ -287,7 +306,9 @@ def _inspections(
             _keep_warm(revival.judges)
         for one in lanes:
             for reason in one.missed():
-                outputs.missed(reason, one.name)
+                people.missed(reason)
+                if not people.is_bypassed():  # or a bypass would reject what nobody looks at
+                    outputs.missed(reason, one.name)
         if revival.step(inspection):
             for one, judge in zip(lanes, revival.judges, strict=True):
                 one.put(judge)
@@ -301,13 +322,12 @@ def _inspections(
             got_on.clear()
 
 
-def _say_faults(publisher: Publisher | None, outputs: Outputs) -> SayFaults:
-    """What is wrong with a camera is of interest to its outputs and to the broker."""
+def _say_faults(people: OperatorSide, outputs: Outputs) -> SayFaults:
+    """What is wrong with a camera is of interest to its outputs, to people and to the broker."""
 
     def say(faults: Mapping[str, tuple[str, ...]]) -> None:
         outputs.faults(faults)
-        if publisher is not None:
-            publisher.say_faults(faults)
+        people.say_faults(faults)
 
     return say
 
@@ -329,12 +349,13 @@ def _publisher(
     settings: StationFile, spool: Spool, judges: Sequence[Judge], stages: Stages, outputs: Outputs
 ) -> Publisher:
     assert settings.broker is not None
-    products = {
-        camera.name: judge.product.recipe.product if isinstance(judge, Changeover)
-        else settings.of_camera(camera).station.product
+    products: dict[str, tuple[str, int | None]] = {
+        camera.name: (judge.product.recipe.product, judge.product.version)
+        if isinstance(judge, Changeover)
+        else (settings.of_camera(camera).station.product, None)
         for camera, judge in zip(settings.cameras, judges, strict=True)
-    }  # fmt: skip
-    birth = {"version": __version__, "product": products[settings.camera.name], "cameras": products}
+    }
+    birth = {"version": __version__, **product_facts(settings, products)}
     return Publisher(
         spool,
         settings.broker,
@@ -354,6 +375,21 @@ def _verdict_log(settings: StationFile) -> AbstractContextManager[VerdictLog | N
     return VerdictLog(told.verdicts, max_bytes=told.max_mb * 10**6, keep=told.keep)
 
 
+def _pictures(settings: StationFile, publisher: Publisher | None) -> AbstractContextManager[Pictures | None]:
+    told = settings.pictures
+    if told.folder is False:
+        return nullcontext()
+    return Pictures(
+        told.folder,
+        max_bytes=told.max_mb * 10**6,
+        min_free_bytes=told.min_free_mb * 10**6,
+        rejects=told.rejects,
+        passes=told.passes,
+        not_inspected=told.not_inspected,
+        say=partial(publisher.say_problem, "pictures") if publisher is not None else None,
+    )
+
+
 def _metrics(
     settings: StationFile,
     lanes: Sequence[Lane],
@@ -363,6 +399,7 @@ def _metrics(
     outputs: Outputs,
     machine: Machine | None,
     revival: Revival,
+    pictures: Pictures | None,
 ) -> AbstractContextManager[MetricsFile | None]:
     told, station = settings.metrics, settings.station
     if told.prometheus_file is None:
@@ -372,7 +409,7 @@ def _metrics(
     def compose() -> str:
         lines_lost = verdicts.lost if verdicts else 0
         cameras = [({"camera": lane.name, "product": lane.product}, lane.tally) for lane in lanes]
-        return prometheus_text(
+        text = prometheus_text(
             labels,
             cameras,
             stages,
@@ -386,6 +423,7 @@ def _metrics(
             machine=machine.last if machine is not None else None,
             revivals=revival.revivals,
         )
+        return text + pictures_text(labels, pictures.kept, pictures.not_kept) if pictures else text
 
     return MetricsFile(told.prometheus_file, compose, every_s=told.every_s)
 
@@ -404,6 +442,7 @@ def _summary(
     spool: Spool,
     verdicts: VerdictLog | None,
     outputs: Outputs,
+    pictures: Pictures | None,
 ) -> StationSummary:
     return StationSummary(
         passed=tally.passed,
@@ -415,6 +454,7 @@ def _summary(
         waiting=spool.waiting(),
         lost=spool.lost,
         log_lines_lost=verdicts.lost if verdicts else 0,
+        pictures_not_kept=pictures.not_kept.total() if pictures else 0,
         stages=stages.times(),
         cameras={lane.name: lane.tally for lane in lanes},
         outputs=outputs.status,

@@ -152,12 +152,17 @@ class VerdictLog:
             self._file = None
 
 
+def said_time(wall: float) -> str:
+    """A moment as the log writes it, to the millisecond. wall: seconds since 1970."""
+    moment = datetime.fromtimestamp(wall, timezone.utc)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def as_record(inspection: Inspection) -> dict[str, object]:
     """What the log keeps of one part."""
     frame, verdict, alert = inspection.frame, inspection.verdict, inspection.alert
-    captured = datetime.fromtimestamp(frame.captured_wall, timezone.utc)
     record: dict[str, object] = {
-        "time": captured.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "time": said_time(frame.captured_wall),
         "camera": inspection.camera,
         "frame_id": frame.frame_id,
     }

@@ -19,6 +19,7 @@ from edge_resad.bundle import Bundle, Precision
 from edge_resad.decision import Verdict, judge
 from edge_resad.engine.engine import Engine, IoMemory, Provider
 from edge_resad.engine.fusion import write_fusion
+from edge_resad.engine.golden import TOLERANCE, Golden, fault
 from edge_resad.engine.open import engine_for
 from edge_resad.errors import BankError, EngineError
 from edge_resad.image import fit
@@ -178,6 +179,21 @@ class Inspector:
     def threshold(self) -> float:
         """The score from which a part fails."""
         return self._bank.info.threshold.score if self._threshold is None else self._threshold
+
+    def set_threshold(self, threshold: float) -> None:
+        """Let parts fail from another score on, from the next part. From any thread."""
+        self._threshold = threshold
+
+    def fault(self, golden: Golden | None) -> str | None:
+        """What is wrong with what the engine computes now, in words; None where nothing is. Between two parts.
+
+        golden: what it must compute; None asks for numbers that depend on the image.
+        """
+        tolerance = TOLERANCE["int8+fp32" if self._precision == "int8" else self._precision]
+        try:
+            return fault(self._engine, golden, tolerance)
+        finally:
+            self._first._in_engine = None  # it was overwritten: whoever judges next puts its own back
 
     def inspect(self, frame: NDArray[np.uint8]) -> Verdict:
         """Judge one part.

@@ -49,7 +49,7 @@ def test_an_empty_board_says_that_nothing_came_yet() -> None:
 def test_every_part_is_counted_once_and_the_yield_is_of_those_that_were_judged(scores: list[int | None]) -> None:
     board = Board(["cam0"], run="r")
     for number, score in enumerate(scores):
-        board.inspected(inspection(score, number), MAP, "cam0")
+        board.inspected(inspection(score, number), MAP)
     said = board.snapshot()
     counts = said["counts"]
     passed, failed = scores.count(GOOD), scores.count(BAD)
@@ -72,7 +72,7 @@ def test_the_rejects_have_pictures_with_their_outlines_and_old_ones_go() -> None
 
     with Board(["cam0"], draw=draw, run="r") as board:
         for number in range(REJECTS + 3):
-            board.inspected(inspection(BAD, number), MAP + BAD, "cam0")
+            board.inspected(inspection(BAD, number), MAP + BAD)
             assert eventually(lambda: board.snapshot()["rejects"][0]["picture"])
         said = board.snapshot()
         assert [one["id"] for one in said["rejects"]] == [f"r-{n}" for n in range(REJECTS + 3, 3, -1)]
@@ -94,10 +94,10 @@ def test_the_line_waits_for_no_picture_and_of_a_flood_the_newest_are_drawn() -> 
         return thumbnail(*what, **how)
 
     with Board(["cam0"], draw=slow, run="r") as board:
-        board.inspected(inspection(BAD), MAP + BAD, "cam0")
+        board.inspected(inspection(BAD), MAP + BAD)
         assert drawing.wait(20)
         for number in range(1, 500):
-            board.inspected(inspection(BAD, number), MAP + BAD, "cam0")
+            board.inspected(inspection(BAD, number), MAP + BAD)
         assert board.snapshot()["counts"]["failed"] == 500
         go_on.set()
         assert eventually(lambda: all(one["picture"] for one in board.snapshot()["rejects"]))
@@ -113,9 +113,9 @@ def test_a_picture_that_cannot_be_drawn_costs_neither_the_reject_nor_the_next_pi
         return thumbnail(*what, **how)
 
     with Board(["cam0"], draw=moody, run="r") as board:
-        board.inspected(inspection(BAD, 0), MAP + BAD, "cam0")
+        board.inspected(inspection(BAD, 0), MAP + BAD)
         assert eventually(lambda: "no picture of reject r-1" in caplog.text)
-        board.inspected(inspection(BAD + 1, 1), MAP + BAD, "cam0")
+        board.inspected(inspection(BAD + 1, 1), MAP + BAD)
         assert eventually(lambda: board.snapshot()["rejects"][0]["picture"])
         assert [one["picture"] for one in board.snapshot()["rejects"]] == [True, False]
 
@@ -126,7 +126,7 @@ def test_a_snapshot_is_of_one_moment_while_the_line_runs() -> None:
     def line() -> None:
         number = 0
         while not stop.is_set():
-            board.inspected(inspection((GOOD, BAD, None)[number % 3], number), MAP, "cam0")
+            board.inspected(inspection((GOOD, BAD, None)[number % 3], number), MAP)
             number += 1
 
     thread = threading.Thread(target=line)
@@ -150,7 +150,7 @@ def test_clearing_begins_the_counts_anew_and_keeps_the_rejects() -> None:
     clock = FakeClock()
     board = Board(["cam0"], clock=clock)
     for score in (GOOD, BAD, None):
-        board.inspected(inspection(score), MAP, "cam0")
+        board.inspected(inspection(score), MAP)
     clock.now += 60
     board.clear()
     said = board.snapshot()
@@ -161,12 +161,18 @@ def test_clearing_begins_the_counts_anew_and_keeps_the_rejects() -> None:
     assert len(said["rejects"]) == 1
 
 
+def test_a_part_that_never_reached_the_inspection_is_counted_all_the_same() -> None:
+    board = Board(["cam0"])
+    board.missed("overwritten")
+    assert board.snapshot()["counts"]["reasons"] == {"overwritten": 1}
+
+
 def test_acknowledging_says_how_many_rejects_were_new() -> None:
     board = Board(["cam0"])
-    board.inspected(inspection(BAD), MAP, "cam0")
-    board.inspected(inspection(BAD), MAP, "cam0")
+    board.inspected(inspection(BAD), MAP)
+    board.inspected(inspection(BAD), MAP)
     assert board.acknowledge() == 2
-    board.inspected(inspection(BAD), MAP, "cam0")
+    board.inspected(inspection(BAD), MAP)
     assert board.snapshot()["unseen_rejects"] == 1
 
 
@@ -176,7 +182,7 @@ def test_a_reject_says_how_large_it_is_in_the_unit_that_is_known(
 ) -> None:
     board = Board(["cam0"])
     region = replace(verdict(150.0).regions[0], size_mm=size_mm)
-    board.inspected(inspection(BAD, regions=(region,), product="cap", product_version=2), MAP, "cam0")
+    board.inspected(inspection(BAD, regions=(region,), product="cap", product_version=2), MAP)
     (reject,) = board.snapshot()["rejects"]
     assert (reject["size"], reject["product"]) == (shown, "cap@2")
     assert board.snapshot()["products"] == {"cam0": "cap@2"}
@@ -188,8 +194,9 @@ def test_a_reject_says_how_large_it_is_in_the_unit_that_is_known(
         lambda board: board.set_faults({"cam0": ("black",)}),
         lambda board: board.say_drift("the light fades"),
         lambda board: board.set_product("cam0", "cap@1"),
-        lambda board: board.inspected(inspection(GOOD), MAP, "cam0"),
+        lambda board: board.inspected(inspection(GOOD), MAP),
         lambda board: board.clear(),
+        lambda board: board.missed("overwritten"),
         lambda board: board.acknowledge(),
     ],
 )
@@ -204,7 +211,7 @@ def test_the_last_frame_is_shown_as_the_camera_saw_it_no_larger_than_a_screen() 
     board = Board(["cam0"])
     part = inspection(None)
     large = replace(part.frame, image=np.full((1500, 2000, 3), 90, np.uint8))
-    board.inspected(replace(part, frame=large), MAP, "cam0")
+    board.inspected(replace(part, frame=large), MAP)
     shown = decode_image(board.last_frame(), "the last frame")
     assert shown.shape == (960, 1280, 3)
     assert abs(int(shown[5, 5, 0]) - 90) <= 2

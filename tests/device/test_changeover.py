@@ -78,6 +78,7 @@ def settings(folder: Path, **products: object) -> StationFile:
         "products": {"folder": str(folder / "products"), **products},
         "spool": {"path": str(folder / "spool.db"), "commit_ms": 1.0, "thumbnails": False},
         "log": {"verdicts": str(folder / "verdicts.jsonl")},
+        "pictures": {"folder": str(folder / "pictures"), "min_free_mb": 0},
     }
     return StationFile.model_validate(raw)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from edge_resad.device.board import Board
 from edge_resad.device.bypass import Bypass, Bypassed
 from edge_resad.device.control import Controls
-from edge_resad.device.desk import Desk, Lane
+from edge_resad.device.desk import CameraDesk, Desk
 from edge_resad.device.errands import Errands
 from edge_resad.device.labels import Labels
 from edge_resad.device.lights import (
@@ -59,7 +60,7 @@ class Place:
         self.wrong: str | None = None
         self.controls = Controls()
         lanes = [
-            Lane(camera=name, shelf=shelf, threshold=self.threshold, self_test=lambda: self.wrong)
+            CameraDesk(camera=name, shelf=shelf, threshold=self.threshold, self_test=lambda: self.wrong)
             for name in ("cam0", "cam1")
         ]
         desk = Desk(
@@ -84,7 +85,7 @@ def place(tmp_path: Path) -> Place:
 
 
 def test_the_status_has_counts_lights_and_the_commands_there_are(place: Place) -> None:
-    place.board.inspected(inspection(GOOD), MAP, "cam0")
+    place.board.inspected(inspection(GOOD), MAP)
     place.board.set_faults({"cam1": ("black",)})
     said = place.ask("status")
     assert said["counts"]["passed"] == 1
@@ -99,12 +100,12 @@ def test_the_status_has_counts_lights_and_the_commands_there_are(place: Place) -
 def test_a_status_of_which_nothing_is_new_is_short(place: Place) -> None:
     version = place.ask("status")["version"]
     assert place.ask("status", since=version) == {"version": version, "unchanged": True}
-    place.board.inspected(inspection(GOOD), MAP, "cam0")
+    place.board.inspected(inspection(GOOD), MAP)
     assert place.ask("status", since=version)["counts"]["passed"] == 1
 
 
 def test_a_bypass_needs_a_reason_and_ends_when_it_is_told_to(place: Place) -> None:
-    for reason in (None, "", "  ", 7):
+    for reason in (None, "", "  ", True):
         with pytest.raises(ControlError, match="reason"):
             place.ask("bypass", reason=reason)
     version = place.board.version
@@ -127,7 +128,7 @@ def test_the_fleet_hears_of_a_bypass(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_a_label_is_on_the_disk_before_it_is_shown(place: Place) -> None:
-    place.board.inspected(inspection(BAD, 41), MAP, "cam0")
+    place.board.inspected(inspection(BAD, 41), MAP)
     assert place.ask("label", id="r-1", by="ann") == {"id": "r-1", "label": "false_reject"}
     (line,) = place.labels.read_text().splitlines()
     said = json.loads(line)
@@ -143,7 +144,7 @@ def test_a_label_is_on_the_disk_before_it_is_shown(place: Place) -> None:
 
 def test_a_label_that_the_disk_does_not_take_is_refused_and_not_shown(place: Place) -> None:
     place.labels.mkdir()
-    place.board.inspected(inspection(BAD), MAP, "cam0")
+    place.board.inspected(inspection(BAD), MAP)
     with pytest.raises(ControlError, match="does not take the label"):
         place.ask("label", id="r-1")
     assert place.ask("status")["rejects"][0]["label"] is None
@@ -171,7 +172,7 @@ def test_pictures_come_as_jpegs(place: Place) -> None:
     with pytest.raises(ControlError, match="no part has come yet"):
         place.ask("snapshot")
     with place.board:
-        place.board.inspected(inspection(BAD), MAP + BAD, "cam0")
+        place.board.inspected(inspection(BAD), MAP + BAD)
         assert base64.b64decode(place.ask("snapshot")["jpeg"]).startswith(b"\xff\xd8")
         assert eventually(lambda: place.board.snapshot()["rejects"][0]["picture"])
         assert base64.b64decode(place.ask("picture", id="r-1")["jpeg"]).startswith(b"\xff\xd8")
@@ -180,7 +181,7 @@ def test_pictures_come_as_jpegs(place: Place) -> None:
 
 
 def test_acknowledging_and_clearing_are_for_the_operator(place: Place) -> None:
-    place.board.inspected(inspection(BAD), MAP, "cam0")
+    place.board.inspected(inspection(BAD), MAP)
     assert place.ask("acknowledge") == {"acknowledged": 1}
     place.ask("clear")
     assert place.ask("status")["counts"]["failed"] == 0
@@ -192,6 +193,8 @@ def test_a_product_is_put_to_use_and_one_that_is_not_there_is_refused(tmp_path: 
     stocked(shelf, "flange", min_area_px=4)
     stocked(shelf, "cap")
     place = Place(tmp_path, shelf)
+    place.board.set_product("cam0", "flange@2")
+    assert place.ask("products")["cam0"]["in_use"] == "flange@2"  # nobody has put one to use: that of the station file
     assert place.ask("product", use="flange@1") == {"asked_for": "flange@1", "cameras": ["cam0", "cam1"]}
     assert place.ask("products")["cam0"] == {"products": {"cap": [1], "flange": [1, 2]}, "in_use": "flange@1"}
     place.ask("product", use="cap", camera="cam1")
@@ -206,6 +209,14 @@ def test_a_station_of_one_bank_has_no_products_to_change(place: Place) -> None:
     assert place.ask("products") == {}
     with pytest.raises(ControlError, match="one bank and no products"):
         place.ask("product", use="cap")
+
+
+def test_the_documents_name_every_command_with_its_arguments(place: Place) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "live.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w-]+)` \|([^|]*)\|", text, re.M)
+    told = {name: set(re.findall(r"(\w+)=", says)) for name, says in place.controls.known.items()}
+    written = {name: set(re.findall(r"`(\w+)`", arguments)) for name, arguments in rows}
+    assert {name: written.get(name) for name in told} == told
 
 
 # Errands

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from edge_resad.device.machine import MachineLook
-from edge_resad.device.metrics import BOUNDS_S, MetricsFile, prometheus_text
+from edge_resad.device.metrics import BOUNDS_S, MetricsFile, pictures_text, prometheus_text
 from edge_resad.device.outputs import OutputStatus
 from edge_resad.device.pipeline import Latency, Tally
 from edge_resad.device.settings import load_station
@@ -165,3 +165,10 @@ def test_a_file_that_node_exporter_would_pass_over_is_refused(tmp_path: Path) ->
     )
     with pytest.raises(SettingsError, match=r"expected a name that ends with \.prom"):
         load_station(told)
+
+
+def test_pictures_are_counted_by_kind_and_by_what_kept_them_from_being_kept() -> None:
+    said = pictures_text({"device": "press-7"}, {"reject": 2, "pass": 1}, {"behind": 3})
+    assert 'edge_resad_pictures_kept_total{device="press-7",kind="pass"} 1\n' in said
+    assert 'edge_resad_pictures_kept_total{device="press-7",kind="reject"} 2\n' in said
+    assert 'edge_resad_pictures_not_kept_total{device="press-7",reason="behind"} 3\n' in said

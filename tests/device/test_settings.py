@@ -201,7 +201,7 @@ def test_the_example_loads_with_every_comment_taken_off(tmp_path: Path) -> None:
     text = (DOCS / "station.toml").read_text(encoding="utf-8")
     all_of_it = re.sub(r"^# (?=\[*[\w.]+(\]+$| = ))", "", text, flags=re.M)
     all_of_it = re.sub(r"^producer = .*\n", "", all_of_it, flags=re.M)  # of another kind of camera
-    with_a_bank = re.sub(r"^\[products\]\n(.+\n)+|^(products|use) = .*\n", "", all_of_it, flags=re.M)
+    with_a_bank = re.sub(r"^\[+products[\w.]*\]+\n(.+\n)+|^(products|use) = .*\n", "", all_of_it, flags=re.M)
     with_products = re.sub(r"^(bank|threshold|min_area_px|debounce_[kn]) = .*\n", "", all_of_it, flags=re.M)
     assert load_station(written(tmp_path, with_a_bank)).products is None
     assert load_station(written(tmp_path, with_products)).products is not None

@@ -21,6 +21,7 @@ import edge_resad.device.lane as lane_module
 import edge_resad.device.station as station_module
 from edge_resad.decision import Verdict
 from edge_resad.device.drift.charts_file import read_charts
+from edge_resad.device.pictures.album import find_picture
 from edge_resad.device.pipeline import Inspection
 from edge_resad.device.settings import StationFile
 from edge_resad.device.spool import Letter, Spool, Stamp
@@ -47,6 +48,7 @@ def settings(folder: Path, **sections: dict[str, object]) -> StationFile:
         "inspection": {"bank": "bank.npz"},
         "spool": {"path": str(folder / "spool.db"), "commit_ms": 1.0},
         "log": {"verdicts": str(folder / "verdicts.jsonl")},
+        "pictures": {"folder": str(folder / "pictures"), "min_free_mb": 0},
     }
     for section, keys in sections.items():
         raw[section] = {**raw.get(section, {}), **keys}
@@ -646,6 +648,58 @@ def eventually_in_thread(holds: Callable[[], bool], then: Callable[[], None]) ->
     thread = threading.Thread(target=wait, daemon=True)
     thread.start()
     return thread
+
+
+# Pictures that stay
+
+
+def test_the_picture_of_a_part_is_found_by_the_ids_of_its_verdict_and_of_its_alert(tmp_path: Path) -> None:
+    told = settings(tmp_path, pictures={"passes": 1.0})
+    station(told, FakeCamera([GOOD, MINOR, GOOD, BROKEN]))
+    spoken = {message.data.frame_id: message.id for message in verdicts(tmp_path)}
+    kept = {number: find_picture(tmp_path / "pictures", event_id) for number, event_id in spoken.items()}
+    assert [picture and picture.parent.name for picture in kept.values()] == [
+        "passes", "rejects", "passes", "not_inspected"
+    ]  # fmt: skip
+    began, ended = (find_picture(tmp_path / "pictures", alert.id) for alert in alerts(tmp_path))
+    assert (began, ended) == (kept[1], kept[2])
+
+
+def test_pictures_that_find_no_place_cost_no_part_and_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    told = settings(tmp_path, pictures={"folder": str(tmp_path / "file" / "pictures")})
+    summary = station(told, FakeCamera([MINOR, MINOR]))
+    assert (summary.failed, summary.pictures_not_kept) == (2, 2)
+    assert "2 pictures not kept" in str(summary)
+    assert caplog.text.count("pictures cannot be kept") == 1
+    assert len(verdicts(tmp_path)) == 2
+
+
+def test_the_state_says_that_pictures_are_not_kept(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with FakeBroker(Script()) as broker:
+        folder: dict[str, object] = {"folder": str(tmp_path / "file" / "pictures")}
+        told = settings(tmp_path, broker={"host": "127.0.0.1", "port": broker.port}, pictures=folder)
+        camera, stop = FakeCamera([MINOR], live=True, hangs=True), threading.Event()
+
+        def problems() -> list[object]:
+            told = [read_message(packet.payload).data for packet in broker.packets if packet.topic.endswith("/state")]
+            return [birth.about["problems"] for birth in told if isinstance(birth, Birth) and "problems" in birth.about]
+
+        watching = eventually_in_thread(lambda: bool(problems()), stop.set)
+        station(told, camera, stop=stop)
+        camera.released.set()
+        watching.join(WAIT_S)
+        (problem,) = {str(problem) for problem in problems()}
+        assert "pictures cannot be kept" in problem
+
+
+def test_a_station_may_keep_no_pictures(tmp_path: Path) -> None:
+    summary = station(settings(tmp_path, pictures={"folder": False}), FakeCamera([MINOR]))
+    assert summary.pictures_not_kept == 0
+    assert not (tmp_path / "pictures").exists()
 
 
 # Several cameras

@@ -14,6 +14,7 @@ from edge_resad.bank import Bank
 from edge_resad.bundle import Precision, open_bundle
 from edge_resad.demo.products import Part, draw
 from edge_resad.engine.enrolment import enrol
+from edge_resad.engine.golden_run import golden_runs
 from edge_resad.engine.inspector import Inspector
 from edge_resad.errors import BankError, EngineError, ImageError
 
@@ -206,6 +207,26 @@ def test_a_threshold_given_wins_over_the_banks(flange: Bank) -> None:
     with Inspector(BUNDLE, flange, threshold=1e-6) as strict, Inspector(BUNDLE, flange, threshold=1e6) as lenient:
         assert strict.inspect(frame).status == "fail"
         assert lenient.inspect(frame).status == "pass"
+
+
+def test_a_threshold_set_while_it_runs_holds_from_the_next_part_on(flange: Bank) -> None:
+    with Inspector(BUNDLE, flange) as inspector:
+        part = draw("flange", 50).image
+        assert inspector.inspect(part).status == "pass"
+        inspector.set_threshold(0.001)
+        assert inspector.inspect(part).status == "fail"
+
+
+def test_the_engine_is_tested_and_judges_as_before_afterwards(flange: Bank, cap: Bank) -> None:
+    golden = golden_runs(BUNDLE)["detector"]
+    part = draw("flange", 50).image
+    with Inspector(BUNDLE, flange) as inspector, Inspector(BUNDLE, cap, beside=inspector) as beside:
+        before = [one.inspect(part).score for one in (inspector, beside)]
+        assert beside.fault(golden) is None
+        assert inspector.fault(None) is None
+        wrong = replace(golden, outputs={name: 2 * output for name, output in golden.outputs.items()})
+        assert "is off by" in (inspector.fault(wrong) or "")
+        assert [one.inspect(part).score for one in (inspector, beside)] == before
 
 
 def test_defects_smaller_than_asked_for_do_not_count(flange: Bank) -> None:

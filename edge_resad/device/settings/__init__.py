@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edge_resad.device.settings.broker import BrokerSection
 from edge_resad.device.settings.camera import SOURCES, CameraSection, SourceKind, is_camera, split_source
+from edge_resad.device.settings.control import ControlSection
 from edge_resad.device.settings.drift import DriftSection
 from edge_resad.device.settings.engine import EngineSection
 from edge_resad.device.settings.file import StationFile, load_station
@@ -12,8 +13,9 @@ from edge_resad.device.settings.log import LogSection
 from edge_resad.device.settings.machine import MachineSection
 from edge_resad.device.settings.metrics import MetricsSection
 from edge_resad.device.settings.outputs import Cause, EncoderSection, OutputSection
+from edge_resad.device.settings.pictures import PicturesSection
 from edge_resad.device.settings.place import StationSection
-from edge_resad.device.settings.products import ProductsSection
+from edge_resad.device.settings.products import ProductsSection, ScheduleSection
 from edge_resad.device.settings.section import FilePath, Section
 from edge_resad.device.settings.spool import SpoolSection
 from edge_resad.device.settings.watch import WatchSection
@@ -24,6 +26,7 @@ __all__ = [
     "BrokerSection",
     "CameraSection",
     "Cause",
+    "ControlSection",
     "DriftSection",
     "EncoderSection",
     "EngineSection",
@@ -33,7 +36,9 @@ __all__ = [
     "MachineSection",
     "MetricsSection",
     "OutputSection",
+    "PicturesSection",
     "ProductsSection",
+    "ScheduleSection",
     "Section",
     "SourceKind",
     "SpoolSection",

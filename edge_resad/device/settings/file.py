@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from edge_resad.device.settings.broker import BrokerSection
 from edge_resad.device.settings.camera import CameraSection, split_source
+from edge_resad.device.settings.control import ControlSection
 from edge_resad.device.settings.drift import DriftSection
 from edge_resad.device.settings.engine import EngineSection
 from edge_resad.device.settings.inspection import InspectionSection
@@ -18,6 +19,7 @@ from edge_resad.device.settings.log import LogSection
 from edge_resad.device.settings.machine import MachineSection
 from edge_resad.device.settings.metrics import MetricsSection
 from edge_resad.device.settings.outputs import EncoderSection, OutputSection
+from edge_resad.device.settings.pictures import PicturesSection
 from edge_resad.device.settings.place import StationSection
 from edge_resad.device.settings.products import ProductsSection
 from edge_resad.device.settings.section import Section
@@ -50,9 +52,11 @@ class StationFile(Section):
     broker: BrokerSection | None = None
     spool: SpoolSection = SpoolSection()
     log: LogSection = LogSection()
+    pictures: PicturesSection = PicturesSection()
     metrics: MetricsSection = MetricsSection()
     drift: DriftSection = DriftSection()
     machine: MachineSection = MachineSection()
+    control: ControlSection = ControlSection()
 
     @field_validator("cameras", "outputs", "encoders", mode="before")
     @classmethod

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from edge_resad.device.settings.section import FilePath, Section
+
+
+class ScheduleSection(Section):
+    """A product that is put to use at a time of every day. There may be several, as [[products.schedule]]."""
+
+    at: str = Field(description="hour and minute of this machine's zone, such as 06:00")
+    use: str = Field(min_length=1, description="the product, as for `edge-resad product use`")
+
+    @model_validator(mode="after")
+    def _is_a_time(self) -> ScheduleSection:
+        if not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", self.at):
+            raise ValueError(f'at is "{self.at}", expected hours and minutes such as "06:00"')
+        return self
 
 
 class ProductsSection(Section):
@@ -21,6 +35,10 @@ class ProductsSection(Section):
     )
     code_needed: bool = Field(
         default=False, description="a part whose code is not found is not inspected; false: its product is that before"
+    )
+
+    schedule: Annotated[tuple[ScheduleSection, ...], Field(strict=False)] = Field(
+        default=(), description="which product is put to use at which time of the day"
     )
 
     @model_validator(mode="after")
