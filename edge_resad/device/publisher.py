@@ -133,12 +133,12 @@ class Publisher:
     def say_problem(self, part: str, sentence: str | None) -> None:
         """Say in the station's state what is wrong with another part of it, or with None that it is well again."""
         self._presence.set_problem(part, sentence)
-        self._bell.ring()
+        self._wake()
 
     def say_facts(self, **facts: object) -> None:
         """Say in the station's state what has changed of it, such as its product. From any thread, at once."""
         self._presence.set_facts(**facts)
-        self._bell.ring()
+        self._wake()
 
     @property
     def status(self) -> LinkStatus:
