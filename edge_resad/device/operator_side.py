@@ -18,7 +18,8 @@ from edge_resad.device.control import Controls, ControlSocket, Occupied
 from edge_resad.device.desk import CameraDesk, Desk
 from edge_resad.device.errands import Errands
 from edge_resad.device.labels import Labels
-from edge_resad.device.lights import Light, broker_light, disk_light, engine_light, oldest_s, spool_light
+from edge_resad.device.lights import Light, broker_light, disk_light, engine_light, oldest_s, output_lights, spool_light
+from edge_resad.device.outputs import OutputStatus
 from edge_resad.device.pipeline import Inspection, Judge
 from edge_resad.device.publisher import Publisher
 from edge_resad.device.settings import StationFile
@@ -92,7 +93,9 @@ class OperatorSide:
         """Give another part of the station a light. health: what is wrong with it, in a sentence; None: nothing."""
         self._others = {**self._others, part: health}
 
-    def open_desk(self, lanes: Sequence[Judging], spool: Spool) -> None:
+    def open_desk(
+        self, lanes: Sequence[Judging], spool: Spool, outputs: Callable[[], Sequence[OutputStatus]] = tuple
+    ) -> None:
         """Answer from now on."""
         settings, station = self._settings, self._settings.station
         for lane in lanes:
@@ -110,7 +113,7 @@ class OperatorSide:
             self.bypass,
             Labels(settings.control.labels),
             about=about,
-            lights=lambda: self._glance([lane.judge for lane in lanes], spool),
+            lights=lambda: [*self._glance([lane.judge for lane in lanes], spool), *output_lights(outputs())],
         )
         desk.register(self.controls)
 

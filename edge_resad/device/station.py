@@ -173,8 +173,8 @@ def run_station(
             told = settings.of_camera(camera)
             bypassed = people.is_bypassed
             lanes.append(Lane(told, judge, spool, open_one, say=say, changed=changed, is_bypassed=bypassed))
-        people.open_desk(lanes, spool)
-        machine = stack.enter_context(_machine(settings, spool, publisher))
+        people.open_desk(lanes, spool, outputs=lambda: outputs.status)
+        machine = stack.enter_context(_machine(settings, spool, publisher, people))
         stack.enter_context(_metrics(settings, lanes, stages, spool, verdicts, outputs, machine, revival, pictures))
         with ExitStack() as running:
             for lane in lanes:
@@ -257,14 +257,14 @@ def _revival(settings: StationFile, open_judge: OpenJudge | None, stop: threadin
 
 
 def _machine(
-    settings: StationFile, spool: Spool, publisher: Publisher | None
+    settings: StationFile, spool: Spool, publisher: Publisher | None, people: OperatorSide
 ) -> AbstractContextManager[Machine | None]:
     told, station = settings.machine, settings.station
     if not told.watch:
         return nullcontext()
     address = Address(site=station.site, line=station.line, device=station.device)
     post = Post(spool, address, product=station.product, camera=MACHINE, draw=None)
-    roll = Roll(MACHINE, publisher.say_faults if publisher is not None else None)
+    roll = Roll(MACHINE, people.say_faults)
     faults = Faults("the machine", post, lambda said: roll.tell(MACHINE, said), severity="major")
     health = MachineHealth(low_memory_mb=told.low_memory_mb, low_disk_mb=told.low_disk_mb)
     tell = publisher.say_machine if publisher is not None else None

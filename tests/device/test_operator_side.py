@@ -90,9 +90,10 @@ def test_a_running_station_says_how_it_does(tmp_path: Path) -> None:
         assert eventually(lambda: parts(client.ask("status")) > 3)
         status = client.ask("status")
         assert status["station"]["device"] == "press-7"
-        assert [light["name"] for light in status["lights"]] == ["cam0", "engine", "spool", "disk", "pictures"]
-        assert status["lights"][1]["says"] == "cpu, fp32"
-        assert "messages wait" in status["lights"][2]["says"]
+        lights = {light["name"]: light["says"] for light in status["lights"]}
+        assert set(lights) >= {"cam0", "engine", "spool", "disk", "pictures"}
+        assert lights["engine"] == "cpu, fp32"
+        assert "messages wait" in lights["spool"]
         assert status["latency_ms"]["p50"] > 0
         assert base64.b64decode(client.ask("snapshot")["jpeg"]).startswith(b"\xff\xd8")
         assert "passed: " in cli(file, "status")
