@@ -24,6 +24,7 @@ from edge_resad.options import BundleOption, EnginesOption, FalseAlarmRateOption
 from edge_resad.output_verbs import output_app
 from edge_resad.picture_verbs import capture, pictures_app
 from edge_resad.product_verbs import product_app
+from edge_resad.spool_verbs import spool_app
 from edge_resad.station_verbs import control, live, trigger
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ app = typer.Typer(
 )
 app.add_typer(product_app, name="product")
 app.add_typer(fleet_app, name="fleet")
+app.add_typer(spool_app, name="spool")
 app.add_typer(output_app, name="output")
 app.add_typer(pictures_app, name="pictures")
 app.command()(capture)

@@ -83,7 +83,7 @@ def wrong_commands(text: str) -> list[str]:
     for words in commands_in(text):
         verb = verb_of(words)
         if verb is None:
-            if words not in (["product"], ["output"], ["pictures"], ["fleet"]):  # the groups as a whole
+            if words not in (["product"], ["output"], ["pictures"], ["fleet"], ["spool"]):  # the groups as a whole
                 wrong.append(f"edge-resad {words[0]}")
             continue
         given = {word.partition("=")[0] for word in words[1:] if word.startswith("-")}

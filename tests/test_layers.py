@@ -49,7 +49,9 @@ ROOMS_MAY_IMPORT = {
     "fleet": {"errors", "messages"},
 }
 ROOMS_WITH_TORCH = {"model", "train"}
-ENTRANCES = {"cli", "fleet_verbs", "output_verbs", "picture_verbs", "product_verbs", "station_verbs", "__main__"}
+ENTRANCES = {
+    "cli", "fleet_verbs", "output_verbs", "picture_verbs", "product_verbs", "spool_verbs", "station_verbs", "__main__"
+}  # fmt: skip
 """May use every room, but open its door only inside a verb."""
 OUTSIDE = {"export", "calibration", "benchmarks", "tests"}
 """Run from a checkout and are not in the wheel."""

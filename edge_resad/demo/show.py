@@ -67,6 +67,9 @@ bank = "{bank}"
 host = "{host}"
 port = {port}
 protocol = "{protocol}"
+
+[spool]
+ack = "broker"
 """
 
 MARK = ".edge-resad-demo"

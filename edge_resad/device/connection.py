@@ -7,7 +7,7 @@ import select
 import socket
 import ssl
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Literal, TypeVar, cast
@@ -19,10 +19,15 @@ from paho.mqtt.properties import Properties
 
 from edge_resad.device.access import Access
 from edge_resad.device.bell import Bell
+from edge_resad.device.hearing import Heard
 
 Protocol = Literal["5", "3.1.1"]
+QOS_NOT_SUPPORTED = 0x9B
 _VERSION = {"5": mqtt.MQTTv5, "3.1.1": mqtt.MQTTv311}
 _MAX_RECEIVE = 65535  # what MQTT 5 assumes where a broker does not say
+_SESSION_S = 3600  # what others say to a station waits so long for it to come back
+_MOST_HEARD = 64  # messages to us that the broker may send before we have dealt with the first
+_LARGEST_HEARD = 256 * 1024  # bytes of one
 
 log = logging.getLogger(__name__)
 _Callback = TypeVar("_Callback", bound=Callable[..., None])
@@ -60,6 +65,9 @@ class Connection:
         self.close_reason: int | None = None  # MQTT 5: the reason code with which the broker hung up
         self.receive_maximum = _MAX_RECEIVE  # unacknowledged packets that the broker allows
         self.maximum_packet: int | None = None  # bytes
+        self.retains = True  # the broker keeps states for those who come later
+        self.heard: deque[tuple[Heard, int, int]] = deque()  # what came, its packet id and QoS, until `dealt_with`
+        self.deaf_to: list[tuple[str, str]] = []  # topic filter and why the broker does not let us hear it
         self.answers: deque[tuple[int, int, str]] = deque()  # packet id, reason code and its name, of each PUBACK
         self._access = access
         self._will = will
@@ -73,7 +81,11 @@ class Connection:
             client_id=access.client_id,
             protocol=_VERSION[self.protocol],
             reconnect_on_failure=False,  # we reconnect ourselves, with a new client
+            manual_ack=True,  # what we did not deal with before a crash comes again
         )
+        self._subscribing: dict[int, list[str]] = {}
+        client.on_message = self._on_message
+        client.on_subscribe = self._on_subscribe
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
@@ -89,7 +101,9 @@ class Connection:
             about_will.WillDelayInterval = will.delay_s
             client.will_set(will.topic, will.payload, qos=1, retain=True, properties=about_will)
             about_us = _properties(PacketTypes.CONNECT)
-            about_us.SessionExpiryInterval = will.delay_s + 10  # a session that ends at once would end the delay too
+            about_us.SessionExpiryInterval = _SESSION_S  # one that ends at once would end the will's delay too
+            about_us.ReceiveMaximum = _MOST_HEARD
+            about_us.MaximumPacketSize = _LARGEST_HEARD
             client.connect_async(
                 access.host, access.port, access.keepalive_s, clean_start=self._clean_start, properties=about_us
             )
@@ -99,16 +113,42 @@ class Connection:
         client.reconnect()
 
     def send(
-        self, topic: str, payload: bytes, *, retain: bool = False, content_type: str, user: Mapping[str, str]
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        qos: int = 1,
+        retain: bool = False,
+        content_type: str,
+        user: Mapping[str, str],
+        expiry_s: int | None = None,
+        correlation: bytes | None = None,
     ) -> int:
-        """Send with QoS 1 and answer the packet id. content_type and user travel with MQTT 5 only."""
+        """Send, and answer the packet id. What follows `retain` travels with MQTT 5 only."""
         about = None
         if self.protocol == "5":
             about = _properties(PacketTypes.PUBLISH, content_type=content_type, user=user)
-        info = self._client.publish(topic, payload, qos=1, retain=retain, properties=about)
+            if expiry_s is not None:
+                about.MessageExpiryInterval = expiry_s
+            if correlation is not None:
+                about.CorrelationData = correlation
+        info = self._client.publish(topic, payload, qos=qos, retain=retain and self.retains, properties=about)
         if info.rc != mqtt.MQTT_ERR_SUCCESS:
             self._lost(mqtt.error_string(info.rc))
         return info.mid
+
+    def subscribe(self, filters: Sequence[str]) -> None:
+        """Ask to hear what comes on these topics, with QoS 1."""
+        rc, packet_id = self._client.subscribe([(topic_filter, 1) for topic_filter in filters])
+        if rc != mqtt.MQTT_ERR_SUCCESS or packet_id is None:
+            self._lost(mqtt.error_string(rc))
+            return
+        self._subscribing[packet_id] = list(filters)
+
+    def dealt_with(self, packet_id: int, qos: int) -> None:
+        """Tell the broker that it need not send this again."""
+        if self.closed is None:
+            self._client.ack(packet_id, qos)
 
     def pump(self, timeout_s: float, bell: Bell) -> None:
         """Wait for the network, or for the bell, and do what is to do."""
@@ -165,6 +205,10 @@ class Connection:
             return
         self.receive_maximum = getattr(properties, "ReceiveMaximum", _MAX_RECEIVE)
         self.maximum_packet = getattr(properties, "MaximumPacketSize", None)
+        self.retains = bool(getattr(properties, "RetainAvailable", 1))
+        if getattr(properties, "MaximumQoS", 1) == 0:  # then a loss could not even be noticed
+            self.refused = (QOS_NOT_SUPPORTED, "it takes no QoS 1")
+            return
         self.accepted = True
 
     @_never_raises
@@ -176,6 +220,30 @@ class Connection:
     @_never_raises
     def _on_publish(self, client: mqtt.Client, userdata: Any, mid: int, reason: Any, properties: Any) -> None:
         self.answers.append((mid, reason.value, str(reason)))
+
+    @_never_raises
+    def _on_subscribe(self, client: mqtt.Client, userdata: Any, mid: int, reasons: Any, properties: Any) -> None:
+        for topic_filter, reason in zip(self._subscribing.pop(mid, []), reasons, strict=False):
+            if reason.is_failure:
+                self.deaf_to.append((topic_filter, str(reason)))
+
+    @_never_raises
+    def _on_message(self, client: mqtt.Client, userdata: Any, message: mqtt.MQTTMessage) -> None:
+        if len(message.payload) > _LARGEST_HEARD or len(self.heard) >= 2 * _MOST_HEARD:  # MQTT 3.1.1 has no such bounds
+            log.warning("a message on %s is passed over: too large, or too many at once", message.topic)
+            self.dealt_with(message.mid, message.qos)
+            return
+        about: Any = getattr(message, "properties", None)
+        heard = Heard(
+            topic=message.topic,
+            payload=bytes(message.payload),
+            retain=message.retain,
+            response_topic=getattr(about, "ResponseTopic", None),
+            correlation=getattr(about, "CorrelationData", None),
+            expiry_s=getattr(about, "MessageExpiryInterval", None),
+            user=tuple(getattr(about, "UserProperty", ())),
+        )
+        self.heard.append((heard, message.mid, message.qos))
 
 
 def packet_size(topic: str, payload: bytes, *, content_type: str, user: Mapping[str, str]) -> int:

@@ -103,11 +103,13 @@ class PoisonDetector:
     """Finds the letter that makes a broker hang up, which old protocols do not say.
 
     After `patience` connections that ended with letters on their way and not one acknowledged, letters go one at a
-    time; the one that ends `patience` more connections alone is it.
+    time; the one that ends `alone` connections alone is it. A bad network looks the same for a while, so `alone` is
+    large; a broker that blames what it was sent is believed at once.
     """
 
-    def __init__(self, patience: int = 3) -> None:
+    def __init__(self, patience: int = 3, alone: int = 10) -> None:
         self._patience = patience
+        self._alone = alone
         self._times = 0
         self._suspect: int | None = None
         self.careful = False  # send one letter at a time
@@ -127,7 +129,7 @@ class PoisonDetector:
         first = min(on_the_way)
         self._times = self._times + 1 if first == self._suspect else 1
         self._suspect = first
-        if len(on_the_way) > 1 or not (blamed or self._times >= self._patience):
+        if len(on_the_way) > 1 or not (blamed or self._times >= self._alone):
             return None
         self.acknowledged()
         return first

@@ -78,6 +78,8 @@ def prometheus_text(
     waiting: int,
     lost: int,
     log_lines_lost: int,
+    dead: int = 0,
+    dropped: int = 0,
     outputs: Sequence[OutputStatus] = (),
     drift: Sequence[tuple[Mapping[str, str], Mapping[str, float]]] = (),
     machine: MachineLook | None = None,
@@ -88,6 +90,7 @@ def prometheus_text(
     labels: of every figure, such as device.
     cameras: what became of each camera's parts, with the labels that say which camera.
     waiting, lost: messages in the spool, and those that its disk did not take.
+    dead, dropped: messages that the broker never takes, and those that were given up.
     drift: how far each camera's charts are from saying something, with the labels that say which camera.
     revivals: times that the engine was opened again.
     """
@@ -103,7 +106,9 @@ def prometheus_text(
     lines += _head("alerts_total", "counter", "Alerts that began.")
     lines += [_line("alerts_total", which, tally.alerts) for which, tally in counted]
     for name, kind, says, value in (
-        ("spool_waiting_messages", "gauge", "Messages that the broker does not have yet.", waiting),
+        ("spool_waiting_messages", "gauge", "Messages that are not delivered yet.", waiting),
+        ("spool_dead_messages", "gauge", "Messages that the broker never takes.", dead),
+        ("spool_dropped_total", "counter", "Messages given up over the life of the spool's stream.", dropped),
         ("messages_lost_total", "counter", "Messages that the disk of the spool did not take.", lost),
         ("log_lines_lost_total", "counter", "Lines that the verdict log did not take.", log_lines_lost),
         ("engine_revivals_total", "counter", "Times that the engine was opened again because it failed.", revivals),

@@ -5,22 +5,34 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 
-from edge_resad.device.access import Access, read_access
+from edge_resad.device.access import Access, Certificate, read_access
 from edge_resad.device.bell import Bell
+from edge_resad.device.clock_floor import is_set
 from edge_resad.device.connection import Connection, Protocol, Will
+from edge_resad.device.hearing import Handler, Heard, Hearing
 from edge_resad.device.link import TAKEN_OVER, Backoff, LinkStatus, PoisonDetector, TakeoverDetector, blames_a_letter
 from edge_resad.device.presence import AskFacts, AskStages, Presence
-from edge_resad.device.refusal import UNSUPPORTED_PROTOCOL, hung_up, no_answer, no_broker, refusal
+from edge_resad.device.refusal import (
+    UNSUPPORTED_PROTOCOL,
+    certificate_ended,
+    hung_up,
+    no_answer,
+    no_broker,
+    no_clock,
+    refusal,
+)
 from edge_resad.device.session import Session
-from edge_resad.device.settings import BrokerSection, StationSection
+from edge_resad.device.settings import BrokerSection, SpoolSection, StationSection
 from edge_resad.device.spool import Spool
+from edge_resad.device.telegram import Telegram, Telegrams
 from edge_resad.device.timing import Timing
 from edge_resad.errors import SettingsError
+from edge_resad.messages import AcknowledgementMessage, Address, read_message
 
-__all__ = ["LinkStatus", "Publisher", "Timing"]
+__all__ = ["Heard", "LinkStatus", "Publisher", "Telegram", "Timing"]
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +48,13 @@ class Publisher:
         *,
         birth: Mapping[str, object],
         stages: AskStages | None = None,
+        delivery: SpoolSection | None = None,
         changing: AskFacts | None = None,
         timing: Timing | None = None,
     ) -> None:
         """birth: what the station says of itself when it connects: version, bundle, product, anything else.
         stages: what each stage of a part's way takes by now; said when it connects and once a minute.
+        delivery: whose word lets a letter leave the spool; without it the broker's.
         changing: more of what the station says of itself, asked for each time.
         """
         self._spool = spool
@@ -48,8 +62,15 @@ class Publisher:
         self._station = station
         self._facts = birth
         self._stages = stages
+        self._delivery = delivery or SpoolSection(ack="broker")
         self._changing = changing
         self._timing = timing or Timing()
+        self._hearing = Hearing()
+        self._telegrams = Telegrams()
+        self._bell: Bell | None = None
+        self._address = Address(site=station.site, line=station.line, device=station.device)
+        if self._delivery.ack == "collector":
+            self._hearing.add(self._address.ack_topic, self._on_acknowledgement)
 
     def __enter__(self) -> Publisher:
         self._presence = Presence(self._station, self._spool, self._facts, self._stages, self._changing)
@@ -59,12 +80,13 @@ class Publisher:
         self._takeover = TakeoverDetector(short_s=self._timing.short_s)
         self._poison = PoisonDetector()
         self._link_problem: str | None = None
+        self._certificate: Certificate | None = None  # the station's own, of the last try
         self._older_said = False  # that the broker seems to know no newer protocol
         self._session: Session | None = None  # the last there was
         self._protocol: Protocol | None = None  # while connected
         self._stopping = threading.Event()
-        self._bell = Bell()
-        self._unlisten = self._spool.listen(self._bell.ring)
+        bell = self._bell = Bell()
+        self._unlisten = self._spool.listen(bell.ring)
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         self._thread.start()
         return self
@@ -72,19 +94,37 @@ class Publisher:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        bell, self._bell = self._bell, None
+        assert bell is not None
         self._unlisten()
         self._stopping.set()
-        self._bell.ring()
+        bell.ring()
         self._thread.join(self._timing.close_s)
         if self._thread.is_alive():
             log.warning("the broker at %s did not let us go in time; what waits stays in the spool", self._broker.where)
             return
-        self._bell.close()
+        bell.close()
 
     def say_faults(self, faults: Mapping[str, tuple[str, ...]]) -> None:
         """Say in the station's state what is wrong with its cameras: camera -> faults. From any thread, at once."""
         self._presence.set_faults(faults)
-        self._bell.ring()
+        self._wake()
+
+    def subscribe(self, topic_filter: str, handler: Handler) -> Callable[[], None]:
+        """Have `handler` called, in the publisher's thread, with what comes on these topics; the answer ends that.
+
+        It holds over every reconnection. What a handler raises is logged. A message is acknowledged to the broker after
+        the handler returned, so after a crash it comes again; while the station is away, up to an hour with MQTT 5, it
+        waits at the broker.
+        """
+        stop = self._hearing.add(topic_filter, handler)
+        self._wake()
+        return stop
+
+    def say(self, telegram: Telegram) -> None:
+        """Send what is worth something only now, past the spool. From any thread, at once; it may be lost."""
+        self._telegrams.put(telegram)
+        self._wake()
 
     def say_machine(self, figures: Mapping[str, float]) -> None:
         """How the machine does: goes with the next state. From any thread."""
@@ -93,12 +133,12 @@ class Publisher:
     def say_problem(self, part: str, sentence: str | None) -> None:
         """Say in the station's state what is wrong with another part of it, or with None that it is well again."""
         self._presence.set_problem(part, sentence)
-        self._bell.ring()
+        self._wake()
 
     def say_facts(self, **facts: object) -> None:
         """Say in the station's state what has changed of it, such as its product. From any thread, at once."""
         self._presence.set_facts(**facts)
-        self._bell.ring()
+        self._wake()
 
     @property
     def status(self) -> LinkStatus:
@@ -115,7 +155,33 @@ class Publisher:
             problem=problem,
         )
 
+    def _wake(self) -> None:
+        bell = self._bell
+        if bell is not None:
+            bell.ring()
+
+    def _on_acknowledgement(self, heard: Heard) -> None:
+        """A collector says what it has stored. Only letters of this station that were sent can leave for it."""
+        try:
+            message = read_message(heard.payload)
+        except ValueError as error:
+            log.warning("an acknowledgement on %s cannot be read: %s", heard.topic, str(error).partition("\n")[0])
+            return
+        if not isinstance(message, AcknowledgementMessage):
+            log.warning("a message on %s is no acknowledgement but %s", heard.topic, message.type)
+            return
+        said, ours = message.data, self._address
+        if (said.site, said.line, said.device) != (ours.site, ours.line, ours.device):
+            log.warning("an acknowledgement on %s is for %s/%s/%s", heard.topic, said.site, said.line, said.device)
+            return
+        ranges = self._spool.acknowledged(said.stream_id, said.stored)
+        if ranges and self._session is not None:
+            self._session.acknowledged(ranges)
+
     def _run(self) -> None:
+        bell = self._bell
+        assert bell is not None
+        self._rings = bell
         while not self._stopping.is_set():
             try:
                 wait_s = self._live_once()
@@ -154,7 +220,12 @@ class Publisher:
             delay_s=self._timing.will_delay_s,
         )
         try:
-            connection = Connection(self._access(), protocol, will, clean_start=self._session is None)
+            access = self._access()
+            if access.tls is not None and self._broker.without_clock == "wait" and not is_set(time.time()):
+                self._say(no_clock(time.time(), where=self._broker.where))
+                return None
+            self._certificate = access.certificate
+            connection = Connection(access, protocol, will, clean_start=False)
             connection.open()
         except SettingsError as error:
             self._say(str(error))
@@ -168,13 +239,14 @@ class Publisher:
             if left <= 0:
                 connection.give_up("it does not answer")
                 break
-            connection.pump(left, self._bell)
+            connection.pump(left, self._rings)
         if not connection.accepted:
             connection.close()
         return connection
 
     def _access(self) -> Access:
-        return read_access(self._broker, client_id=self._station.device, connect_timeout_s=self._timing.connect_s)
+        device = self._station.device
+        return read_access(self._broker, client_id=device, connect_timeout_s=self._timing.connect_s, device=device)
 
     def _not_let_in(self, connection: Connection) -> float:
         broker = self._broker
@@ -183,6 +255,9 @@ class Publisher:
         if connection.given_up:
             self._say(no_answer(where=broker.where))
             return self._backoff.next()
+        if connection.refused is None and self._certificate is not None and self._certificate.ends_s < time.time():
+            self._say(certificate_ended(self._certificate.ends_s, where=broker.where, file=broker.cert_file))
+            return self._backoff.slow()
         if connection.refused is None:
             self._say(hung_up(str(connection.closed), where=broker.where, with_tls=broker.ca_file is not None))
             return self._backoff.next()
@@ -198,9 +273,12 @@ class Publisher:
             self._spool,
             self._presence,
             self._poison,
-            self._bell,
+            self._rings,
+            self._hearing,
+            self._telegrams,
             bd_seq=bd_seq,
             broker=self._broker,
+            delivery=self._delivery,
             timing=self._timing,
         )
         self._protocol = connection.protocol
@@ -213,6 +291,7 @@ class Publisher:
             session.leave()
         finally:
             connection.close()
+            session.give_back()
             self._protocol = None
         return 0.0 if self._stopping.is_set() else self._after(session)
 

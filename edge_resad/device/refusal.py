@@ -9,6 +9,8 @@ from dataclasses import dataclass
 UNSUPPORTED_PROTOCOL = 0x84
 _CREDENTIALS = {0x86, 0x87, 0x8A, 0x8C}  # wrong password, not authorized, banned, wrong method
 _CLIENT_ID = 0x85
+_ELSEWHERE = {0x9C, 0x9D}  # use another server, server moved
+_NO_QOS = 0x9B
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,11 @@ def refusal(reason: int, name: str, *, where: str, username: str | None, device:
         )
     if reason == UNSUPPORTED_PROTOCOL:
         return Refusal(problem=f'{said}. Set [broker] protocol = "auto".', slowly=True)
+    if reason in _ELSEWHERE:
+        return Refusal(problem=f"{said}: the broker has moved. Set [broker] host to the new one.", slowly=True)
+    if reason == _NO_QOS:
+        todo = "It takes no QoS 1, with which nothing can be delivered safely: use another broker"
+        return Refusal(problem=f"{said}. {todo}; messages wait in the spool.", slowly=True)
     return Refusal(problem=f"{said}; messages wait in the spool and the station tries again.", slowly=False)
 
 
@@ -51,6 +58,24 @@ def no_broker(error: OSError, *, where: str) -> str:
     if isinstance(error, TimeoutError):
         return no_answer(where=where)
     return f"no broker at {where} ({error.strerror or error}). Check [broker] host and port, and the network. {waits}"
+
+
+def no_clock(now: float, *, where: str) -> str:
+    """What it means that the clock is so wrong that no certificate could be judged. now: what it says."""
+    clock = time.strftime("%Y-%m-%d %H:%M", time.gmtime(now))
+    return (
+        f"this station's clock is not set (it says {clock} UTC), so the certificate of the broker at {where} cannot be "
+        'judged. Let it be set over the network, or set [broker] without_clock = "connect". Messages wait in the spool.'
+    )
+
+
+def certificate_ended(ends_s: float, *, where: str, file: object) -> str:
+    """What it means that the broker lets a station with an old certificate stand outside. ends_s: since 1970."""
+    ended = time.strftime("%Y-%m-%d %H:%M", time.gmtime(ends_s))
+    return (
+        f"the broker at {where} does not let us in: this station's certificate {file} ended on {ended} UTC. "
+        "Give it a new one; messages wait in the spool."
+    )
 
 
 def no_answer(*, where: str) -> str:
@@ -73,4 +98,20 @@ def topic_refused(topic: str, said: str, *, where: str, user: str) -> str:
         f"the broker at {where} does not take messages on {topic} ({said}). "
         f"Check what it allows the user {user!r}; "
         "messages wait and are tried again."
+    )
+
+
+def not_heard(topic_filter: str, said: str, *, where: str, user: str) -> str:
+    """What it means that the broker does not let the station hear a topic. said: the broker's reason."""
+    return (
+        f"the broker at {where} does not let this station hear {topic_filter} ({said}). "
+        f"Allow the user {user!r} to read it."
+    )
+
+
+def nobody_acknowledges(*, where: str) -> str:
+    """What it means that messages reach the broker and no collector says that it has stored them."""
+    return (
+        f"no collector behind the broker at {where} says that it has stored the messages of this station. They wait in "
+        'the spool. Start edge-resad fleet ingest at this broker, or set [spool] ack = "broker".'
     )

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable
 
 from edge_resad.device.bell import Bell
 from edge_resad.device.connection import Connection, packet_size
+from edge_resad.device.crash_points import reach
+from edge_resad.device.hearing import Hearing
 from edge_resad.device.link import PoisonDetector, fate_of
+from edge_resad.device.outgoing import Outgoing
 from edge_resad.device.presence import Presence
-from edge_resad.device.refusal import topic_refused
-from edge_resad.device.settings import BrokerSection
+from edge_resad.device.refusal import nobody_acknowledges, not_heard, topic_refused
+from edge_resad.device.settings import BrokerSection, SpoolSection
 from edge_resad.device.spool import Letter, Spool
+from edge_resad.device.telegram import Telegram, Telegrams
 from edge_resad.device.timing import Timing
 from edge_resad.device.window import Window
 from edge_resad.messages import JSON_TYPE, birth_id, type_of
@@ -20,7 +25,10 @@ log = logging.getLogger(__name__)
 
 
 class Session:
-    """Sends letters in order, as many at a time as the broker allows, and settles what it answers."""
+    """Sends letters, the new ones first, as many at a time as the broker allows, and settles what it answers.
+
+    It ends when the outbox begins another stream: the station then announces itself anew.
+    """
 
     def __init__(
         self,
@@ -29,9 +37,12 @@ class Session:
         presence: Presence,
         poison: PoisonDetector,
         bell: Bell,
+        hearing: Hearing,
+        telegrams: Telegrams,
         *,
         bd_seq: int,
         broker: BrokerSection,
+        delivery: SpoolSection,
         timing: Timing,
     ) -> None:
         self.connection = connection
@@ -41,11 +52,26 @@ class Session:
         self._presence = presence
         self._poison = poison
         self._bell = bell
+        self._hearing = hearing
+        self._telegrams = telegrams
         self._bd_seq = bd_seq
         self._broker = broker
         self._timing = timing
         self.window = Window(1 if poison.careful else self._cap, retry_s=timing.retry_s)
         self._live_from_seq = spool.next_seq
+        self._stream_id = spool.stream_id
+        self._kept = delivery.ack == "collector"
+        self.outgoing = Outgoing(
+            self._live_from_seq,
+            per_s=delivery.drain_per_s or None,
+            now=self.began,
+            ack_s=timing.ack_s,
+            ack_max_s=timing.ack_max_s,
+        )
+        self._asked_for: set[str] = set()  # topic filters
+        self._on_the_wire: dict[int, Telegram] = {}  # packet id -> what waits for the broker's answer
+        self._tell_at = self.began
+        self._flooded = False  # more new letters wait than go at once: they are read by the half window
         self._refusals: dict[str, str] = {}  # topic -> what the broker said last when it refused
         self._state_refusal: str | None = None  # what the broker said when it refused our birth
         self._stop_at: float | None = None
@@ -66,11 +92,16 @@ class Session:
         """Settle, send and wait for news, at most a second; False where the session is over."""
         connection, window, now = self.connection, self.window, time.monotonic()
         self._settle(now)
-        if connection.closed is not None:
+        self._listen()
+        if connection.closed is not None or self._spool.stream_id != self._stream_id:
             return False
         changed = self._presence.version != self._said_version
         if (changed or now >= self._announce_at) and window.room and not stopping:
             self.announce()
+        if now >= self._tell_at:
+            self._spool.tell_gaps()
+            self._tell_at = now + self._timing.gaps_s
+        self._send_telegrams(now)
         more = self._fill(now)
         if stopping:
             self._stop_at = self._stop_at or now + self._timing.drain_s
@@ -79,8 +110,17 @@ class Session:
         if window.silent_for(now) > self._timing.puback_s:
             connection.give_up("it takes messages and acknowledges none")
             return False
-        connection.pump(0.0 if more else 0.05 if self._stop_at else 1.0, self._bell)
+        connection.pump(0.0 if more or connection.heard else 0.05 if self._stop_at else self._pause_s, self._bell)
         return True
+
+    def acknowledged(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """A collector has these letters."""
+        self.outgoing.acknowledged(ranges, time.monotonic())
+
+    def give_back(self) -> None:
+        """The connection is lost: telegrams that the broker did not answer wait for the next one."""
+        self._telegrams.give_back(list(self._on_the_wire.values()))
+        self._on_the_wire.clear()
 
     def leave(self) -> None:
         """Leave word that we went on purpose, and go."""
@@ -101,6 +141,7 @@ class Session:
         """Give a letter up: it would never be taken."""
         log.error("the message %d for %s will never be taken: %s", letter.seq, letter.topic, why)
         self._spool.refused(letter, why)
+        self.outgoing.delivered(letter.seq)
 
     @property
     def _cap(self) -> int:
@@ -108,26 +149,83 @@ class Session:
 
     def _settle(self, now: float) -> None:
         """Take the broker's answers to what we sent."""
-        delivered: list[int] = []
+        delivered: list[Letter] = []
         while self.connection.answers:
             packet_id, reason, name = self.connection.answers.popleft()
             fate = fate_of(reason)
             letter = self.window.answered(packet_id, fate, now)
             if letter is None:
-                self._state_refusal = None if fate == "delivered" else name
+                self._settle_other(packet_id, name if fate != "delivered" else None)
                 continue
             if fate == "later":
                 self._refusals[letter.topic] = name
+                self.outgoing.delivered(letter.seq)  # it is held, and asks again
                 continue
             self._poison.acknowledged()
-            if fate == "delivered":
-                delivered.append(letter.seq)
-            else:
+            if fate == "never":
                 self.bury(letter, f"the broker said: {name}")
+            elif not self._kept:
+                delivered.append(letter)
+            else:
+                self.window.cap = self._cap
+        again_from = self.window.take_back()
+        if again_from is not None:
+            self.outgoing.rewind(again_from)
         if delivered:
             self._spool.published(delivered)
             self.window.cap = self._cap
         self._report()
+
+    def _settle_other(self, packet_id: int, refused: str | None) -> None:
+        """The broker answered to a state or a telegram."""
+        telegram = self._on_the_wire.pop(packet_id, None)
+        if telegram is None:
+            self._state_refusal = refused
+        elif refused is not None:
+            log.warning("the broker does not take a message on %s: %s", telegram.topic, refused)
+
+    def _listen(self) -> None:
+        """Ask for what others want to hear, and hand on what came."""
+        connection = self.connection
+        new = [topic_filter for topic_filter in self._hearing.filters if topic_filter not in self._asked_for]
+        if new and connection.closed is None:
+            connection.subscribe(new)
+            self._asked_for.update(new)
+        while connection.heard:
+            heard, packet_id, qos = connection.heard.popleft()
+            self._hearing.hand_on(heard)
+            connection.dealt_with(packet_id, qos)
+
+    def _send_telegrams(self, now: float) -> None:
+        while self.window.room and self.connection.closed is None:
+            telegram = self._telegrams.take(now)
+            if telegram is None:
+                return
+            limit = self.connection.maximum_packet
+            user = dict(telegram.user)
+            size = packet_size(telegram.topic, telegram.payload, content_type=telegram.content_type, user=user)
+            if limit is not None and size + 32 + len(telegram.correlation or b"") > limit:
+                log.warning("a message on %s is larger than the broker takes: %d bytes", telegram.topic, size)
+                continue
+            packet_id = self.connection.send(
+                telegram.topic,
+                telegram.payload,
+                qos=telegram.qos,
+                retain=telegram.retain,
+                content_type=telegram.content_type,
+                user=user,
+                expiry_s=telegram.left_s(now),
+                correlation=telegram.correlation,
+            )
+            if telegram.qos:
+                self._on_the_wire[packet_id] = telegram
+                self.window.sent(packet_id, None, now)
+
+    @property
+    def _pause_s(self) -> float:
+        """How long nothing needs to be done where nobody rings."""
+        wait_s = self.outgoing.rate.wait_s() if self.outgoing.backlog < self.outgoing.until else 0.0
+        return min(1.0, wait_s) if wait_s else 1.0
 
     def _report(self) -> None:
         """Keep the sentence about what the broker does not take now up to date."""
@@ -139,13 +237,19 @@ class Session:
             said = self._refusals.get(topic, str(self._state_refusal))
             user = self._broker.username or self._presence.device
             problem = topic_refused(topic, said, where=self._broker.where, user=user)
+        elif self.connection.deaf_to:
+            topic_filter, said = self.connection.deaf_to[0]
+            user = self._broker.username or self._presence.device
+            problem = not_heard(topic_filter, said, where=self._broker.where, user=user)
+        elif self.outgoing.silent:
+            problem = nobody_acknowledges(where=self._broker.where)
         if problem is not None and problem != self.problem:
             log.warning("%s", problem)
         self.problem = problem
 
     def _fill(self, now: float) -> bool:
         """Send what may go; True where more could follow at once."""
-        window = self.window
+        window, outgoing = self.window, self.outgoing
         for topic, seq in window.due(now):
             if window.room == 0:
                 return False
@@ -154,18 +258,57 @@ class Session:
                 self._send(asks[0], now)
             else:  # it was given up meanwhile
                 window.release(topic)
-        if window.room * 2 < window.cap:
+        if self._kept:
+            outgoing.sweep(now, self._first_waiting)
+            self._report()
+        outgoing.catch_up(self._spool.next_seq)
+        more = self._fill_live(now)
+        return self._fill_backlog(now) or more
+
+    def _fill_live(self, now: float) -> bool:
+        """The lane of what is new."""
+        window, outgoing = self.window, self.outgoing
+        if window.room == 0 or (self._flooded and window.room * 2 < window.cap):
             return False
-        page = self._spool.oldest(max(window.room, 16), window.cursor)
+        limit = max(window.room, 16)
+        page = self._spool.oldest(limit, outgoing.live)
+        self._flooded = len(page) == limit
         for letter in page:
             if window.room == 0 or self.connection.closed is not None:
                 return False
-            if window.admits(letter):
+            outgoing.live = letter.seq
+            if not outgoing.is_out(letter.seq) and window.admits(letter):
                 self._send(letter, now)
         return bool(page)
 
+    def _fill_backlog(self, now: float) -> bool:
+        """The lane of what is old: it leaves a quarter of the window to what is new."""
+        window, outgoing = self.window, self.outgoing
+        room = min(outgoing.room(now), window.room - window.cap // 4)
+        if room <= 0 or (room * 2 < window.cap and room < outgoing.room(now)):
+            return False
+        whole = self._spool.is_committed(outgoing.until)
+        page = self._spool.oldest(max(room, 16), outgoing.backlog, outgoing.until)
+        if not page:
+            if whole:
+                outgoing.took(None)
+            return False
+        for letter in page:
+            if room == 0 or self.connection.closed is not None:
+                return False
+            outgoing.took(letter.seq)
+            if not outgoing.is_out(letter.seq) and window.admits(letter):
+                self._send(letter, now)
+                outgoing.counted()
+                room -= 1
+        return True
+
+    def _first_waiting(self) -> int | None:
+        first = self._spool.oldest(1)
+        return first[0].seq if first else None
+
     def _send(self, letter: Letter, now: float) -> None:
-        user = {"id": f"{self._spool.stream_id}-{letter.seq}"}
+        user = {"id": self._spool.event_id(letter)}
         if letter.seq < self._live_from_seq:
             user["historical"] = "true"
         try:
@@ -175,11 +318,14 @@ class Session:
             if limit is not None and size > limit:
                 self.bury(letter, f"{size} bytes are more than the {limit} that the broker takes")
                 return
+            self._spool.sent(letter)  # before it goes: a collector may be quicker than the broker's answer
             packet_id = self.connection.send(letter.topic, letter.body, content_type=letter.content_type, user=user)
         except ValueError as error:  # a topic that cannot be
             self.bury(letter, str(error))
             return
         self.window.sent(packet_id, letter, now)
+        self.outgoing.sent(letter.seq, now, kept=self._kept)
+        reach("after-publish")
 
     def _send_state(self, payload: bytes, event_id: str) -> int:
         topic = self._presence.topic

@@ -9,28 +9,49 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
-from edge_resad.device.spoolfile import Changes, Kind, Letter, SpoolFile
-from edge_resad.messages import JSON_TYPE, Stamp
+from edge_resad.device.crash_points import reach
+from edge_resad.device.ranges import Ranges
+from edge_resad.device.spoolfile import EXPENDABLE, STRIDE, Changes, GivenUp, Kind, Letter, SpoolFile
+from edge_resad.errors import SpoolError
+from edge_resad.messages import JSON_TYPE, MAX_RANGES, GapReason, Stamp
 
-__all__ = ["Kind", "Letter", "Spool", "Stamp"]
+__all__ = ["GapLetter", "Kind", "Letter", "Spool", "Stamp"]
 
 _BATCH = 1000  # letters in one transaction; fewer while the disk refuses, for a part of a backlog may still fit
 _CLOSE_S = 5.0
 _HARD_BOUND = 4  # times `ram_bytes`: where a disk stays full so long that alerts alone would eat the memory
+_MOST_SENT = 10_000  # ranges of letters that were sent and not acknowledged; what is forgotten is sent again
 
 log = logging.getLogger(__name__)
+
+
+class GapLetter(Protocol):
+    """Writes the letter that says what was given up."""
+
+    def __call__(
+        self,
+        stamp: Stamp,
+        *,
+        ranges: Sequence[tuple[int, int]],
+        counts: Mapping[str, int],
+        reason: GapReason,
+        previous_stream_id: str | None,
+    ) -> bytes: ...
 
 
 class Spool:
     """Letters on their way out. `put` never waits for the disk: one thread writes, many letters in one commit.
 
     Only what is committed is ever handed to a publisher, so nothing is sent that a power cut could make unwritten.
-    Where room runs out the oldest verdicts of good parts go first, then pictures; never a failed part, never an alert.
+    Where room runs out the oldest pictures go first, then verdicts of good parts; never a failed part, never an alert.
+    What goes is noted in the same transaction, and a letter tells it.
     """
 
     def __init__(
@@ -38,6 +59,9 @@ class Spool:
         path: Path,
         *,
         max_bytes: int,
+        max_letters: int = 2**62,
+        gap_topic: str = "",
+        gap_letter: GapLetter | None = None,
         commit_ms: float = 10.0,
         ram_bytes: int = 64 << 20,
         reserve_bytes: int = 16 << 20,
@@ -46,12 +70,15 @@ class Spool:
         """Remember what to open.
 
         max_bytes:     of letters in the file.
+        max_letters:   in the file.
+        gap_letter:    who writes what was given up, for `gap_topic`; without it nobody is told.
         commit_ms:     how long a commit gathers letters.
         ram_bytes:     of letters that wait in memory while the disk refuses them.
         reserve_bytes: kept beside the file for the day the disk is full.
         retry_s:       between two tries to write to a disk that refused.
         """
-        self._file = SpoolFile(path, max_bytes=max_bytes, reserve_bytes=reserve_bytes)
+        self._file = SpoolFile(path, max_bytes=max_bytes, reserve_bytes=reserve_bytes, max_rows=max_letters)
+        self._gap_topic, self._gap_letter = gap_topic, gap_letter
         self._path = path
         self._commit_s = commit_ms / 1000
         self._ram_max = ram_bytes
@@ -63,20 +90,25 @@ class Spool:
     def __enter__(self) -> Spool:
         self._file.__enter__()
         self.boot_id = _boot_id()
+        self._stream_id, self._earlier = self._file.stream_id, dict(self._file.earlier)
         self._next_seq = self._file.next_seq
         self._bd_seq = self._file.bd_seq
         self._totals = self._file.totals
         self._pending: dict[int, Letter] = {}  # put, not yet in a transaction
         self._writing: dict[int, Letter] = {}  # in the transaction that runs now
-        self._expendable: dict[Kind, deque[int]] = {"pass": deque(), "image": deque()}  # of the pending ones
+        self._expendable: dict[Kind, deque[int]] = {kind: deque() for kind in EXPENDABLE}  # of the pending ones
         self._ram_bytes = 0  # of pending and writing
         self._gone: set[int] = set()  # delivered, not yet deleted
+        self._stored = Ranges()  # a collector has them, not yet deleted
+        self._sent = Ranges(most=_MOST_SENT)  # went to the broker in this run: only these may be acknowledged
         self._dead: dict[int, str] = {}  # refused for ever, not yet marked
         self._stream_changed = False
-        self._dropped_here = 0  # in memory, not yet counted in the file
+        self._given_up: dict[tuple[GapReason, Kind], Ranges] = {}  # in memory, not yet noted in the file
+        self._telling: dict[int, list[int]] = {}  # letter that tells gaps -> their ids, until it is written
+        self._tell_wanted = False
         self._lost = 0
         self._batch = _BATCH
-        self._trouble: sqlite3.Error | None = None
+        self._trouble: sqlite3.Error | OSError | None = None
         self._closing.clear()
         self._thread = threading.Thread(target=self._write_all, name="spool", daemon=True)
         self._thread.start()
@@ -102,7 +134,7 @@ class Spool:
     @property
     def stream_id(self) -> str:
         """The name of this file's stream of letters; a new file begins a new one."""
-        return self._file.stream_id
+        return self._stream_id
 
     @property
     def next_seq(self) -> int:
@@ -114,7 +146,7 @@ class Spool:
     def dropped(self) -> int:
         """Letters given up for want of room, over the life of the stream."""
         with self._changed:
-            return self._totals.dropped + self._dropped_here
+            return self._totals.dropped + sum(len(ranges) for ranges in self._given_up.values())
 
     @property
     def lost(self) -> int:
@@ -132,13 +164,10 @@ class Spool:
         self, topic: str, compose: Callable[[Stamp], bytes], *, content_type: str = JSON_TYPE, kind: Kind = "alert"
     ) -> Stamp:
         """Take one letter: `compose` makes its bytes from its stamp, `kind` says if it may go when room runs out."""
-        synced = _clock_synced()
         with self._changed:
             if self._closing.is_set():
                 raise ValueError(f"the spool {self._path} is closed")
-            stamp = Stamp(self.stream_id, self._next_seq, self.boot_id, time.time(), time.monotonic(), synced)
-            letter = Letter(seq=stamp.seq, topic=topic, content_type=content_type, kind=kind, body=compose(stamp))
-            self._next_seq += 1
+            stamp, letter = self._compose(topic, compose, content_type, kind)
             self._keep(letter)
             self._bound_memory(letter)
             self._changed.notify_all()
@@ -150,40 +179,94 @@ class Spool:
             last = self._next_seq - 1
             return self._changed.wait_for(lambda: self._committed(last), timeout_s)
 
+    def is_committed(self, seq: int) -> bool:
+        """Whether every letter up to this one is on the disk, or gone."""
+        with self._changed:
+            first = next(iter(self._writing or self._pending), None)
+            return first is None or first > seq
+
     def waiting(self) -> int:
         """Letters that are not delivered yet, in the file and in memory."""
         with self._changed:
             undelivered = self._totals.waiting + len(self._pending) + len(self._writing)
             return max(0, undelivered - len(self._gone) - len(self._dead))
 
-    def oldest(self, limit: int, after_seq: int = 0) -> list[Letter]:
-        """The first committed letters after `after_seq` that still wait, in order."""
-        with self._changed:
-            settled = self._gone | self._dead.keys()
+    def oldest(self, limit: int, after_seq: int = -(2**63), until_seq: int = 2**63 - 1) -> list[Letter]:
+        """The first committed letters after `after_seq`, up to `until_seq`, that still wait, in order."""
         letters: list[Letter] = []
         while len(letters) < limit:
-            page = self._file.read(limit, after_seq)
-            letters += [letter for letter in page if letter.seq not in settled]
-            if len(page) < limit:
+            try:
+                page = self._file.read(limit, after_seq)
+            except SpoolError:
+                with self._changed:
+                    self._changed.notify_all()  # the writing thread looks what is the matter
+                raise
+            with self._changed:
+                if page.stream_id != self._stream_id:  # the file is being replaced
+                    return []
+                letters += [letter for letter in page.letters if self._waits(letter.seq) and letter.seq <= until_seq]
+                for seq, kind in page.broken:
+                    self._give_up(seq, kind, "corruption")  # type: ignore[arg-type]  # as it was written
+            if page.last is None or page.last >= until_seq:
                 break
-            after_seq = page[-1].seq
+            after_seq = page.last
         return letters[:limit]
 
-    def published(self, seqs: Iterable[int]) -> None:
-        """The broker has these, which `oldest` handed out: they leave with the next commit."""
+    def event_id(self, letter: Letter) -> str:
+        """The letter's name, unique in the world."""
+        return f"{letter.stream_id}-{letter.number}"
+
+    def sent(self, letter: Letter) -> None:
+        """This letter goes to the broker now: from here on it may be acknowledged."""
         with self._changed:
-            self._gone.update(seqs)
+            seq = self._row(letter)
+            if seq is not None:
+                self._sent.add(seq, seq)
+
+    def acknowledged(self, stream_id: str, ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+        """A collector has these for good, by their numbers in a stream of ours; those that leave for it.
+
+        Only letters that were sent leave, whatever the ranges say.
+        """
+        with self._changed:
+            base = self._base(stream_id)
+            if base is None:
+                return []
+            leaving = [piece for first, last in ranges for piece in self._sent.within(first + base, last + base)]
+            for first, last in leaving:
+                self._stored.add(first, last)
+                self._sent.remove(first, last)
+        if leaving:
+            reach("after-ack")
+            with self._changed:
+                self._changed.notify_all()
+        return leaving
+
+    def published(self, letters: Iterable[Letter]) -> None:
+        """These, which `oldest` handed out, need not be kept: they leave with the next commit."""
+        with self._changed:
+            rows = [self._row(letter) for letter in letters]
+            self._gone.update(row for row in rows if row is not None)
             self._changed.notify_all()
 
     def refused(self, letter: Letter, problem: str) -> None:
         """The broker will never take this one: a picture is dropped, anything else is kept as a dead letter."""
         with self._changed:
+            seq = self._row(letter)
+            if seq is None:
+                return
             if letter.kind == "image":
-                self._gone.add(letter.seq)
-                self._dropped_here += 1
+                self._give_up(seq, letter.kind, "refused")
             else:
-                self._dead[letter.seq] = problem
+                self._dead[seq] = problem
             self._changed.notify_all()
+
+    def tell_gaps(self) -> None:
+        """Write a letter about what was given up so far and nobody was told."""
+        with self._changed:
+            if self._gap_letter is not None and (self._totals.gaps or self._given_up):
+                self._tell_wanted = True
+                self._changed.notify_all()
 
     def begin_session(self) -> int:
         """The number of the next connection to the broker: it grows over restarts too."""
@@ -208,8 +291,7 @@ class Spool:
             if not self._thread.is_alive() and not self._closing.is_set():
                 return f"the spool {self._path} has stopped writing. Restart the station; its log says why."
             if self._trouble is not None:
-                full = isinstance(self._trouble, sqlite3.OperationalError)
-                todo = "Free disk space" if full else "Restart the station, which sets a damaged file aside"
+                todo = "Free disk space"
                 lost = f" Memory is full too: {self._lost} alerts are lost." if self._lost else ""
                 return (
                     f"the spool {self._path} cannot be written ({self._trouble}): "
@@ -218,15 +300,43 @@ class Spool:
                 )
             if self._file.reserve_in_use:
                 return (
-                    f"the disk of the spool {self._path} is full: its reserve is in use, and the oldest verdicts of "
-                    "good parts make room for new ones. Free disk space."
+                    f"the disk of the spool {self._path} is full: its reserve is in use, and the oldest pictures and "
+                    "verdicts of good parts make room for new ones. Free disk space."
                 )
             if self._file.over_budget:
                 return (
-                    f"the spool {self._path} holds {self._totals.size / 1e6:.1f} MB of alerts and failed parts, "
-                    "more than its budget. Bring the broker back, or raise [spool] max_mb."
+                    f"the spool {self._path} holds {self._totals.waiting + self._totals.dead} messages of "
+                    f"{self._totals.size / 1e6:.1f} MB, alerts and failed parts, more than its budget. Bring the "
+                    "broker or the collector back, or raise [spool] max_mb and max_messages."
                 )
             return None
+
+    def _compose(
+        self, topic: str, compose: Callable[[Stamp], bytes], content_type: str, kind: Kind
+    ) -> tuple[Stamp, Letter]:
+        """A letter with the next number."""
+        stamp = Stamp(self.stream_id, self._next_seq, self.boot_id, time.time(), time.monotonic(), _clock_synced())
+        letter = Letter(seq=stamp.seq, topic=topic, content_type=content_type, kind=kind, body=compose(stamp))
+        self._next_seq += 1
+        return stamp, letter
+
+    def _base(self, stream_id: str | None) -> int | None:
+        """What is added to a stream's numbers here; None where it is none of ours."""
+        return 0 if stream_id == self._stream_id else self._earlier.get(stream_id or "")
+
+    def _row(self, letter: Letter) -> int | None:
+        """Where a letter is now: the file may have been replaced since it was read."""
+        base = self._base(letter.stream_id)
+        return None if base is None else base + letter.number
+
+    def _waits(self, seq: int) -> bool:
+        return not (seq in self._gone or seq in self._dead or seq in self._stored)
+
+    def _give_up(self, seq: int, kind: Kind, reason: GapReason) -> None:
+        """A letter of the file that has no use any more."""
+        if seq not in self._gone:
+            self._gone.add(seq)
+            self._given_up.setdefault((reason, kind), Ranges()).add(seq, seq)
 
     def _keep(self, letter: Letter) -> None:
         self._pending[letter.seq] = letter
@@ -246,14 +356,15 @@ class Spool:
         letter = self._pending.pop(seq, None)
         if letter is not None:
             self._ram_bytes -= letter.size
-            self._dropped_here += 1
+            self._given_up.setdefault(("memory_full", letter.kind), Ranges()).add(seq, seq)
 
     def _committed(self, last: int) -> bool:
         first = next(iter(self._writing or self._pending), None)
         return (first is None or first > last) and not self._stream_changed
 
     def _has_work(self) -> bool:
-        return bool(self._pending or self._gone or self._dead or self._stream_changed)
+        waits = self._pending or self._gone or self._stored or self._dead or self._given_up
+        return bool(waits or self._stream_changed or self._tell_wanted or self._file.suspect)
 
     def _write_all(self) -> None:
         while True:
@@ -269,17 +380,77 @@ class Spool:
 
     def _commit(self) -> bool:
         """One transaction; False where the disk refused it."""
-        changes = self._begin()
         try:
-            self._file.write(changes)
-        except sqlite3.Error as error:
+            if self._file.suspect and self._file.is_damaged():
+                self._begin_anew("it cannot be read")
+            self._compose_gaps()
+        except (sqlite3.Error, OSError) as error:
             self._put_back(error)
             return False
-        self._end(changes)
+        changes = self._begin()
+        try:
+            done = self._file.write(changes)
+        except sqlite3.Error as error:
+            self._put_back(error)
+            try:
+                if self._file.is_damaged(error):
+                    self._begin_anew(str(error))
+            except (sqlite3.Error, OSError) as refused:
+                self._put_back(refused)
+            return False
+        self._end(changes, done)
         if changes.new:
             for listener in self._listeners:
                 listener()
         return True
+
+    def _begin_anew(self, why: str) -> None:
+        """The file is damaged: the line goes on with a new stream, and what waits here belongs to the old one."""
+        told = [id for ids in self._telling.values() for id in ids]
+        self._file.replace(why, told)  # takes its time: what is put meanwhile is of the old stream still
+        with self._changed:
+            self._stream_id, self._earlier = self._file.stream_id, dict(self._file.earlier)
+            below = [replace(letter, seq=letter.seq - STRIDE) for letter in self._pending.values()]
+            self._pending = {letter.seq: letter for letter in below}
+            self._list_expendable()
+            self._given_up = {about: _below(ranges) for about, ranges in self._given_up.items()}
+            self._gone = {seq - STRIDE for seq in self._gone}
+            self._dead = {seq - STRIDE: problem for seq, problem in self._dead.items()}
+            self._stored, self._sent = _below(self._stored), _below(self._sent, most=_MOST_SENT)
+            self._next_seq, self._totals = self._file.next_seq, self._file.totals
+            self._bd_seq = max(self._bd_seq, self._file.bd_seq)
+            self._telling = {seq - STRIDE: [] for seq in self._telling}  # their gaps are not in the new file
+            self._stream_changed = True
+            self._tell_wanted = self._gap_letter is not None
+
+    def _compose_gaps(self) -> None:
+        """Put a letter about gaps that nobody was told of, where one is wanted or has as many as it can hold."""
+        if self._gap_letter is None or self._telling:
+            return
+        if not (self._tell_wanted or self._totals.gaps >= MAX_RANGES):
+            return
+        rows = self._file.untold()
+        with self._changed:
+            self._tell_wanted = bool(self._given_up)  # those are not in the file yet
+        if not rows:
+            return
+        gap = next(iter(rows.values()))
+        ranges = Ranges((row.first, row.last) for row in rows.values() if row.first > 0)
+        counts: dict[str, int] = {}
+        for row in rows.values():
+            if row.kind:
+                counts[row.kind] = counts.get(row.kind, 0) + row.last - row.first + 1
+
+        def compose(stamp: Stamp) -> bytes:
+            assert self._gap_letter is not None
+            about = {"ranges": tuple(ranges), "counts": counts, "reason": gap.reason}
+            return self._gap_letter(stamp, **about, previous_stream_id=gap.previous)  # type: ignore[arg-type]
+
+        with self._changed:
+            letter = self._compose(self._gap_topic, compose, JSON_TYPE, "gap")[1]
+            self._keep(letter)
+            self._telling[letter.seq] = list(rows)
+            self._tell_wanted = self._tell_wanted or self._totals.gaps > len(rows)
 
     def _begin(self) -> Changes:
         with self._changed:
@@ -296,39 +467,59 @@ class Spool:
             return Changes(
                 new=list(self._writing.values()),
                 gone=frozenset(self._gone),
+                stored=list(islice(self._stored, 1000)),
                 dead=dict(self._dead),
+                given_up=[
+                    GivenUp(reason=reason, kind=kind, first=first, last=last)
+                    for (reason, kind), ranges in self._given_up.items()
+                    for first, last in ranges
+                ],
+                told=[id for seq in self._writing for id in self._telling.get(seq, ())],
                 next_seq=self._next_seq,
                 bd_seq=self._bd_seq,
-                dropped=self._dropped_here,
             )
 
-    def _end(self, changes: Changes) -> None:
+    def _end(self, changes: Changes, done: Sequence[tuple[int, int]]) -> None:
         with self._changed:
             self._totals = self._file.totals
             self._batch = min(_BATCH, 2 * self._batch)
             self._writing.clear()
             self._ram_bytes -= sum(letter.size for letter in changes.new)
             self._gone -= set(changes.gone)
+            for first, last in done:
+                self._stored.remove(first, last)
             for seq in changes.dead:
                 self._dead.pop(seq, None)
-            self._dropped_here -= changes.dropped
+            for letter in changes.new:
+                self._telling.pop(letter.seq, None)
+            for gap in changes.given_up:
+                self._given_up[gap.reason, gap.kind].remove(gap.first, gap.last)  # type: ignore[index]
+            self._given_up = {about: ranges for about, ranges in self._given_up.items() if ranges}
             if self._trouble is not None:
                 log.warning("the spool %s can be written again", self._path)
                 self._trouble = None
             self._changed.notify_all()
 
-    def _put_back(self, error: sqlite3.Error) -> None:
+    def _put_back(self, error: sqlite3.Error | OSError) -> None:
         with self._changed:
             self._pending = {**self._writing, **self._pending}
             self._writing = {}
-            for kind, expendable in self._expendable.items():
-                expendable.clear()
-                expendable.extend(letter.seq for letter in self._pending.values() if letter.kind == kind)
+            self._list_expendable()
             self._stream_changed = True
             self._batch = max(1, self._batch // 2)
             if self._trouble is None:
                 log.error("the spool %s cannot be written: %s; messages wait in memory", self._path, error)
             self._trouble = error
+
+    def _list_expendable(self) -> None:
+        for kind, expendable in self._expendable.items():
+            expendable.clear()
+            expendable.extend(letter.seq for letter in self._pending.values() if letter.kind == kind)
+
+
+def _below(ranges: Ranges, *, most: int | None = None) -> Ranges:
+    """The same letters, now of the stream before this one."""
+    return Ranges(((first - STRIDE, last - STRIDE) for first, last in ranges), most=most)
 
 
 def _boot_id() -> str:

@@ -9,25 +9,44 @@ import shutil
 import sqlite3
 import threading
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+import zlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 
+from edge_resad.device.crash_points import reach
+from edge_resad.device.quarantine import Quarantine, Salvage, salvage
+from edge_resad.device.ranges import Ranges
 from edge_resad.errors import SpoolError
+from edge_resad.messages import MAX_RANGES, MAX_SEQ, GapReason
 
-Kind = Literal["pass", "fail", "alert", "image"]
-_SACRIFICE: tuple[Kind, ...] = ("pass", "image")  # what may be given up, in this order; never a failed part or an alert
+Kind = Literal["pass", "fail", "alert", "image", "gap"]
+EXPENDABLE: tuple[Kind, ...] = ("image", "pass")  # what may be given up, in this order; never a failed part or an alert
+STRIDE = MAX_SEQ + 1  # letters of the stream before this one lie so far below their own numbers
+_SHED_TIMES = 8
+MOST_DELETED = 5000  # rows that one transaction deletes for what a collector has stored
 
 _APPLICATION_ID = 0x45525350  # "ERSP": the file is ours
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _SQLITE_HEADER = b"SQLite format 3\0"  # of every SQLite file that is not empty
-_WAITING, _AT_BROKER, _DEAD = 0, 1, 2
-# `_AT_BROKER` and its two times are the place for a fleet that acknowledges what its database holds: letters then stay
-# after the broker's PUBACK and leave with the fleet's acknowledgement. Without a fleet they leave with the PUBACK.
+_WAITING, _DEAD = 0, 2
+_NEWER = """
+CREATE TABLE gap (
+    id INTEGER PRIMARY KEY,
+    reason TEXT NOT NULL,
+    previous TEXT,
+    kind TEXT NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL
+);
+CREATE TABLE earlier (
+    stream_id TEXT PRIMARY KEY,
+    base INTEGER NOT NULL
+);
+"""
 _SCHEMA = f"""
 PRAGMA application_id = {_APPLICATION_ID};
 PRAGMA user_version = {_SCHEMA_VERSION};
@@ -38,9 +57,8 @@ CREATE TABLE letter (
     kind TEXT NOT NULL,
     body BLOB NOT NULL,
     size INTEGER NOT NULL,
+    crc INTEGER,
     state INTEGER NOT NULL DEFAULT {_WAITING},
-    at_broker_wall REAL,
-    acknowledged_wall REAL,
     problem TEXT
 );
 CREATE INDEX letter_by_kind ON letter (kind, seq, size, state);
@@ -51,7 +69,12 @@ CREATE TABLE stream (
     bd_seq INTEGER NOT NULL,
     dropped INTEGER NOT NULL
 );
+{_NEWER}
 """
+_INSERT = (
+    "INSERT INTO letter (seq, topic, content_type, kind, body, size, crc, state, problem) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
 
 log = logging.getLogger(__name__)
 
@@ -60,11 +83,13 @@ log = logging.getLogger(__name__)
 class Letter:
     """One message as it goes out."""
 
-    seq: int
+    seq: int  # below zero: of an earlier stream, saved from a damaged file
     topic: str
     content_type: str
     kind: Kind
     body: bytes
+    stream_id: str | None = None  # and its number there, where it comes from the file
+    number: int = 0
 
     @property
     def size(self) -> int:
@@ -73,15 +98,28 @@ class Letter:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GivenUp:
+    """Letters of one kind that were given up for one reason, by number."""
+
+    reason: GapReason
+    kind: str  # empty where nobody knows
+    first: int
+    last: int
+    previous: str | None = None  # the stream that they are of, where it is an earlier one
+
+
+@dataclass(frozen=True, kw_only=True)
 class Changes:
     """What one transaction does."""
 
     new: Sequence[Letter] = ()
     gone: Collection[int] = ()
+    stored: Sequence[tuple[int, int]] = ()  # ranges that a collector has
     dead: Mapping[int, str] = field(default_factory=dict)  # seq -> what the broker said
+    given_up: Sequence[GivenUp] = ()  # before they came here
+    told: Collection[int] = ()  # gaps whose letters are among the new ones
     next_seq: int
     bd_seq: int
-    dropped: int = 0  # given up before they came here
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,24 +129,41 @@ class Totals:
     waiting: int = 0  # letters
     dead: int = 0  # letters
     size: int = 0  # bytes of all letters
-    dropped: int = 0  # letters given up for want of room, over the life of the stream
+    dropped: int = 0  # letters given up, over the life of the stream
+    gaps: int = 0  # ranges of letters given up of which no letter tells yet
+
+
+@dataclass(frozen=True)
+class Page:
+    """Letters in order, and those whose bytes are no longer what was written."""
+
+    letters: list[Letter]
+    broken: list[tuple[int, str]]  # seq and kind
+    last: int | None  # seq up to which was read; None at the end
+    stream_id: str | None  # of the file; None while it is being replaced
 
 
 class SpoolFile:
     """Letters on the disk. Every write is one transaction that survives a power cut once it returned."""
 
-    def __init__(self, path: Path, *, max_bytes: int, reserve_bytes: int) -> None:
+    def __init__(self, path: Path, *, max_bytes: int, reserve_bytes: int, max_rows: int = 2**62) -> None:
         self.path = path
         self.stream_id = ""
         self.next_seq = 1
         self.bd_seq = 0
         self.totals = Totals()
+        self.earlier: dict[str, int] = {}  # stream -> what is added to its numbers here
+        self.suspect = False  # a read found what should not be
         self._max_bytes = max_bytes
+        self._max_rows = max_rows
         self._ceiling = max_bytes  # lower once the disk itself is full
         self._reserve_bytes = min(reserve_bytes, max_bytes // 8)
         self.batch_bytes = self._reserve_bytes // 8 or 1 << 20  # of letters in one transaction; one may be larger
         self._read_lock = threading.Lock()
         self._no_room_said = False
+        self._is_open = False
+        self._tails: dict[tuple[str, str], tuple[int, int]] = {}  # reason, kind -> gap that may grow: its id and end
+        self._quarantine = Quarantine(path)
 
     def __enter__(self) -> SpoolFile:
         self._refuse_foreign()
@@ -123,46 +178,137 @@ class SpoolFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._read_lock:
-            self._reader.close()
-        self._writer.close()
+        self._close()
         os.close(self._lock)
 
     @property
     def over_budget(self) -> bool:
         """More than allowed is here and none of it may be given up."""
-        return self.totals.size > self._max_bytes
+        return self.totals.size > self._max_bytes or self.totals.waiting + self.totals.dead > self._max_rows
 
     @property
     def reserve_in_use(self) -> bool:
         """The disk is full; the file lives on what was kept for that day."""
         return self._ceiling < self._max_bytes
 
-    def write(self, changes: Changes) -> None:
-        """Do all of it or, with `sqlite3.Error`, nothing."""
+    def write(self, changes: Changes) -> Sequence[tuple[int, int]]:
+        """Do all of it or, with `sqlite3.Error`, nothing; which ranges of `stored` need no other transaction."""
         try:
-            self._write(changes)
-        except sqlite3.OperationalError:
-            if not self._release_reserve():
+            done = self._write(changes)
+        except sqlite3.OperationalError as error:
+            if not self._is_open:
                 raise
-            # From here on something old goes for something new.
-            self._ceiling = min(self._max_bytes - 1, self.totals.size + self._reserve_bytes // 4)
-            self._empty_log()
-            self._write(changes)
-        else:
-            self._restore_reserve()
+            if "full" not in str(error) and not self._reserve.exists():
+                raise
+            if self._release_reserve():
+                self._stop_growing()
+            done = self._write_shedding(changes)
+        self._restore_reserve()
+        return done
 
-    def read(self, limit: int, after_seq: int) -> list[Letter]:
+    def _stop_growing(self) -> None:
+        """From here on something old goes for something new: what the reserve leaves is for the log."""
+        self._ceiling = min(self._max_bytes - 1, self.totals.size + self._reserve_bytes // 4)
+        self._empty_log()
+        with suppress(sqlite3.Error):  # counted in pages too: rows leave holes in them
+            most = _pragma(self._writer, "page_count") + self._reserve_bytes // 4 // 4096
+            self._writer.execute(f"PRAGMA max_page_count = {most}").fetchall()
+
+    def _write_shedding(self, changes: Changes) -> Sequence[tuple[int, int]]:
+        """Write to a full disk: as long as there is no page left, old letters go."""
+        for _ in range(_SHED_TIMES):
+            try:
+                return self._write(changes)
+            except sqlite3.OperationalError as error:
+                if "full" not in str(error) or not self._shed():
+                    raise
+        return self._write(changes)
+
+    def read(self, limit: int, after_seq: int) -> Page:
         """The first waiting letters after `after_seq`, in order."""
         query = (
-            "SELECT seq, topic, content_type, kind, body FROM letter WHERE state = ? AND seq > ? ORDER BY seq LIMIT ?"
+            "SELECT seq, topic, content_type, kind, body, crc FROM letter "
+            "WHERE state = ? AND seq > ? ORDER BY seq LIMIT ?"
         )
         try:
             with self._read_lock:
+                if not self._is_open:
+                    return Page([], [], None, None)
                 rows = self._reader.execute(query, (_WAITING, after_seq, limit)).fetchall()
+                stream_id, origins = self.stream_id, [self.origin(row[0]) for row in rows]
         except sqlite3.Error as error:
+            self.suspect = True
             raise SpoolError(f"the spool {self.path} cannot be read: {error}. Check its disk.") from error
-        return [Letter(seq=s, topic=t, content_type=c, kind=k, body=b) for s, t, c, k, b in rows]
+        letters, broken = [], []
+        for (seq, topic, content_type, kind, body, crc), (stream, number) in zip(rows, origins, strict=True):
+            about = {"topic": topic, "content_type": content_type, "stream_id": stream, "number": number}
+            letter = Letter(seq=seq, kind=kind, body=body, **about)
+            if crc is None or crc == _crc(letter):
+                letters.append(letter)
+            else:
+                broken.append((seq, kind))
+        return Page(letters, broken, rows[-1][0] if len(rows) == limit else None, stream_id)
+
+    def origin(self, seq: int) -> tuple[str, int]:
+        """The stream that a letter is of, and its number in it."""
+        if seq > 0:
+            return self.stream_id, seq
+        number = seq % STRIDE
+        return next((stream for stream, base in self.earlier.items() if base == seq - number), ""), number
+
+    def untold(self) -> dict[int, GivenUp]:
+        """Gaps of one reason and stream of which no letter tells yet, as many as go into one: id -> gap."""
+        query = (
+            "SELECT id, reason, kind, first, last, previous FROM gap WHERE (reason, previous IS NULL, "
+            "ifnull(previous, '')) = (SELECT reason, previous IS NULL, ifnull(previous, '') FROM gap ORDER BY id "
+            "LIMIT 1) ORDER BY id LIMIT ?"
+        )
+        rows = self._writer.execute(query, (MAX_RANGES,)).fetchall()
+        self._tails.clear()  # what is being told grows no more
+        return {
+            id: GivenUp(reason=reason, kind=kind, first=first, last=last, previous=previous)
+            for id, reason, kind, first, last, previous in rows
+        }
+
+    def is_damaged(self, error: sqlite3.Error | None = None) -> bool:
+        """Whether the file can no longer be trusted. error: what a write said."""
+        self.suspect = False
+        if not self._is_open:
+            return True
+        if isinstance(error, sqlite3.IntegrityError) or type(error) is sqlite3.DatabaseError:
+            return True
+        if isinstance(error, sqlite3.OperationalError) and "disk I/O" not in str(error):
+            return False
+        try:
+            with self._read_lock:
+                return bool(self._reader.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok")
+        except sqlite3.Error as found:
+            return "locked" not in str(found)
+
+    def replace(self, why: str, told: Collection[int] = ()) -> None:
+        """Set the file aside, begin another stream and take over what can be read. told: gaps that letters tell.
+
+        Raises:
+            sqlite3.Error, OSError: the disk does not allow it now; it may be tried again.
+        """
+        self._close()
+        aside = self._quarantine.move()
+        log.error("the spool %s is damaged (%s): set aside as %s, a new stream begins", self.path, why, aside)
+        self._connect()
+        try:
+            self._take_over(aside, told)
+        except BaseException:
+            self._close()  # it is begun again from the file that was set aside
+            raise
+        self._quarantine.end()
+
+    def retry_dead(self, seqs: Collection[int]) -> int:
+        """Let dead letters wait again; how many. An empty collection means all."""
+        return self._settle_dead(seqs, f"UPDATE letter SET state = {_WAITING}, problem = NULL", reason=None)
+
+    def drop_dead(self, seqs: Collection[int]) -> int:
+        """Give dead letters up, which a gap tells; how many. An empty collection means all."""
+        return self._settle_dead(seqs, "DELETE FROM letter", reason="operator")
 
     def _refuse_foreign(self) -> None:
         """A file that never was a spool must not be set aside as a damaged one."""
@@ -184,6 +330,11 @@ class SpoolFile:
             )
 
     @property
+    def _log_bytes(self) -> int:
+        """What is in SQLite's log must fit into the reserve once more."""
+        return self._reserve_bytes // 4 or 1 << 22
+
+    @property
     def _lock_path(self) -> Path:
         return self.path.with_name(self.path.name + ".lock")
 
@@ -196,36 +347,57 @@ class SpoolFile:
                 f"the spool {self.path} cannot be made: {error.strerror} ({error.filename}). "
                 "Give the station a folder it may write, or set [spool] path."
             ) from error
+        said = os.pread(self._lock, 200, 0).decode(errors="replace").splitlines()
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            owner = os.pread(self._lock, 20, 0).decode(errors="replace").strip()
             os.close(self._lock)
             raise SpoolError(
-                f"the spool {self.path} is in use by process {owner or '(unknown)'}. "
+                f"the spool {self.path} is in use by process {said[0] if said else '(unknown)'}. "
                 "One station, one spool: stop the other station, or set another [spool] path."
             ) from error
-        with suppress(OSError):  # the number is only for the sentence above; a full disk may refuse it
-            os.ftruncate(self._lock, 0)
-            os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+        self._witness = _Witness.read(said[1]) if len(said) > 1 else None
+
+    def _testify(self) -> None:
+        """Note beside the file how far its stream has come, so that a file that lost its end is found out.
+
+        Not synced: after a power cut the note may be older than the file, never newer.
+        """
+        self._witness = _Witness(self.stream_id, self.next_seq, self.bd_seq)
+        said = f"{os.getpid()}\n{self.stream_id} {self.next_seq} {self.bd_seq}\n"
+        with suppress(OSError):  # a full disk may refuse it
+            os.pwrite(self._lock, said.ljust(120, "\n").encode(), 0)
 
     def _open(self) -> None:
         try:
             try:
+                if self._quarantine.is_unfinished:
+                    raise _Damaged("the power was cut while it was set aside")
                 self._connect()
             except sqlite3.OperationalError:
                 if not self._release_reserve():
                     raise
                 self._connect()
         except _Damaged as damage:
-            aside = self._set_aside()
-            log.error("the spool %s is damaged (%s): set aside as %s, a new stream begins", self.path, damage, aside)
-            self._connect()
+            try:
+                self.replace(str(damage))
+            except (OSError, sqlite3.Error) as error:
+                raise SpoolError(
+                    f"the spool {self.path} is damaged ({damage}) and cannot be set aside: {error}. "
+                    "Check that its folder can be written and its disk has room."
+                ) from error
         except sqlite3.Error as error:
             raise SpoolError(
                 f"the spool {self.path} cannot be opened: {error}. "
                 "Check that its folder can be written and its disk has room, or set [spool] path."
             ) from error
+        if self._witness is not None and self._witness.stream_id != self.stream_id:
+            lost = GivenUp(reason="corruption", kind="", first=0, last=0, previous=self._witness.stream_id)
+            log.error("the spool %s is not the one that was here: a new stream begins", self.path)
+            with suppress(sqlite3.Error):
+                self._say_given_up([lost])
+                self._count()
+        self._testify()
 
     def _connect(self) -> None:
         writer = self._writer = sqlite3.connect(
@@ -233,29 +405,49 @@ class SpoolFile:
         )  # opened here, then used by the writing thread alone
         try:
             self._prepare(writer)
-            self._reader = sqlite3.connect(self.path, timeout=5.0, isolation_level=None, check_same_thread=False)
+            reader = sqlite3.connect(self.path, timeout=5.0, isolation_level=None, check_same_thread=False)
         except BaseException:
             writer.close()
             raise
+        with self._read_lock:
+            self._reader = reader
+        self._is_open = True
+
+    def _close(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            with self._read_lock:
+                self._reader.close()
+            self._writer.close()
 
     def _prepare(self, writer: sqlite3.Connection) -> None:
         try:
             self._check(writer)
+            row = writer.execute("SELECT stream_id, next_seq, bd_seq FROM stream").fetchone()
+            self.stream_id, self.next_seq, self.bd_seq = row
+            self.earlier = dict(writer.execute("SELECT stream_id, base FROM earlier"))
+            self._tails.clear()
+            self._count()
         except sqlite3.OperationalError:
             raise
         except sqlite3.DatabaseError as error:  # "file is not a database", "disk image is malformed"
             raise _Damaged(str(error)) from error
-        row = writer.execute("SELECT stream_id, next_seq, bd_seq, dropped FROM stream").fetchone()
-        self.stream_id, self.next_seq, self.bd_seq, dropped = row
+        self._ceiling = self._max_bytes
+        self._restore_reserve()
+        witness = self._witness
+        if witness is not None and witness.stream_id == self.stream_id and witness.next_seq > self.next_seq:
+            raise _Damaged(f"it ends at {self.next_seq - 1} and had come to {witness.next_seq - 1}")
+
+    def _count(self) -> None:
+        writer = self._writer
         counts = writer.execute("SELECT state, count(*), sum(size) FROM letter GROUP BY state").fetchall()
         self.totals = Totals(
             waiting=sum(count for state, count, _ in counts if state == _WAITING),
             dead=sum(count for state, count, _ in counts if state == _DEAD),
             size=sum(size for _, _, size in counts),
-            dropped=dropped,
+            dropped=writer.execute("SELECT dropped FROM stream").fetchone()[0],
+            gaps=writer.execute("SELECT count(*) FROM gap").fetchone()[0],
         )
-        self._ceiling = self._max_bytes
-        self._restore_reserve()
 
     def _check(self, writer: sqlite3.Connection) -> None:
         tables = {name for (name,) in writer.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -263,9 +455,8 @@ class SpoolFile:
             writer.execute("PRAGMA auto_vacuum = INCREMENTAL")  # a file that held a week's backlog shrinks again
         writer.execute("PRAGMA journal_mode = WAL")
         writer.execute("PRAGMA synchronous = FULL")  # a power cut must not lose a committed alert
-        log_bytes = self._reserve_bytes // 4 or 1 << 22  # what is in the log must fit into the reserve once more
-        writer.execute(f"PRAGMA journal_size_limit = {log_bytes}")
-        writer.execute(f"PRAGMA wal_autocheckpoint = {max(16, min(1000, log_bytes // 4096))}")
+        writer.execute(f"PRAGMA journal_size_limit = {self._log_bytes}")
+        writer.execute(f"PRAGMA wal_autocheckpoint = {max(16, min(1000, self._log_bytes // 4096))}")
         if not tables:
             writer.executescript(f"BEGIN IMMEDIATE; {_SCHEMA}")
             writer.execute("INSERT INTO stream VALUES (1, ?, 1, 0, 0)", (str(uuid.uuid4()),))
@@ -276,7 +467,7 @@ class SpoolFile:
                 f"{self.path} is a database of another program and stays as it is. Set [spool] path to another file."
             )
         version = _pragma(writer, "user_version")
-        if version != _SCHEMA_VERSION:
+        if version not in (1, _SCHEMA_VERSION):
             raise SpoolError(
                 f"the spool {self.path} has format {version}, this program knows {_SCHEMA_VERSION}. "
                 "Run the version of edge-resad that wrote it until it is empty, or set another [spool] path."
@@ -286,83 +477,250 @@ class SpoolFile:
             raise _Damaged(str(said))
         if writer.execute("SELECT count(*) FROM stream").fetchone()[0] != 1:
             raise _Damaged("it does not know its stream")
+        if version == 1:  # before there were checksums and gaps
+            writer.executescript(
+                f"BEGIN IMMEDIATE; ALTER TABLE letter ADD COLUMN crc INTEGER; {_NEWER} PRAGMA user_version = 2; COMMIT"
+            )
 
-    def _set_aside(self) -> Path:
-        moment = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
-        aside = self.path.with_name(f"{self.path.name}.damaged-{moment}")
-        count = 1
-        while aside.exists():  # a clock that begins at 1970 each time says the same moment again
-            count += 1
-            aside = self.path.with_name(f"{self.path.name}.damaged-{moment}-{count}")
-        for suffix in ("-wal", "-shm", ""):
-            part = self.path.with_name(self.path.name + suffix)
-            if part.exists():
-                part.rename(aside.with_name(aside.name + suffix))
-        return aside
+    def _take_over(self, aside: Path, told: Collection[int]) -> None:
+        """Bring what can be read of a damaged file into this new one, below every number of this stream."""
+        found, writer, witness = Salvage(), self._writer, self._witness
+        batch: list[tuple[Any, ...]] = []
+        there = Ranges()
 
-    def _write(self, changes: Changes) -> None:
+        def write() -> None:
+            writer.execute("BEGIN IMMEDIATE")
+            try:
+                writer.executemany(
+                    _INSERT.replace("INSERT", "INSERT OR IGNORE"), batch
+                )  # a damaged tree repeats itself
+                writer.execute("COMMIT")
+            except sqlite3.Error:
+                with suppress(sqlite3.Error):
+                    writer.execute("ROLLBACK")
+                raise
+            batch.clear()
+
+        for row in salvage(aside, found):
+            if found.stream_id is None and witness is not None:
+                found.stream_id, found.next_seq, found.bd_seq = witness.stream_id, witness.next_seq, witness.bd_seq
+            if found.stream_id is None:
+                log.error("%s does not say of which stream it is: its letters stay in it", aside)
+                break
+            if not _is_sound(row) or row[0] < -(2**62):  # of the five hundredth stream before this
+                continue
+            batch.append((row[0] - STRIDE, *row[1:]))
+            there.add(row[0], row[0])
+            if len(batch) >= 500:
+                write()
+        previous = found.stream_id or (witness.stream_id if witness is not None else None)
+        next_seq = max(found.next_seq or 1, witness.next_seq if witness and witness.stream_id == previous else 1)
+        given_up = [
+            GivenUp(reason=reason, previous=of or previous, kind=kind, first=first, last=last)
+            for id, reason, of, kind, first, last in found.gaps
+            if id not in told
+        ]
+        lost = Ranges()
+        if not found.whole and next_seq > 1:
+            begins = next((first for first, _ in there if first > 0), 1)
+            lost.add(begins, next_seq - 1)
+            for first, last in there:
+                lost.remove(first, last)
+        pieces = list(lost)[-MAX_RANGES:] or [(0, 0)]
+        given_up += [GivenUp(reason="corruption", kind="", first=a, last=b, previous=previous) for a, b in pieces]
+        write()
+        self._say_given_up(given_up)
+        earlier = {stream: base - STRIDE for stream, base in found.earlier.items()}
+        if previous is not None:
+            earlier[previous] = -STRIDE
+        writer.executemany("INSERT OR REPLACE INTO earlier VALUES (?, ?)", list(earlier.items()))
+        self.bd_seq = max(found.bd_seq, witness.bd_seq if witness is not None else 0)
+        writer.execute("UPDATE stream SET bd_seq = ?", (self.bd_seq,))
+        self.earlier = earlier
+        self._count()
+        self._testify()
+        log.warning("%d messages were saved from %s", len(there), aside)
+
+    def _write(self, changes: Changes) -> Sequence[tuple[int, int]]:
         writer = self._writer
         totals = self.totals
-        waiting, dead, held, dropped = totals.waiting, totals.dead, totals.size, totals.dropped + changes.dropped
+        waiting, dead, held = totals.waiting, totals.dead, totals.size
+        tails = dict(self._tails)
         writer.execute("BEGIN IMMEDIATE")
         try:
             for seq in changes.gone:
                 for state, size in writer.execute("DELETE FROM letter WHERE seq = ? RETURNING state, size", (seq,)):
                     waiting, dead, held = waiting - (state == _WAITING), dead - (state == _DEAD), held - size
+            deleted, done = self._delete_stored(changes.stored)
+            for state, size in deleted:
+                waiting, dead, held = waiting - (state == _WAITING), dead - (state == _DEAD), held - size
             for seq, problem in changes.dead.items():
                 change = "UPDATE letter SET state = ?, problem = ? WHERE seq = ? AND state = ?"
                 count = writer.execute(change, (_DEAD, problem, seq, _WAITING)).rowcount
                 waiting, dead = waiting - count, dead + count
             incoming = sum(new.size for new in changes.new)
-            freed = self._make_room(
-                held + incoming - self._ceiling
-            )  # before they come: a full disk has no page to spare
-            writer.executemany(
-                "INSERT INTO letter (seq, topic, content_type, kind, body, size) VALUES (?, ?, ?, ?, ?, ?)",
-                [(new.seq, new.topic, new.content_type, new.kind, new.body, new.size) for new in changes.new],
-            )
+            rows = waiting + dead + len(changes.new)
+            costs = any(new.kind != "gap" for new in changes.new)  # to tell a loss must not make the next
+            freed: list[tuple[int, str, int, int]] = []
+            if costs:  # before they come: a full disk has no page to spare
+                freed += self._make_room(held + incoming - self._ceiling, rows - self._max_rows, changes.new)
+            reach("before-insert")
+            writer.executemany(_INSERT, [_row(new) for new in changes.new])
             waiting, held = waiting + len(changes.new), held + incoming
-            freed += self._make_room(held - sum(size for _, size in freed) - self._ceiling)
-            for state, size in freed:
+            if costs:
+                over = held - sum(size for _, _, _, size in freed) - self._ceiling
+                freed += self._make_room(over, rows - len(freed) - self._max_rows)
+            for _, _, state, size in freed:
                 waiting, dead, held = waiting - (state == _WAITING), dead - (state == _DEAD), held - size
-                dropped += 1
+            for id in changes.told:
+                writer.execute("DELETE FROM gap WHERE id = ?", (id,))
+            reason: GapReason = "disk_full" if self.reserve_in_use else "budget"
+            given_up = [self._located(gap) for gap in (*changes.given_up, *_as_gaps(freed, reason))]
+            dropped = totals.dropped + sum(gap.last - gap.first + 1 for gap in given_up if gap.previous is None)
+            gaps = totals.gaps - len(changes.told) + self._say_given_up(given_up)
             writer.execute(
                 "UPDATE stream SET next_seq = ?, bd_seq = ?, dropped = ?", (changes.next_seq, changes.bd_seq, dropped)
             )
+            reach("before-commit")
             writer.execute("COMMIT")
         except sqlite3.Error:
+            self._tails = tails
             with suppress(sqlite3.Error):  # SQLite itself may have rolled back
                 writer.execute("ROLLBACK")
             raise
-        self.totals = Totals(waiting=waiting, dead=dead, size=held, dropped=dropped)
+        reach("after-commit")
+        self.totals = Totals(waiting=waiting, dead=dead, size=held, dropped=dropped, gaps=gaps)
         self.next_seq, self.bd_seq = changes.next_seq, changes.bd_seq
+        self._testify()
         if self.reserve_in_use:
             self._empty_log()
-        elif changes.gone:
+        elif changes.gone or changes.stored:
             self._give_back_pages()
+        return done
 
-    def _make_room(self, excess: int) -> list[tuple[int, int]]:
-        """Delete the oldest letters that may be given up: (state, size) of each."""
-        freed: list[tuple[int, int]] = []
-        if excess <= 0:
-            return freed
-        for kind in _SACRIFICE:
-            while excess > 0:
-                query = "SELECT seq, size, state FROM letter WHERE kind = ? ORDER BY seq LIMIT 256"
+    def _delete_stored(
+        self, ranges: Sequence[tuple[int, int]]
+    ) -> tuple[list[tuple[int, int]], Sequence[tuple[int, int]]]:
+        """Delete what is stored elsewhere, not too much at once: state and size of each, and which ranges are done."""
+        deleted: list[tuple[int, int]] = []
+        for at, (first, last) in enumerate(ranges):
+            left = MOST_DELETED - len(deleted)
+            if left <= 0:
+                return deleted, ranges[:at]
+            query = (
+                "DELETE FROM letter WHERE seq IN (SELECT seq FROM letter WHERE seq BETWEEN ? AND ? LIMIT ?) "
+                "RETURNING state, size"
+            )
+            rows = self._writer.execute(query, (first, last, left)).fetchall()
+            deleted += rows
+            if len(rows) == left:
+                return deleted, ranges[:at]
+        return deleted, ranges
+
+    def _make_room(
+        self, bytes_over: int, rows_over: int, coming: Sequence[Letter] = ()
+    ) -> list[tuple[int, str, int, int]]:
+        """Delete the oldest letters that may be given up: seq, kind, state and size of each.
+
+        coming: what is written next, of which some may have to go before what is here.
+        """
+        freed: list[tuple[int, str, int, int]] = []
+        for kind in EXPENDABLE:
+            while bytes_over > 0 or rows_over > 0:
+                query = "SELECT seq, kind, state, size FROM letter WHERE kind = ? ORDER BY seq LIMIT 256"
                 rows = self._writer.execute(query, (kind,)).fetchall()
                 if not rows:
                     break
-                for seq, size, state in rows:
-                    self._writer.execute("DELETE FROM letter WHERE seq = ?", (seq,))
-                    freed.append((state, size))
-                    excess -= size
-                    if excess <= 0:
+                for row in rows:
+                    self._writer.execute("DELETE FROM letter WHERE seq = ?", (row[0],))
+                    freed.append(row)
+                    bytes_over, rows_over = bytes_over - row[3], rows_over - 1
+                    if bytes_over <= 0 and rows_over <= 0:
                         return freed
+            sizes = [letter.size for letter in coming if letter.kind == kind]
+            bytes_over, rows_over = bytes_over - sum(sizes), rows_over - len(sizes)
         return freed
+
+    def _located(self, gap: GivenUp) -> GivenUp:
+        """The gap in the numbers of the stream that it is of."""
+        if gap.first > 0:
+            return gap
+        stream, first = self.origin(gap.first)
+        return replace(gap, previous=stream, first=first, last=first + gap.last - gap.first)
+
+    def _shed(self) -> bool:
+        """Give old letters up in steps so small that the log has room for them; False where there are none."""
+        self._empty_log()
+        count = 64
+        while count:
+            writer, tails = self._writer, dict(self._tails)
+            try:
+                writer.execute("BEGIN IMMEDIATE")
+                query = "SELECT seq, kind, state, size FROM letter WHERE kind = ? ORDER BY seq LIMIT ?"
+                rows: list[tuple[int, str, int, int]] = []
+                for kind in EXPENDABLE:
+                    rows = rows or writer.execute(query, (kind, count)).fetchall()
+                writer.executemany("DELETE FROM letter WHERE seq = ?", [(row[0],) for row in rows])
+                self._say_given_up([self._located(gap) for gap in _as_gaps(rows, "disk_full")])
+                own = sum(row[0] > 0 for row in rows)
+                writer.execute("UPDATE stream SET dropped = dropped + ?", (own,))
+                writer.execute("COMMIT")
+            except sqlite3.Error:
+                self._tails = tails
+                with suppress(sqlite3.Error):
+                    writer.execute("ROLLBACK")
+                count //= 2
+                continue
+            self._count()
+            self._empty_log()
+            return bool(rows)
+        return False
+
+    def _say_given_up(self, gaps: Iterable[GivenUp]) -> int:
+        """Note what was given up, until a letter tells it; how many rows that took."""
+        writer, new = self._writer, 0
+        for gap in gaps:
+            key = gap.reason, gap.kind
+            id, end = self._tails.get(key, (0, 0))
+            if gap.previous is None and gap.kind and id and gap.first == end + 1:
+                writer.execute("UPDATE gap SET last = ? WHERE id = ?", (gap.last, id))
+            else:
+                row = (gap.reason, gap.previous, gap.kind, gap.first, gap.last)
+                added = writer.execute(
+                    "INSERT INTO gap (reason, previous, kind, first, last) VALUES (?, ?, ?, ?, ?)", row
+                ).lastrowid
+                new += 1
+                id = added or 0
+            if gap.previous is None and gap.kind:
+                self._tails[key] = (id, gap.last)
+        return new
+
+    def _settle_dead(self, seqs: Collection[int], change: str, reason: GapReason | None) -> int:
+        writer = self._writer
+        writer.execute("BEGIN IMMEDIATE")
+        try:
+            dead = writer.execute("SELECT seq, kind, state, size FROM letter WHERE state = ?", (_DEAD,)).fetchall()
+            chosen = [row for row in dead if not seqs or row[0] in seqs]
+            writer.executemany(f"{change} WHERE seq = ?", [(row[0],) for row in chosen])
+            if reason is not None:
+                self._say_given_up([self._located(gap) for gap in _as_gaps(chosen, reason)])
+                own = sum(row[0] > 0 for row in chosen)
+                writer.execute("UPDATE stream SET dropped = dropped + ?", (own,))
+            writer.execute("COMMIT")
+        except sqlite3.Error:
+            with suppress(sqlite3.Error):
+                writer.execute("ROLLBACK")
+            raise
+        self._count()
+        return len(chosen)
 
     def _empty_log(self) -> None:
         with suppress(sqlite3.Error):  # else the log alone would eat the reserve
-            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            # Where it is no longer than it has to be it keeps its length: on a full disk that is room to delete with.
+            log_file = self.path.with_name(self.path.name + "-wal")
+            with suppress(OSError):
+                short = log_file.stat().st_size <= self._log_bytes
+                self._writer.execute(f"PRAGMA wal_checkpoint({'RESTART' if short else 'TRUNCATE'})").fetchall()
 
     def _give_back_pages(self) -> None:
         with suppress(sqlite3.Error):  # a courtesy to the disk; the letters are safe without it
@@ -379,6 +737,7 @@ class SpoolFile:
             self._reserve.unlink()
         except OSError:
             return False
+        reach("reserve-released")
         log.warning("no room on the disk of the spool %s: its reserve is in use now", self.path)
         return True
 
@@ -392,8 +751,9 @@ class SpoolFile:
             with open(self._reserve, "wb") as reserve:
                 os.posix_fallocate(reserve.fileno(), 0, self._reserve_bytes)
             self._ceiling = self._max_bytes
+            self._writer.execute("PRAGMA max_page_count = 4294967294").fetchall()
             self._no_room_said = False
-        except OSError:
+        except (OSError, sqlite3.Error):
             with suppress(OSError):
                 self._reserve.unlink()
             self._say_no_reserve()
@@ -411,6 +771,52 @@ class SpoolFile:
 
 class _Damaged(Exception):
     """The file is ours but cannot be trusted."""
+
+
+@dataclass(frozen=True)
+class _Witness:
+    """How far a stream had come, as the file beside the outbox says."""
+
+    stream_id: str
+    next_seq: int
+    bd_seq: int
+
+    @classmethod
+    def read(cls, line: str) -> _Witness | None:
+        words = line.split()
+        if len(words) != 3 or not (words[1].isdecimal() and words[2].isdecimal()):
+            return None
+        return cls(words[0], int(words[1]), int(words[2]))
+
+
+def _crc(letter: Letter) -> int:
+    return zlib.crc32(letter.body, zlib.crc32(f"{letter.topic} {letter.content_type} {letter.kind}".encode()))
+
+
+def _row(letter: Letter) -> tuple[Any, ...]:
+    about = (letter.seq, letter.topic, letter.content_type, letter.kind, letter.body)
+    return (*about, letter.size, _crc(letter), _WAITING, None)
+
+
+def _is_sound(row: tuple[Any, ...]) -> bool:
+    """Whether a salvaged row is what was written."""
+    seq, topic, content_type, kind, body, size, crc, state, _problem = row
+    kinds = [type(value) for value in (seq, topic, content_type, kind, body, size, state)]
+    if kinds != [int, str, str, str, bytes, int, int]:
+        return False
+    return crc is None or crc == _crc(Letter(seq=seq, topic=topic, content_type=content_type, kind=kind, body=body))
+
+
+def _as_gaps(freed: Iterable[tuple[int, str, int, int]], reason: GapReason) -> list[GivenUp]:
+    """Ranges of what was given up: seq, kind, state and size of each letter in."""
+    by_kind: dict[str, Ranges] = {}
+    for seq, kind, _state, _size in freed:
+        by_kind.setdefault(kind, Ranges()).add(seq, seq)
+    return [
+        GivenUp(reason=reason, kind=kind, first=first, last=last)
+        for kind, ranges in by_kind.items()
+        for first, last in ranges
+    ]
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

@@ -41,7 +41,7 @@ from edge_resad.device.trigger import TRIGGER_SAYS, Triggers
 from edge_resad.device.verdict_log import VerdictLog, as_record
 from edge_resad.engine.inspector import Inspector
 from edge_resad.errors import SpoolError
-from edge_resad.messages import Address
+from edge_resad.messages import Address, gap_message
 
 log = logging.getLogger(__name__)
 
@@ -337,8 +337,16 @@ def _say_faults(people: OperatorSide, outputs: Outputs) -> SayFaults:
 
 
 def _spool(settings: StationFile) -> Spool:
-    spool = settings.spool
-    return Spool(spool.path, max_bytes=spool.max_mb * 10**6, commit_ms=spool.commit_ms)
+    spool, station = settings.spool, settings.station
+    address = Address(site=station.site, line=station.line, device=station.device)
+    return Spool(
+        spool.path,
+        max_bytes=spool.max_mb * 10**6,
+        max_letters=spool.max_messages,
+        gap_topic=address.gap_topic,
+        gap_letter=partial(gap_message, address),
+        commit_ms=spool.commit_ms,
+    )
 
 
 def _publisher(
@@ -353,9 +361,15 @@ def _publisher(
     }
     birth = {"version": __version__, **product_facts(settings, products)}
     return Publisher(
-        spool, settings.broker, settings.station, birth=birth, stages=stages.times, changing=outputs.facts,
+        spool,
+        settings.broker,
+        settings.station,
+        birth=birth,
+        stages=stages.times,
+        changing=outputs.facts,
+        delivery=settings.spool,
         timing=CLOSING,
-    )  # fmt: skip
+    )
 
 
 def _verdict_log(settings: StationFile) -> AbstractContextManager[VerdictLog | None]:
@@ -406,6 +420,8 @@ def _metrics(
             waiting=spool.waiting(),
             lost=spool.lost,
             log_lines_lost=lines_lost,
+            dead=spool.dead,
+            dropped=spool.dropped,
             outputs=outputs.status,
             drift=[({"camera": lane.name, "product": lane.product}, lane.drift.shares) for lane in lanes if lane.drift],
             machine=machine.last if machine is not None else None,

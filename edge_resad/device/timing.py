@@ -19,3 +19,6 @@ class Timing:
     close_s: float = 1.9  # then the thread is left to itself
     will_delay_s: int = 5
     state_s: float = 60.0  # between two states of one connection
+    ack_s: float = 30.0  # for a collector to say that a message is stored; then it is sent again
+    ack_max_s: float = 600.0  # between two such tries while no collector answers
+    gaps_s: float = 10.0  # between two messages about what was given up

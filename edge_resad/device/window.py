@@ -28,7 +28,6 @@ class Window:
 
     def __init__(self, cap: int, *, retry_s: float = 10.0, retry_max_s: float = 300.0) -> None:
         self.cap = cap  # letters on their way
-        self.cursor = 0  # every letter up to this seq was sent, held back or settled
         self.acknowledged = 0  # letters
         self._retry_s = retry_s
         self._retry_max_s = retry_max_s
@@ -36,6 +35,7 @@ class Window:
         self._seqs: set[int] = set()
         self._holds: dict[str, _Hold] = {}
         self._heard_at: float | None = None
+        self._again_from: int | None = None
 
     @property
     def room(self) -> int:
@@ -52,8 +52,7 @@ class Window:
         return sorted(self._holds)
 
     def admits(self, letter: Letter) -> bool:
-        """Whether this letter, the next after the cursor, may go. It is behind the cursor afterwards."""
-        self.cursor = max(self.cursor, letter.seq)
+        """Whether this letter may go now; where its topic is held, it is held back as well."""
         hold = self._holds.get(letter.topic)
         if hold is not None:
             hold.first_seq = min(hold.first_seq, letter.seq)
@@ -98,7 +97,13 @@ class Window:
         """Let a topic's letters go again, from the first that was held back."""
         hold = self._holds.pop(topic, None)
         if hold is not None:
-            self.cursor = min(self.cursor, hold.first_seq - 1)
+            first = hold.first_seq
+            self._again_from = first if self._again_from is None else min(first, self._again_from)
+
+    def take_back(self) -> int | None:
+        """The first letter (seq) of those that were held back and may go since this was last asked."""
+        again_from, self._again_from = self._again_from, None
+        return again_from
 
     def silent_for(self, now: float) -> float:
         """Seconds that the broker has left what was sent without any answer."""

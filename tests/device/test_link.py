@@ -89,7 +89,7 @@ def test_a_takeover_is_believed_at_once_when_the_broker_says_so() -> None:
 
 
 def test_the_letter_that_ends_connections_alone_is_found() -> None:
-    detector = PoisonDetector(patience=2)
+    detector = PoisonDetector(patience=2, alone=2)
     assert detector.hung_up([7, 8, 9], blamed=False) is None
     assert detector.hung_up([7, 8, 9], blamed=False) is None
     assert detector.careful
@@ -149,7 +149,8 @@ def test_one_letter_asks_for_its_topic_and_a_success_lets_the_others_follow_in_o
     assert window.due(11.0) == []  # it asks already
     window.answered(2, "delivered", 11.0)
     assert window.held_topics == []
-    assert window.cursor == 0
+    assert window.take_back() == 1
+    assert window.take_back() is None
     assert window.admits(_letter(2, "a"))
 
 

@@ -68,7 +68,7 @@ def test_a_letter_waits_over_a_restart_and_numbers_go_on(tmp_path: Path) -> None
     with _spool(path) as spool:
         _put(spool, 3)
         assert spool.flush(10)
-        spool.published([1, 2, 3])
+        spool.published(spool.oldest(3))
         first = spool.stream_id
         _put(spool, 2)
     with _spool(path) as spool:
@@ -82,7 +82,7 @@ def test_numbers_go_on_even_when_everything_was_delivered(tmp_path: Path) -> Non
     with _spool(tmp_path / "spool.db") as spool:
         _put(spool, 3)
         assert spool.flush(10)
-        spool.published([1, 2, 3])
+        spool.published(spool.oldest(3))
     with _spool(tmp_path / "spool.db") as spool:
         assert spool.waiting() == 0
         assert _put(spool, 1) == [4]
@@ -92,7 +92,7 @@ def test_what_was_published_is_not_handed_out_again(tmp_path: Path) -> None:
     with _spool(tmp_path / "spool.db", commit_ms=200) as spool:
         _put(spool, 5)
         assert spool.flush(10)
-        spool.published([1, 2, 4])
+        spool.published([letter for letter in spool.oldest(4) if letter.seq != 3])
         assert _seqs(spool) == [3, 5]
         assert [letter.seq for letter in spool.oldest(1)] == [3]
         assert [letter.seq for letter in spool.oldest(5, after_seq=3)] == [5]
@@ -231,7 +231,7 @@ with Spool(Path({str(path)!r}), max_bytes=1000): pass
         assert spool.waiting() == 0
 
 
-@pytest.mark.parametrize("damage", ["header", "middle", "text", "cut"])
+@pytest.mark.parametrize("damage", ["header", "middle", "late", "text", "cut"])
 def test_a_damaged_file_is_set_aside_and_a_new_stream_begins(
     tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -243,6 +243,7 @@ def test_a_damaged_file_is_set_aside_and_a_new_stream_begins(
     damaged = {
         "header": b"\0" * 100 + whole[100:],
         "middle": whole[:8192] + b"\xa5" * 65536 + whole[8192 + 65536 :],
+        "late": whole[:-98304] + b"\xa5" * 65536 + whole[-32768:],
         "text": b"this was never a database\n" * 1000,
         "cut": whole[: len(whole) // 2],
     }[damage]
@@ -251,8 +252,11 @@ def test_a_damaged_file_is_set_aside_and_a_new_stream_begins(
         assert spool.stream_id != first
         assert _put(spool, 1) == [1]
         assert spool.flush(10)
+        saved = [spool.event_id(letter) for letter in spool.oldest(1000)][:-1]
     (aside,) = tmp_path.glob("spool.db.damaged-*")
     assert aside.read_bytes() == damaged
+    assert set(saved) < {f"{first}-{seq}" for seq in range(1, 201)}
+    assert bool(saved) == (damage in ("late", "cut"))  # in the middle was the root of the tree
     assert "is damaged" in caplog.text
 
 
@@ -319,7 +323,7 @@ def test_a_spool_of_a_later_program_is_left_alone(tmp_path: Path) -> None:
     with _spool(path):
         pass
     _execute(path, "PRAGMA user_version = 9")
-    with pytest.raises(SpoolError, match="has format 9, this program knows 1"), _spool(path):
+    with pytest.raises(SpoolError, match="has format 9, this program knows 2"), _spool(path):
         pass
 
 
@@ -344,7 +348,7 @@ def test_the_file_shrinks_after_a_backlog_went_out(tmp_path: Path) -> None:
         assert spool.flush(30)
         full = _disk_bytes(path)
         for _ in range(8):
-            spool.published([letter.seq for letter in spool.oldest(1000)])
+            spool.published(spool.oldest(1000))
             assert spool.flush(10)
             assert eventually(lambda: not spool._gone)
     assert path.stat().st_size < full // 2
@@ -501,7 +505,7 @@ def test_on_a_full_disk_the_reserve_lets_old_good_parts_make_room_for_alerts(sma
         assert spool.dropped > 0
         assert spool.dropped == len(passes) + len(alerts) - len(left)
         (small_disk / "filler").unlink()
-        spool.published(left)
+        spool.published(spool.oldest(len(left)))
         _put(spool, 1, "pass")
         assert spool.flush(10)
 

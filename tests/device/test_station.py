@@ -499,10 +499,18 @@ def test_a_station_stops_in_time_though_the_broker_never_answers(tmp_path: Path)
 @pytest.mark.broker
 def test_what_a_folder_gave_reaches_the_broker_before_the_station_ends(tmp_path: Path) -> None:
     with Mosquitto(tmp_path / "broker") as broker:
-        told = settings(tmp_path, broker={"host": "127.0.0.1", "port": broker.port})
+        told = settings(tmp_path, broker={"host": "127.0.0.1", "port": broker.port}, spool={"ack": "broker"})
         summary = station(told, FakeCamera([GOOD, MINOR, GOOD]))
     assert summary.waiting == 0
     assert letters(tmp_path) == []
+
+
+@pytest.mark.broker
+def test_without_a_collector_everything_stays_in_the_spool(tmp_path: Path) -> None:
+    with Mosquitto(tmp_path / "broker") as broker:
+        told = settings(tmp_path, broker={"host": "127.0.0.1", "port": broker.port})
+        summary = station(told, FakeCamera([GOOD, MINOR, GOOD]))
+    assert summary.waiting == len(letters(tmp_path)) >= 4
 
 
 # The process

@@ -43,7 +43,7 @@ def broker(case: Case) -> Check | None:
     if told is None:
         return warning(name, "the station file has no [broker]: alerts wait in the spool, and nobody hears of them")
     try:
-        access = read_access(told, client_id=f"{device}-doctor", connect_timeout_s=TIMEOUT_S)
+        access = read_access(told, client_id=f"{device}-doctor", connect_timeout_s=TIMEOUT_S, device=device)
         versions: list[Version] = ["5", "3.1.1"] if told.protocol == "auto" else [told.protocol]
         answer = _in_time(access, versions)
     except SettingsError as error:

@@ -26,6 +26,10 @@ class BrokerSection(Section):
     ca_file: FilePath | None = Field(default=None, description="switches TLS on; the authority to trust")
     cert_file: FilePath | None = Field(default=None, description="this station's certificate")
     key_file: FilePath | None = Field(default=None, description="this station's private key")
+    without_clock: Literal["wait", "connect"] = Field(
+        default="wait",
+        description="TLS while this station's clock is not set: wait for it, or do not look at certificates' dates",
+    )
 
     @property
     def where(self) -> str:

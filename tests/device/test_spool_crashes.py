@@ -1,0 +1,158 @@
+"""A process that ends at the worst moment loses nothing that was committed; some of it may come twice."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge_resad.device.crash_points import CRASH_CODE, CRASH_POINTS
+from edge_resad.device.publisher import Publisher
+from edge_resad.device.settings import BrokerSection, SpoolSection, StationSection
+from edge_resad.device.spool import Spool
+from tests.mqtt_peers import FakeBroker, Script, eventually
+
+ROOT = Path(__file__).parents[2]
+EVT = "er/v1/graz/l4/jetson-07/evt/cam0"
+
+# Says of every letter when it is committed, and when it was acknowledged; both only after the fact.
+_STATION = """
+import sys
+from functools import partial
+from pathlib import Path
+from edge_resad.device.publisher import Publisher
+from edge_resad.device.settings import BrokerSection, SpoolSection, StationSection
+from edge_resad.device.spool import Spool
+from edge_resad.messages import Address, gap_message
+address = Address(site="graz", line="l4", device="jetson-07")
+path, port = Path(sys.argv[1]), int(sys.argv[2])
+about = dict(gap_topic=address.gap_topic, gap_letter=partial(gap_message, address))
+with Spool(path, max_bytes=200_000, commit_ms=1.0, reserve_bytes=int(sys.argv[3]), **about) as spool:
+    station = StationSection(site="graz", line="l4", device="jetson-07")
+    for _ in range(20):
+        kinds = ("fail", "pass", "alert", "fail", "image")
+        put = [spool.put(address.verdict_topic("cam0"), lambda s: s.event_id.encode(), kind=kind) for kind in kinds]
+        assert spool.flush(20)
+        for stamp, kind in zip(put, kinds):
+            if kind in ("fail", "alert"):
+                print("committed", stamp.event_id, flush=True)
+        spool.tell_gaps()
+    if port:
+        broker = BrokerSection(host="127.0.0.1", port=port)
+        with Publisher(spool, broker, station, birth={}, delivery=SpoolSection(ack="broker")):
+            while spool.waiting():
+                spool.flush(0.01)
+    else:
+        letters = spool.oldest(30)
+        for letter in letters:
+            spool.sent(letter)
+            print("acknowledged", spool.event_id(letter), flush=True)
+            stream, _, number = spool.event_id(letter).rpartition("-")
+            spool.acknowledged(stream, [(int(number), int(number))])
+        spool.put(address.verdict_topic("cam0"), lambda s: s.event_id.encode(), kind="fail")
+        assert spool.flush(20)
+"""
+
+
+def run(path: Path, point: str, *, port: int = 0, reserve: int = 0) -> tuple[int, set[str], set[str]]:
+    """A station that runs until its crash point: exit code, events that were committed, and acknowledged ones."""
+    environment = {**os.environ, "EDGE_RESAD_CRASH_AT": point}
+    command = [sys.executable, "-c", _STATION, str(path), str(port), str(reserve)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=ROOT, env=environment)
+    assert done.returncode in (0, CRASH_CODE), done.stderr
+    said = [line.split() for line in done.stdout.splitlines()]
+    of = {word: {event for what, event in said if what == word} for word in ("committed", "acknowledged")}
+    return done.returncode, of["committed"], of["acknowledged"]
+
+
+def there(path: Path) -> list[str]:
+    """The events in a spool."""
+    with Spool(path, max_bytes=1 << 26, commit_ms=1.0, reserve_bytes=0) as spool:
+        return [letter.body.decode() for letter in spool.oldest(10_000) if letter.kind != "gap"]
+
+
+@pytest.mark.parametrize("point", ["before-insert:7", "before-commit:7", "after-commit:7", "after-ack:5"])
+def test_what_was_committed_is_there_after_a_crash(tmp_path: Path, point: str) -> None:
+    path = tmp_path / "spool.db"
+    committed, acknowledged, left = set[str](), set[str](), list[str]()
+    for _ in range(3):
+        code, new, gone = run(path, point)
+        assert code == CRASH_CODE
+        committed |= new
+        acknowledged |= gone
+        left = there(path)
+        assert committed - acknowledged <= set(left)
+        assert len(left) == len(set(left))
+    assert committed
+
+
+@pytest.mark.parametrize("point", ["after-publish:25", "after-commit:23"])
+def test_what_was_sent_before_a_crash_comes_again_and_nothing_is_missing(tmp_path: Path, point: str) -> None:
+    path = tmp_path / "spool.db"
+    committed = set[str]()
+    with FakeBroker(Script()) as broker:
+        for _ in range(2):
+            code, new, _ = run(path, point, port=broker.port)
+            assert code == CRASH_CODE
+            committed |= new
+        with Spool(path, max_bytes=1 << 26, commit_ms=1.0, reserve_bytes=0) as spool:
+            station = StationSection(site="graz", line="l4", device="jetson-07")
+            section = BrokerSection(host="127.0.0.1", port=broker.port)
+            with Publisher(spool, section, station, birth={}, delivery=SpoolSection(ack="broker")):
+                assert eventually(lambda: spool.waiting() == 0)
+        came = {packet.payload.decode() for packet in broker.letters() if packet.topic == EVT}
+    assert committed <= came
+
+
+@pytest.mark.parametrize("point", ["quarantine-begun", "quarantine-begun:2", "quarantine-moved", "quarantine-salvaged"])
+def test_a_crash_while_a_damaged_file_is_set_aside_costs_none_of_what_can_be_read(tmp_path: Path, point: str) -> None:
+    path = tmp_path / "spool.db"
+    _, committed, acknowledged = run(path, "after-commit:30")
+    note = path.with_name("spool.db.lock")  # says that the stream had come further: the file lost its end
+    pid, (stream, next_seq, bd_seq) = note.read_text().split()[0], note.read_text().split()[1:]
+    note.write_text(f"{pid}\n{stream} {int(next_seq) + 3} {bd_seq}\n")
+    code, new, _ = run(path, point)
+    assert code == CRASH_CODE
+    assert new == set()
+    code, _, gone = run(path, "nowhere")
+    assert code == 0
+    events = there(path)
+    assert len(events) == len(set(events))
+    assert len(gone & committed) > 10  # letters of the old stream are acknowledged as such, and leave
+    assert not gone & set(events)
+    acknowledged |= gone
+    assert committed - acknowledged <= set(events)
+    assert len(list(tmp_path.glob("spool.db.damaged-*"))) >= 1
+    assert not path.with_name("spool.db.quarantine").exists()
+
+
+def test_a_crash_while_the_reserve_is_given_up_costs_nothing(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], capture_output=True).returncode:
+        pytest.skip("a small disk can only be made where mounting is allowed")
+    try:
+        path = disk / "spool.db"
+        assert run(path, "nowhere", reserve=16 << 10)[0] == 0
+        before = set(there(path))
+        (disk / "spool.db.reserve").write_bytes(bytes(16 << 10))
+        free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_bsize
+        with open(disk / "filler", "wb") as filler:
+            os.posix_fallocate(filler.fileno(), 0, free)
+        code, committed, acknowledged = run(path, "reserve-released", reserve=16 << 10)
+        assert code == CRASH_CODE
+        assert not (disk / "spool.db.reserve").exists()
+        (disk / "filler").unlink()
+        after = set(there(path))
+        assert committed - acknowledged <= after
+        assert {event for event in before if event in after} == before - acknowledged
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_every_crash_point_is_tried_here() -> None:
+    text = Path(__file__).read_text()
+    assert [point for point in CRASH_POINTS if f'"{point}' not in text] == []

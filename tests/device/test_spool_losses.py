@@ -1,0 +1,395 @@
+"""What a spool gives up is said; a file that lost or changed something is found out; the line goes on."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import threading
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
+from functools import partial
+from itertools import cycle
+from pathlib import Path
+
+import pytest
+
+from edge_resad.device.spool import Kind, Spool
+from edge_resad.device.spoolfile import MOST_DELETED, SpoolFile
+from edge_resad.errors import SpoolError
+from edge_resad.messages import Address, Gap, gap_message, read_message
+from tests.mqtt_peers import eventually
+
+ADDRESS = Address(site="s", line="l", device="d")
+TOPIC = ADDRESS.verdict_topic("cam0")
+MB = 1 << 20
+
+
+def spool_of(path: Path, **settings: float) -> Spool:
+    chosen: dict[str, float] = {"max_bytes": 64 * MB, "commit_ms": 1.0, "reserve_bytes": 0, "retry_s": 0.05, **settings}
+    about = {"gap_topic": ADDRESS.gap_topic, "gap_letter": partial(gap_message, ADDRESS)}
+    return Spool(path, **about, **chosen)  # type: ignore[arg-type]
+
+
+def put(spool: Spool, count: int, kind: Kind = "fail", size: int = 100) -> list[int]:
+    def body(stamp: object) -> bytes:
+        return str(stamp.seq).encode().ljust(size)  # type: ignore[attr-defined]
+
+    return [spool.put(TOPIC, body, kind=kind).seq for _ in range(count)]
+
+
+def gaps(spool: Spool) -> list[Gap]:
+    """What the letters about gaps say, after everything was told."""
+    spool.tell_gaps()
+    assert eventually(lambda: spool._totals.gaps == 0 and not spool._given_up)
+    assert spool.flush(20)
+    found = [read_message(letter.body).data for letter in spool.oldest(100_000) if letter.kind == "gap"]
+    return [gap for gap in found if isinstance(gap, Gap)]
+
+
+def counted(found: list[Gap]) -> Counter[str]:
+    return sum((Counter(gap.counts) for gap in found), Counter[str]())
+
+
+def numbers(gap: Gap) -> set[int]:
+    return {seq for first, last in gap.ranges for seq in range(first, last + 1)}
+
+
+def seqs(spool: Spool) -> list[int]:
+    return [letter.seq for letter in spool.oldest(1_000_000) if letter.kind != "gap"]
+
+
+def test_what_the_budget_costs_is_told_exactly_and_pictures_go_before_verdicts(tmp_path: Path) -> None:
+    with spool_of(tmp_path / "spool.db", max_bytes=60_000) as spool:
+        kept = put(spool, 10, "fail", 1000)
+        images = put(spool, 20, "image", 1000)
+        passes = put(spool, 20, "pass", 1000)
+        assert spool.flush(20)
+        assert set(seqs(spool)) & set(images) == set(images[-len(set(seqs(spool)) & set(images)) :])
+        assert set(passes) <= set(seqs(spool))  # pictures were enough
+        passes += put(spool, 40, "pass", 1000)
+        assert spool.flush(20)
+        left = set(seqs(spool))
+        found = gaps(spool)
+        assert set(kept) <= left
+        assert not left & set(images)
+        assert {seq for gap in found for seq in numbers(gap)} == set(range(1, 91)) - left
+        assert counted(found) == Counter(image=20, **{"pass": len(set(passes) - left)})
+        assert {gap.reason for gap in found} == {"budget"}
+        assert spool.dropped == counted(found).total()
+
+
+def test_a_budget_of_letters_holds_as_well(tmp_path: Path) -> None:
+    with spool_of(tmp_path / "spool.db", max_letters=100) as spool:
+        passes = put(spool, 500, "pass")
+        fails = put(spool, 60, "fail")
+        assert spool.flush(20)
+        left = seqs(spool)
+        assert len(left) == 100
+        assert left == [*passes[-40:], *fails]
+        assert spool.dropped == 460
+        put(spool, 60, "fail")
+        assert spool.flush(20)
+        assert "more than its budget" in (spool.health() or "")
+
+
+def test_gaps_are_merged_until_somebody_can_be_told(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    for _ in range(3):
+        with spool_of(path, max_letters=10) as spool:
+            put(spool, 100, "pass")
+            assert spool.flush(20)
+    with spool_of(path, max_letters=10) as spool:
+        (gap,) = gaps(spool)
+    assert gap.counts == {"pass": 290}
+    assert gap.ranges == ((1, 290),)
+    assert gap.seq == 301
+
+
+def test_many_gaps_go_into_several_letters_and_none_is_told_twice(tmp_path: Path) -> None:
+    with spool_of(tmp_path / "spool.db", max_letters=3000) as spool:
+        for _ in range(2500):
+            put(spool, 1, "fail")
+            put(spool, 1, "pass")
+        assert spool.flush(30)
+        found = gaps(spool)
+        told = [seq for gap in found for seq in numbers(gap)]
+        assert len(told) == len(set(told)) == counted(found)["pass"] == spool.dropped >= 1500
+        assert len(found) > 1
+        assert set(told).isdisjoint(seqs(spool))
+    with spool_of(tmp_path / "spool.db", max_letters=3000) as spool:
+        assert counted(gaps(spool))["pass"] == spool.dropped
+
+
+def test_a_picture_that_a_broker_refuses_and_a_dead_letter_that_a_person_drops_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    with spool_of(path) as spool:
+        put(spool, 1, "image")
+        put(spool, 2, "alert")
+        assert spool.flush(20)
+        image, alert, other = spool.oldest(3)
+        spool.refused(image, "too large")
+        spool.refused(alert, "too large")
+        spool.refused(other, "too large")
+        assert eventually(lambda: spool._totals.dead == 2)
+    with spool_of(path) as spool:
+        spool._file.drop_dead([2])
+        assert spool._file.retry_dead([]) == 1
+    with spool_of(path) as spool:
+        assert seqs(spool) == [3]
+        found = {gap.reason: (gap.counts, gap.ranges) for gap in gaps(spool)}
+        assert found == {"refused": ({"image": 1}, ((1, 1),)), "operator": ({"alert": 1}, ((2, 2),))}
+        assert (spool.dropped, spool.dead) == (2, 0)
+
+
+def test_what_a_collector_has_leaves_however_much_it_is(tmp_path: Path) -> None:
+    count = MOST_DELETED + 100
+    with spool_of(tmp_path / "spool.db") as spool:
+        put(spool, count)
+        assert spool.flush(30)
+        for letter in spool.oldest(count - 1):
+            spool.sent(letter)
+        assert spool.acknowledged(spool.stream_id, [(1, count)]) == [(1, count - 1)]
+        assert [letter.seq for letter in spool.oldest(5)] == [count]
+        assert eventually(lambda: spool.waiting() == 1)
+
+
+Damage = Callable[[Path], None]
+
+
+def _flip_body(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[content.index(b"57 ".ljust(50))] ^= 0x10
+    path.write_bytes(content)
+
+
+def test_a_flipped_bit_in_a_letter_is_found_and_told_and_the_others_go_on(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    with spool_of(path) as spool:
+        put(spool, 100)
+    _flip_body(path)
+    with spool_of(path) as spool:
+        assert seqs(spool) == [seq for seq in range(1, 101) if seq != 57]
+        (gap,) = gaps(spool)
+        assert (gap.reason, gap.counts, gap.ranges) == ("corruption", {"fail": 1}, ((57, 57),))
+        assert spool.dropped == 1
+
+
+def _cut_log(path: Path) -> None:
+    log = path.with_name("spool.db-wal")
+    log.write_bytes(log.read_bytes()[: log.stat().st_size // 2])
+
+
+def _no_log(path: Path) -> None:
+    path.with_name("spool.db-wal").unlink()
+
+
+def _empty(path: Path) -> None:
+    path.with_name("spool.db-wal").unlink()
+    path.write_bytes(b"")
+
+
+def _garbage(path: Path) -> None:
+    path.with_name("spool.db-wal").unlink()
+    path.write_bytes(os.urandom(50_000))
+
+
+@pytest.mark.parametrize("damage", [_cut_log, _no_log, _empty, _garbage])
+def test_a_file_that_lost_its_end_begins_a_new_stream_so_that_no_number_is_given_twice(
+    tmp_path: Path, damage: Damage
+) -> None:
+    path, copy = tmp_path / "spool.db", tmp_path / "after" / "spool.db"
+    copy.parent.mkdir()
+    with spool_of(path) as spool:
+        for _ in range(20):
+            put(spool, 10)
+            assert spool.flush(20)
+        first = spool.stream_id
+        for suffix in ("", "-wal", ".lock"):  # as the disk looks after kill -9
+            copy.with_name(f"spool.db{suffix}").write_bytes(path.with_name(f"spool.db{suffix}").read_bytes())
+    damage(copy)
+    with spool_of(copy) as spool:
+        assert spool.stream_id != first
+        assert put(spool, 1) == [1]
+        found = gaps(spool)
+        saved = {spool.event_id(letter) for letter in spool.oldest(1000) if letter.seq < 0}
+        lost = {seq for gap in found for seq in numbers(gap)}
+        assert {gap.previous_stream_id for gap in found} == {first}
+        assert {gap.reason for gap in found} == {"corruption"}
+        if damage in (_cut_log, _no_log):
+            assert saved == {f"{first}-{seq}" for seq in range(1, len(saved) + 1)}
+        assert not saved & {f"{first}-{seq}" for seq in lost}
+    with spool_of(copy) as spool:  # and that is all
+        assert [letter.seq for letter in spool.oldest(1000) if letter.seq > 0 and letter.kind != "gap"] == [1]
+
+
+def test_letters_of_an_earlier_stream_leave_with_its_acknowledgements(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    streams = []
+    for _ in range(3):
+        with spool_of(path) as spool:
+            streams.append(spool.stream_id)
+            put(spool, 5)
+            assert spool.flush(20)
+        note = path.with_name("spool.db.lock")
+        pid, stream, _next_seq, bd_seq = note.read_text().split()
+        note.write_text(f"{pid}\n{stream} 99 {bd_seq}\n")
+    with spool_of(path) as spool:
+        letters = spool.oldest(100)
+        assert [spool.event_id(letter) for letter in letters] == [f"{s}-{n}" for s in streams for n in range(1, 6)]
+        for letter in letters:
+            spool.sent(letter)
+        assert len(spool.acknowledged(streams[1], [(2, 3)])) == 1
+        left = [spool.event_id(letter) for letter in spool.oldest(100)]
+        assert left == [
+            f"{s}-{n}" for s in streams for n in range(1, 6) if (s, n) not in {(streams[1], 2), (streams[1], 3)}
+        ]
+        assert eventually(lambda: spool.waiting() == 13)
+
+
+@pytest.mark.parametrize("damage", ["tree", "gone"])
+def test_damage_while_the_station_runs_begins_a_new_stream_and_keeps_what_can_be_read(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "spool.db"
+    with spool_of(path) as spool:
+        put(spool, 400, size=1000)
+        assert spool.flush(20)
+        first = spool.stream_id
+        with sqlite3.connect(path) as other:
+            other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        other.close()
+        whole = path.read_bytes()
+        with path.open("r+b") as file:
+            if damage == "tree":
+                file.seek(len(whole) - 150_000)
+                file.write(b"\xa5" * 100_000)
+            else:
+                file.truncate(4096)
+
+        def goes_on() -> bool:
+            put(spool, 1)
+            with suppress(SpoolError):
+                spool.oldest(1000)
+            return spool.stream_id != first
+
+        assert eventually(goes_on)
+        new = put(spool, 3)
+        assert eventually(lambda: spool.flush(0.2))
+        found = [spool.event_id(letter) for letter in spool.oldest(10_000) if letter.kind != "gap"]
+        assert {f"{spool.stream_id}-{seq}" for seq in new} <= set(found)
+        assert len(found) == len(set(found))
+        if damage == "tree":
+            assert len([event for event in found if event.startswith(first)]) > 100
+        assert {gap.previous_stream_id for gap in gaps(spool)} == {first}
+        assert spool.lost == 0
+    assert len(list(tmp_path.glob("spool.db.damaged-*[0-9]"))) == 1
+    assert "is damaged" in caplog.text
+
+
+def test_the_line_does_not_wait_while_a_damaged_file_is_salvaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, begun, go_on = tmp_path / "spool.db", threading.Event(), threading.Event()
+    take_over = SpoolFile._take_over
+
+    def slowly(file: SpoolFile, aside: Path, told: Collection[int]) -> None:
+        begun.set()
+        assert go_on.wait(20)
+        take_over(file, aside, told)
+
+    monkeypatch.setattr(SpoolFile, "_take_over", slowly)
+    with spool_of(path) as spool:
+        put(spool, 5)
+        assert spool.flush(20)
+        first, letters = spool.stream_id, spool.oldest(3)
+
+        def is_damaged(file: SpoolFile, _error: object = None) -> bool:
+            file.suspect = False
+            return not begun.is_set()
+
+        monkeypatch.setattr(SpoolFile, "is_damaged", is_damaged)
+        spool._file.suspect = True
+        put(spool, 1)
+        assert begun.wait(20)
+        put(spool, 2)  # comes back while the salvage stands still
+        assert spool.stream_id == first
+        assert spool.oldest(100) == []
+        go_on.set()
+        assert eventually(lambda: spool.stream_id != first)
+        (new,) = put(spool, 1)
+        assert eventually(lambda: spool.flush(0.2))
+        events = [spool.event_id(letter) for letter in spool.oldest(100) if letter.kind != "gap"]
+        assert events == [*(f"{first}-{number}" for number in range(1, 9)), f"{spool.stream_id}-{new}"]
+        spool.published(letters)  # the broker's answer to what was read before
+        assert eventually(lambda: spool.waiting() >= 6 and not spool._has_work())
+        events = [spool.event_id(letter) for letter in spool.oldest(100) if letter.kind != "gap"]
+        assert events == [*(f"{first}-{number}" for number in range(4, 9)), f"{spool.stream_id}-{new}"]
+
+
+@pytest.fixture(params=["2m", "8m"])
+def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={request.param}", "tmpfs", str(disk)], capture_output=True
+    )
+    if mount.returncode:
+        pytest.skip("a small disk can only be made where mounting is allowed")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_on_a_small_disk_no_failed_part_is_lost_and_every_other_loss_is_told(small_disk: Path) -> None:
+    path = small_disk / "spool.db"
+    with spool_of(path, max_bytes=1 << 40, reserve_bytes=256 << 10) as spool:
+        fails: list[int] = []
+        for _ in range(150):
+            fails += put(spool, 2, "fail", 500)
+            put(spool, 20, "pass", 1000)
+            put(spool, 2, "image", 20_000)
+            assert spool.flush(20), spool.health()
+        left = set(seqs(spool))
+        assert set(fails) <= left
+        found = gaps(spool)
+        told = {seq for gap in found for seq in numbers(gap)}
+        assert told == set(range(1, 150 * 24 + 1)) - left
+        assert counted(found).total() == spool.dropped == len(told)
+        assert spool.lost == 0
+    with spool_of(path, max_bytes=1 << 40, reserve_bytes=256 << 10) as spool:
+        assert set(fails) <= set(seqs(spool))
+
+
+def test_a_clock_that_jumps_changes_no_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, clock = tmp_path / "spool.db", cycle([1.79e9, 0.0, 1.79e9 + 86400, 5.0, 4.0e9])
+    monkeypatch.setattr("edge_resad.device.spool.time.time", lambda: next(clock))
+    for _ in range(5):
+        with spool_of(path) as spool:
+            put(spool, 3)
+    with spool_of(path) as spool:
+        assert seqs(spool) == list(range(1, 16))
+
+
+def test_a_spool_of_the_first_format_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    db = sqlite3.connect(path)
+    db.executescript("""
+        PRAGMA application_id = 0x45525350; PRAGMA user_version = 1;
+        CREATE TABLE letter (seq INTEGER PRIMARY KEY, topic TEXT NOT NULL, content_type TEXT NOT NULL,
+            kind TEXT NOT NULL, body BLOB NOT NULL, size INTEGER NOT NULL, state INTEGER NOT NULL DEFAULT 0,
+            at_broker_wall REAL, acknowledged_wall REAL, problem TEXT);
+        CREATE INDEX letter_by_kind ON letter (kind, seq, size, state);
+        CREATE TABLE stream (only INTEGER PRIMARY KEY CHECK (only = 1), stream_id TEXT NOT NULL,
+            next_seq INTEGER NOT NULL, bd_seq INTEGER NOT NULL, dropped INTEGER NOT NULL);
+        INSERT INTO stream VALUES (1, 'old', 3, 7, 0);
+        INSERT INTO letter VALUES (1, 't', 'c', 'fail', x'31', 66, 0, NULL, NULL, NULL);
+        INSERT INTO letter VALUES (2, 't', 'c', 'pass', x'32', 66, 2, NULL, NULL, 'too large');
+    """)
+    db.close()
+    with spool_of(path) as spool:
+        assert (spool.stream_id, seqs(spool), spool.dead) == ("old", [1], 1)
+        assert put(spool, 1) == [3]
+        assert spool.begin_session() == 8
+    with spool_of(path) as spool:
+        assert (spool.stream_id, seqs(spool)) == ("old", [1, 3])

@@ -1,0 +1,200 @@
+"""Whatever is done to a spool, in whatever order, it holds what a simple list would hold."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from edge_resad.device.spool import Kind, Spool
+from edge_resad.messages import Address, Gap, gap_message, read_message
+from tests.mqtt_peers import eventually
+
+ADDRESS = Address(site="s", line="l", device="d")
+MOST = 8  # letters
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # nobody pulls the plug here: no need for a disk
+KINDS = st.sampled_from(["pass", "fail", "alert", "image"])
+
+
+class Machine(RuleBasedStateMachine):
+    """The model: which events wait and of which kind, which are dead, and which were given up."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(dir=MEMORY))
+        self.path = self.folder / "spool.db"
+        self.waiting: dict[str, Kind] = {}  # in order
+        self.dead: dict[str, Kind] = {}
+        self.given_up: dict[str, str] = {}  # event -> kind
+        self.sent = set[str]()
+        self.told: dict[str, Gap] = {}  # event of a letter about gaps
+        self.gone = set[str]()  # acknowledged events
+        self.open()
+
+    def open(self) -> None:
+        self.spool = Spool(
+            self.path,
+            max_bytes=1 << 30,
+            max_letters=MOST,
+            gap_topic=ADDRESS.gap_topic,
+            gap_letter=partial(gap_message, ADDRESS),
+            commit_ms=0.0,
+            reserve_bytes=0,
+            retry_s=0.01,
+        )
+        self.spool.__enter__()
+        self.sent.clear()
+
+    def settle(self) -> None:
+        assert self.spool.flush(20)
+        assert eventually(lambda: not self.spool._has_work())
+
+    def make_room(self) -> None:
+        """The oldest pictures, then the oldest passes, until so many are left as may be."""
+        for kind in ("image", "pass"):
+            rows = [*self.waiting.items(), *self.dead.items()]
+            for event, of in sorted(rows, key=self.place):
+                if len(self.waiting) + len(self.dead) <= MOST:
+                    return
+                if of == kind:
+                    self.waiting.pop(event, None)
+                    self.dead.pop(event, None)
+                    self.given_up[event] = kind
+
+    def place(self, row: tuple[str, str]) -> int:
+        stream, _, number = row[0].rpartition("-")
+        base = 0 if stream == self.spool.stream_id else self.spool._file.earlier[stream]
+        return base + int(number)
+
+    @rule(kinds=st.lists(KINDS, min_size=2, max_size=8))
+    def put(self, kinds: list[Kind]) -> None:
+        for kind in kinds:
+            stamp = self.spool.put("t", lambda stamp: stamp.event_id.encode(), kind=kind)
+            self.settle()
+            self.waiting[stamp.event_id] = kind
+            self.make_room()
+
+    @rule(count=st.integers(1, 8))
+    def send(self, count: int) -> None:
+        for letter in self.spool.oldest(count):
+            self.spool.sent(letter)
+            self.sent.add(self.spool.event_id(letter))
+
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data())
+    def acknowledge(self, data: st.DataObject) -> None:
+        streams = sorted({event.rpartition("-")[0] for event in self.waiting})
+        stream = data.draw(st.sampled_from([*streams, "another"]))
+        first = data.draw(st.integers(1, 30))
+        last = data.draw(st.integers(first, first + 10))
+        self.spool.acknowledged(stream, [(first, last)])
+        self.settle()
+        for number in range(first, last + 1):
+            event = f"{stream}-{number}"
+            if event in self.sent:
+                self.waiting.pop(event, None)
+                self.dead.pop(event, None)
+                self.gone.add(event)
+
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data())
+    def refuse(self, data: st.DataObject) -> None:
+        letter = data.draw(st.sampled_from(self.spool.oldest(100)))
+        event = self.spool.event_id(letter)
+        self.spool.refused(letter, "never")
+        self.settle()
+        kind = self.waiting.pop(event)
+        if kind == "image":
+            self.given_up[event] = kind
+        else:
+            self.dead[event] = kind
+
+    @rule()
+    def tell(self) -> None:
+        self.spool.tell_gaps()
+        assert eventually(lambda: self.spool._totals.gaps == 0 and not self.spool._has_work())
+        self.look_for_gaps()
+
+    def look_for_gaps(self) -> None:
+        for letter in self.spool.oldest(100):
+            event = self.spool.event_id(letter)
+            if letter.kind == "gap" and event not in self.waiting:
+                self.waiting[event] = "gap"
+                gap = read_message(letter.body).data
+                assert isinstance(gap, Gap)
+                self.told[event] = gap
+
+    @rule(kill=st.booleans())
+    def reopen(self, kill: bool) -> None:
+        """Close it, or look at its files as they would be after kill -9."""
+        if not kill:
+            self.spool.__exit__(None, None, None)
+        else:
+            copy = Path(tempfile.mkdtemp(dir=MEMORY))
+            for suffix in ("", "-wal", ".lock"):
+                with suppress(FileNotFoundError):
+                    shutil.copy(self.path.with_name(f"spool.db{suffix}"), copy)
+            self.spool.__exit__(None, None, None)
+            shutil.rmtree(self.folder)
+            self.folder, self.path = copy, copy / "spool.db"
+        self.open()
+
+    @rule()
+    def lose_the_end(self) -> None:
+        """The note beside the file knows of more than the file: all that is there is taken over into a new stream."""
+        self.spool.__exit__(None, None, None)
+        note = self.path.with_name("spool.db.lock")
+        pid, stream, next_seq, bd_seq = note.read_text().split()
+        note.write_text(f"{pid}\n{stream} {int(next_seq) + 1} {bd_seq}\n")
+        before = self.spool.stream_id
+        self.open()
+        assert self.spool.stream_id != before
+
+    @invariant()
+    def it_holds_what_the_model_holds(self) -> None:
+        if not hasattr(self, "spool"):
+            return
+        letters = self.spool.oldest(1000)
+        events = [self.spool.event_id(letter) for letter in letters]
+        known = [event for event in events if event in self.waiting]
+        assert sorted(known, key=lambda event: self.place((event, ""))) == known
+        assert set(self.waiting) == set(known)
+        assert {letter.kind for letter in letters if self.spool.event_id(letter) not in self.waiting} <= {"gap"}
+        assert all(
+            letter.body == event.encode() for letter, event in zip(letters, events, strict=True) if letter.kind != "gap"
+        )
+        assert self.spool.dead == len(self.dead)
+        assert not self.gone & set(events)
+
+    @invariant()
+    def what_was_told_was_given_up(self) -> None:
+        for event, gap in getattr(self, "told", {}).items():
+            of = gap.previous_stream_id or event.rpartition("-")[0]
+            if gap.reason == "corruption":
+                continue
+            numbers = {f"{of}-{number}" for first, last in gap.ranges for number in range(first, last + 1)}
+            assert numbers <= set(self.given_up)
+            assert sum(gap.counts.values()) == len(numbers)
+
+    def teardown(self) -> None:
+        if hasattr(self, "spool"):
+            self.tell()
+            untold = set(self.given_up)
+            for event, gap in self.told.items():
+                of = gap.previous_stream_id or event.rpartition("-")[0]
+                untold -= {f"{of}-{number}" for first, last in gap.ranges for number in range(first, last + 1)}
+            assert untold == set()
+            self.spool.__exit__(None, None, None)
+            shutil.rmtree(self.folder)
+
+
+TestSpool = Machine.TestCase
+TestSpool.settings = settings(
+    max_examples=30, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+)

@@ -1,0 +1,61 @@
+"""The station's spool and publisher with the real collector: nothing leaves before the store has it."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from edge_resad.device.publisher import Publisher, Timing
+from edge_resad.device.settings.broker import BrokerSection
+from edge_resad.device.settings.place import StationSection
+from edge_resad.device.settings.spool import SpoolSection
+from edge_resad.device.spool import Spool
+from edge_resad.fleet.database import opened
+from edge_resad.fleet.report import accounts
+from edge_resad.messages import verdict_message
+from tests.fleet.letters import Writer, judged
+from tests.fleet.peers import Collector
+from tests.mqtt_peers import Mosquitto, eventually
+
+pytestmark = pytest.mark.broker
+LONG_S = 60.0
+
+
+def test_with_broker_and_collector_killed_in_turn_everything_is_stored_before_it_leaves(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'fleet.db'}"
+    writer = Writer(device="press-7")
+    station = StationSection(site="graz", line="l4", device="press-7", product="bolt")
+    timing = Timing(ack_s=1.0, ack_max_s=4.0, short_s=0.2)
+    with (
+        Mosquitto(tmp_path / "broker") as mosquitto,
+        Collector(tmp_path, mosquitto.port, url) as collector,
+        Spool(tmp_path / "spool.db", max_bytes=10**9, commit_ms=1.0) as spool,
+    ):
+        broker = BrokerSection(host="127.0.0.1", port=mosquitto.port, reconnect_min_s=0.1, reconnect_max_s=0.5)
+        with Publisher(
+            spool, broker, station, birth={"product": "bolt"}, delivery=SpoolSection(), timing=timing
+        ) as publisher:
+            written = 0
+
+            def judge(count: int) -> None:
+                nonlocal written
+                for number in range(count):
+                    compose = partial(
+                        verdict_message, writer.address, product="bolt", camera="cam0",
+                        verdict=judged("fail" if number % 3 == 0 else "pass", 1.6), frame_id=number, latency_ms=1.0,
+                    )
+                    spool.put(writer.address.verdict_topic("cam0"), compose, kind="fail")
+                    written += 1
+
+            for victim in (collector, mosquitto, collector, mosquitto):
+                judge(60)
+                victim.kill()
+                judge(60)
+                victim.start()
+            assert eventually(lambda: spool.waiting() == 0, LONG_S), (publisher.status, collector.log)
+        with opened(url) as engine, engine.connect() as connection:
+            (found,) = accounts(connection)
+        assert (found.generated, found.stored, found.missing) == (written, written, [])
