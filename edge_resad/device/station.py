@@ -381,7 +381,7 @@ def _verdict_log(settings: StationFile) -> AbstractContextManager[VerdictLog | N
 
 def _pictures(settings: StationFile, publisher: Publisher | None) -> AbstractContextManager[Pictures | None]:
     told = settings.pictures
-    if told.folder is False:
+    if told.folder is False or not told.folder.is_absolute():  # settings of no file have no folder to be beside
         return nullcontext()
     return Pictures(
         told.folder,
