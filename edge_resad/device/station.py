@@ -34,7 +34,6 @@ from edge_resad.device.revival import Revival
 from edge_resad.device.rota import Rota
 from edge_resad.device.rtsp import without_password
 from edge_resad.device.settings import EngineSection, StationFile, load_station
-from edge_resad.device.signals import stopped_by_signals
 from edge_resad.device.spool import Spool
 from edge_resad.device.stages import Stages, StageTimes, said
 from edge_resad.device.trigger import TRIGGER_SAYS, Triggers
@@ -42,6 +41,7 @@ from edge_resad.device.verdict_log import VerdictLog, as_record
 from edge_resad.engine.inspector import Inspector
 from edge_resad.errors import SpoolError
 from edge_resad.messages import Address, gap_message
+from edge_resad.signals import stopped_by_signals
 
 log = logging.getLogger(__name__)
 

@@ -521,7 +521,7 @@ from pathlib import Path
 
 sys.path.insert(0, {checkout!r})
 from edge_resad.device import station
-from edge_resad.device.signals import stopped_by_signals
+from edge_resad.signals import stopped_by_signals
 from tests.device.test_station import settings
 from tests.fakes import FakeCamera, FakeJudge
 
