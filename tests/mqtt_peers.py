@@ -355,9 +355,9 @@ class FakeBroker(_Server):
 class Relay(_Server):
     """A wire between a station and its broker that can be cut, without either being told by the other."""
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, port: int = 0) -> None:
         """target: the broker's port."""
-        super().__init__()
+        super().__init__(port)
         self._target = target
 
     def _serve(self, sock: socket.socket) -> None:

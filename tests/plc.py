@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
@@ -23,6 +24,7 @@ class Plc:
 
     def __init__(self) -> None:
         self.coils: list[tuple[int, bool]] = []  # address and value of every write, in order
+        self.writes: list[tuple[float, int, bool]] = []  # the same with when, monotonic seconds
         self.registers: list[tuple[int, int]] = []
         self.requests = 0
         self.count = 0  # what every input register says
@@ -108,6 +110,7 @@ class Plc:
         with self._news:
             if values is not None and function == _WRITE_COIL:
                 self.coils.append((address, bool(values[0])))
+                self.writes.append((time.monotonic(), address, bool(values[0])))
             if values is not None and function == _WRITE_REGISTER:
                 self.registers.append((address, values[0]))
             self._news.notify_all()

@@ -1,0 +1,183 @@
+"""Faults of what computes: it raises, gives nothing, or finds no memory."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.faults.camera_faults import Play
+from benchmarks.faults.scene import Outcome, Scene, Stage
+from edge_resad.decision import Verdict
+from edge_resad.device.pipeline import Judge
+from edge_resad.device.settings import StationFile
+from edge_resad.device.station import open_inspector
+from edge_resad.engine.build import build_engines
+from edge_resad.bundle import open_bundle
+from edge_resad.errors import EngineError
+from tests.engine.fake_gpu.driver import FakeDriver, load_driver
+from tests.engine.fake_gpu.pycuda_build import CannotBuild
+
+FAILS_S = 3.0
+TENSORRT = (
+    "from tests.engine.fake_gpu.fake_tensorrt import *\nfrom tests.engine.fake_gpu.fake_tensorrt import __version__"
+)
+
+
+class Engine:
+    """The station's own inspector, which fails when it is told to."""
+
+    def __init__(self) -> None:
+        self.fails_until = 0.0  # monotonic seconds
+        self.fails_once = False
+        self.starts_without_memory = 0  # so many times from now
+        self.opened = 0
+
+    def open(self, settings: StationFile) -> AbstractContextManager[Judge]:
+        """Another inspector."""
+        return FailingJudge(self, open_inspector(settings))
+
+
+class FailingJudge:
+    """One opening of it."""
+
+    def __init__(self, engine: Engine, inside: AbstractContextManager[Judge]) -> None:
+        self._engine = engine
+        self._inside = inside
+
+    def __enter__(self) -> FailingJudge:
+        if self._engine.starts_without_memory:
+            self._engine.starts_without_memory -= 1
+            raise EngineError("the GPU failed at the engine detector.plan: cuMemAlloc failed: out of memory.")
+        self._judge = self._inside.__enter__()
+        self._engine.opened += 1
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self._inside.__exit__(kind, error, trace)
+
+    def inspect(self, frame: NDArray[np.uint8], /) -> Verdict:
+        """Judge, or fail."""
+        engine = self._engine
+        if engine.fails_once or time.monotonic() < engine.fails_until:
+            engine.fails_once = False
+            raise EngineError("the GPU failed at the engine detector.plan: cuLaunchKernel failed: unknown error.")
+        return self._judge.inspect(frame)
+
+    @property
+    def score_map(self) -> NDArray[np.float32]:
+        """The inspector's."""
+        return self._judge.score_map
+
+    @property
+    def timings(self) -> Mapping[str, float]:
+        """The inspector's."""
+        return getattr(self._judge, "timings", {})
+
+
+def raises_once(stage: Stage) -> Outcome:
+    """One part on which it fails."""
+    engine = Engine()
+    with Scene(stage, "engine-once", open_judge=engine.open) as scene:
+        scene.until_judged()
+        engine.fails_once = True
+        scene.begin()
+        scene.until(lambda: not engine.fails_once)
+        scene.end()
+        return scene.outcome("engine raises once", recovered_s=scene.until_recovered())
+
+
+def raises_for_a_while(stage: Stage) -> Outcome:
+    """Every part, whoever opens it again."""
+    engine = Engine()
+    with Scene(stage, "engine-always", open_judge=engine.open) as scene:
+        scene.until_judged()
+        engine.fails_until = time.monotonic() + FAILS_S
+        scene.begin()
+        scene.last_for(FAILS_S)
+        scene.end()
+        recovered_s = scene.until_recovered()
+        happened = f"the engine is opened again, {engine.opened - 1} times"
+        return scene.outcome("engine raises for 3 s", recovered_s=recovered_s, happened=happened)
+
+
+def finds_no_memory(stage: Stage) -> Outcome:
+    """Two starts for which the GPU has none."""
+    engine = Engine()
+    engine.starts_without_memory = 2
+    with Scene(stage, "engine-memory", open_judge=engine.open) as scene:
+        scene.begin()
+        scene.until(lambda: engine.starts_without_memory == 0)
+        scene.end()
+        recovered_s = scene.until_recovered()
+        return scene.outcome("no GPU memory at the first two starts", recovered_s=recovered_s)
+
+
+def tensorrt_gives_false(stage: Stage) -> Outcome:
+    """TensorRT refuses to run the engine for a while: the product's own TensorRT engine on a fake GPU."""
+    fault = "TensorRT returns False for 3 s (fake GPU)"
+    try:
+        gpu = load_driver()
+    except CannotBuild as reason:
+        return Outcome(fault=fault, skipped=str(reason))
+    from tests.engine.fake_gpu import fake_tensorrt
+
+    behaviour = fake_tensorrt._behaviour
+    with _in_place_of_jetpack(stage, gpu):
+        behaviour.reset()
+        gpu.reset()
+        engines = stage.folder / "engines"
+        build_engines(open_bundle(), "fp32", engines)
+        told = {"engine": {"provider": "tensorrt", "engines": str(engines)}}
+        gpu.fail("cuStreamBeginCapture")  # without a CUDA graph every run asks TensorRT
+        with Scene(replace(stage, bank=stage.fp32_bank), "engine-tensorrt", sections=told) as scene:
+            scene.until_judged()
+            behaviour.fails = ("IExecutionContext.execute_async_v3", False)
+            scene.begin()
+            scene.last_for(FAILS_S)
+            behaviour.fails = None
+            scene.end()
+            recovered_s = scene.until_recovered()
+            return scene.outcome(fault, recovered_s=recovered_s, words=("not inspected",))
+
+
+@contextmanager
+def _in_place_of_jetpack(stage: Stage, gpu: FakeDriver) -> Iterator[None]:
+    """Whoever imports tensorrt and pycuda gets the fakes, in this process and in its children."""
+    import os
+
+    from tests.engine.fake_gpu import fake_tensorrt
+
+    path = stage.folder / "path"
+    path.mkdir()
+    (path / "tensorrt.py").write_text(TENSORRT)
+    before, environment = dict(sys.modules), os.environ.get("PYTHONPATH")
+    sys.modules.update({**gpu.modules, "tensorrt": fake_tensorrt})
+    os.environ["PYTHONPATH"] = str(path)
+    try:
+        yield
+    finally:
+        for name in (*gpu.modules, "tensorrt"):
+            sys.modules.pop(name, None)
+            if name in before:
+                sys.modules[name] = before[name]
+        if environment is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = environment
+
+
+ENGINE_FAULTS: dict[str, Play] = {
+    "engine-once": raises_once,
+    "engine-always": raises_for_a_while,
+    "engine-memory": finds_no_memory,
+    "engine-tensorrt": tensorrt_gives_false,
+}
