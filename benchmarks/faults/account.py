@@ -12,8 +12,7 @@ REJECT, ALIVE = 0, 1  # coils of the PLC
 HALF_PERIOD_S = 0.5  # of the heartbeat
 PULSE_S = 0.06
 GATE_S = 2.5  # what a part takes from the camera to the gate
-PULSE_WITHIN_S = 0.7  # a part's pulse begins so soon after its verdict
-UNKNOWN_WITHIN_S = 1.5  # and so soon after its picture, where nobody knows when the verdict was there
+BEFORE_S, AFTER_S = 0.5, 0.7  # a part's pulse is so near to the moment at which its verdict was heard of
 
 Fate = Literal["pass", "fail", "not inspected"]
 Span = tuple[float, float]
@@ -27,7 +26,7 @@ class Part:
 
     moment: float  # when it was before the camera, monotonic seconds
     fate: Fate | None = None  # None: no camera saw it, or a picture that showed another one
-    told_at: float | None = None  # when its verdict was there, where that is known
+    told_at: float | None = None  # when somebody heard of its verdict; None: that is not known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +55,8 @@ def account(parts: Iterable[Part], writes: Sequence[Write], until: float) -> Acc
     for part in found:
         at_gate = (part.moment, min(part.moment + GATE_S, until))
         told = part.told_at if part.told_at is not None else part.moment
-        within_s = PULSE_WITHIN_S if part.told_at is not None else UNKNOWN_WITHIN_S
-        has_pulse = part.fate in ("fail", "not inspected") and overlaps((told - PULSE_S, told + within_s), pulses)
+        near = (max(part.moment, told - BEFORE_S), min(told + AFTER_S, part.moment + GATE_S))
+        has_pulse = part.fate in ("fail", "not inspected") and overlaps(near, pulses)
         is_known = has_pulse or overlaps(at_gate, levels)
         verdicts += part.fate in ("pass", "fail")
         failed += part.fate == "fail"

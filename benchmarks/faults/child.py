@@ -45,6 +45,8 @@ class ChildScene:
         self._stack = ExitStack()
         self._ending = threading.Event()
         self._written: list[float] = []  # when each part's file was there
+        self._fates: dict[int, tuple[Fate, float]] = {}
+        self._ended = threading.Event()
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> ChildScene:
@@ -54,7 +56,9 @@ class ChildScene:
         self.start()
         self._belt = Belt(self._stage.parts, RATE)
         self._writer = threading.Thread(target=self._write, name="parts")
+        self._follower = threading.Thread(target=self._follow, name="verdicts")
         self._writer.start()
+        self._follower.start()
         return self
 
     def __exit__(
@@ -63,6 +67,8 @@ class ChildScene:
         self._ending.set()
         self._writer.join(WAIT_S)
         self.kill()
+        self._ended.set()
+        self._follower.join(WAIT_S)
         self._stack.close()
 
     def start(self, environment: Mapping[str, str] | None = None) -> None:
@@ -107,18 +113,9 @@ class ChildScene:
         except SpoolError:
             return  # it is being made
 
-    def fates(self) -> dict[int, Fate]:
-        """What became of each part, by the station's own log."""
-        try:
-            lines = (self.folder / "verdicts.jsonl").read_text().splitlines(keepends=True)
-        except FileNotFoundError:
-            return {}
-        found: dict[int, Fate] = {}
-        for line in lines:
-            if line.endswith("\n") and line.startswith("{"):
-                said = json.loads(line)
-                found[int(Path(said["name"]).stem)] = _FATES[said["status"]]
-        return found
+    def fates(self) -> Mapping[int, tuple[Fate, float]]:
+        """What became of each part by the station's own log, and when it was there."""
+        return dict(self._fates)
 
     def finish(self) -> tuple[Account, int]:
         """End the belt and then the process in order: what became of all parts, and how many messages were lost."""
@@ -131,8 +128,12 @@ class ChildScene:
         assert self._process is not None
         self._process.terminate()
         self._process.wait(WAIT_S)
+        self._ended.set()
+        self._follower.join(WAIT_S)
         fates = self.fates()
-        parts = [Part(moment=moment, fate=fates.get(part)) for part, moment in enumerate(self._written)]
+        parts = [Part(moment=moment) for moment in self._written]
+        for part, (fate, told_at) in fates.items():
+            parts[part] = Part(moment=self._written[part], fate=fate, told_at=told_at)
         with Spool(self.folder / "spool.db", max_bytes=10**9) as spool:
             there = {letter.seq for letter in spool.oldest(100_000)}
         return account(parts, self.plc.writes, until), len(set(range(1, self.committed + 1)) - there)
@@ -157,6 +158,19 @@ class ChildScene:
             scratch.rename(self._inbox / f"{number}.png")
             self._written.append(time.monotonic())
             number += 1
+
+    def _follow(self) -> None:
+        """Read the log of verdicts as it grows, over the ends of processes."""
+        path, rest = self.folder / "verdicts.jsonl", b""
+        while not self._ended.wait(LOOK_S) and not path.exists():
+            pass
+        with path.open("rb") as file:
+            while not self._ended.wait(LOOK_S):
+                *lines, rest = (rest + file.read()).split(b"\n")
+                for line in lines:
+                    if line.startswith(b"{") and line.endswith(b"}"):
+                        said = json.loads(line)
+                        self._fates[int(Path(said["name"]).stem)] = (_FATES[said["status"]], time.monotonic())
 
     def _hear(self, process: subprocess.Popen[str]) -> None:
         assert process.stderr is not None

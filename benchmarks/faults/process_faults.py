@@ -80,7 +80,7 @@ def clock_jumps(sign: int, stage: Stage) -> Outcome:
     fault = f"clock jumps by {'+' if sign > 0 else '-'}1 day"
     if not LIBFAKETIME.is_file():
         return Outcome(fault=fault, skipped="no libfaketime: apt-get install faketime")
-    told = stage.folder / f"clock{sign}"
+    told = stage.folder / f"clock{sign}.time"
     told.write_text("+0\n")
     environment = {
         "LD_PRELOAD": str(LIBFAKETIME),

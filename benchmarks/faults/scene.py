@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from benchmarks.faults.account import ALIVE, HALF_PERIOD_S, PULSE_S, PULSE_WITHIN_S, REJECT, Account, Fate, Part, account, fates
+from benchmarks.faults.account import AFTER_S, ALIVE, HALF_PERIOD_S, PULSE_S, REJECT, Account, Fate, Part, account, fates
 from benchmarks.faults.belt import POLL_S, Belt, BeltCamera
 from edge_resad.bench.line import Parts
 from edge_resad.device.frame import FrameSource
@@ -47,7 +47,8 @@ class Outcome:
     noticed_s: float | None = None  # from its beginning
     recovered_s: float | None = None  # from its end
     account: Account | None = None
-    messages_lost: int = 0
+    messages_lost: int = 0  # that are nowhere, and of which no gap tells
+    given_up: int = 0  # messages about good parts, for want of room; a gap tells of them
     skipped: str | None = None  # why it could not be tried here
 
 
@@ -87,6 +88,7 @@ class Scene:
         self.said: list[Said] = []
         self.judged: list[Judged] = []
         self.began_at = self.ended_at = 0.0  # the fault
+        self.given_up = 0  # messages
         self.summary: StationSummary | None = None
         self._stage = stage
         self._sections = sections or {}
@@ -190,7 +192,7 @@ class Scene:
         time.sleep(2 * POLL_S)  # a picture may just be taken
         moments = [self.belt.moment(part) for part in range(self.belt.shown)]
         self.until(lambda: not self.camera.seen or self.judged[-1].part >= self.camera.seen[-1].part)
-        time.sleep(PULSE_WITHIN_S + PULSE_S)  # the last pulse
+        time.sleep(AFTER_S + PULSE_S)  # the last pulse
         until = time.monotonic()
         self._stop.set()
         self.camera.release()
@@ -207,12 +209,14 @@ class Scene:
             recovered_s=recovered_s,
             account=account(fates(self._parts(), moments), self.plc.writes, until),
             messages_lost=len(self.judged) - (stored or self.stored)(),
+            given_up=self.given_up,
         )
 
     def stored(self) -> int:
-        """How many parts' messages are in the spool."""
+        """How many parts' messages are in the spool, or were given up and are told by a gap."""
         with Spool(self.folder / "spool.db", max_bytes=10**9) as spool:
-            return sum("/evt/" in letter.topic for letter in spool.oldest(100_000))
+            self.given_up = spool.dropped
+            return self.given_up + sum("/evt/" in letter.topic for letter in spool.oldest(100_000))
 
     def _parts(self) -> dict[int, Part]:
         parts: dict[int, Part] = {}

@@ -56,6 +56,9 @@ class Output:
         self._pulses = Pulses(wiring.pulse_s)
         self._pin: Pin | None = None
         self._shown: int | None = None
+        self._sees_parts = False  # when its value was last asked for
+        self._unseen_until: float = -math.inf  # parts that nobody has seen are on their way to the gate: seconds ...
+        self._unseen_count: float = -math.inf  # ... or counts
         self._retry_at = 0.0
         self._refresh_at = math.inf
         self._beats = 0
@@ -202,8 +205,13 @@ class Output:
             self._awaited = None
             return NOTHING
         begun = self._pulses.begin(count, now)
-        self._awaited = self._pulses.next_due
+        self._await(count)
         return begun
+
+    def _await(self, count: int) -> None:
+        """Have the encoder wake us at the next count at which there is something to do."""
+        dues = (self._pulses.next_due, self._unseen_count)
+        self._awaited = min((due for due in dues if due is not None and due > count), default=None)
 
     def _moved(self, count: int | None) -> None:
         """The encoder says that the belt moved, or that it is lost; in its thread."""
@@ -223,9 +231,21 @@ class Output:
                 behind = now - self._next_beat >= self.wiring.pulse_s
                 self._next_beat = (now if behind else self._next_beat) + self.wiring.pulse_s
             return self._beats
-        held = self.wiring.safe_active and (not judging or self._blind or self._is_lost)
+        sees_parts = judging and not self._blind and not self._is_lost
+        held = self.wiring.safe_active and not self._is_clear(now, sees_parts=sees_parts)
         ill = "fault" in self.wiring.on and (not judging or self._ill)
         return int(held or ill or self._pulses.until is not None)
+
+    def _is_clear(self, now: float, *, sees_parts: bool) -> bool:
+        """Whether the parts at the gate were seen: those are not that passed the camera before parts are seen again."""
+        count = self._encoder.count if self._encoder is not None else None
+        if not sees_parts or not self._sees_parts:
+            self._unseen_until = now + self.wiring.delay_s
+            if count is not None:
+                self._unseen_count = count + (self.wiring.delay_counts or 0)
+                self._await(count)
+        self._sees_parts = sees_parts
+        return sees_parts and now >= self._unseen_until and (count is None or count >= self._unseen_count)
 
     @property
     def _judging_until(self) -> float:
@@ -241,6 +261,8 @@ class Output:
             moments.append(due)
         elif due is not None and self._encoder is not None and (self._encoder.count or 0) >= due:
             moments.append(now)  # the encoder came there before it knew that it is awaited
+        if self._unseen_until > now:
+            moments.append(self._unseen_until)
         if self._judging_until > now:
             moments.append(self._judging_until)
             if "heartbeat" in self.wiring.on:

@@ -121,6 +121,39 @@ def test_an_output_is_safe_while_one_of_its_cameras_sees_nothing() -> None:
     assert bench.terminal.last == 0
 
 
+def test_parts_that_no_camera_saw_are_rejected_when_they_come_to_a_gate_further_down() -> None:
+    bench = Bench(wired(delay_s=6.0, safe_active=True))
+    bench.step()
+    wait_s = bench.step(after_s=5.9)
+    assert bench.terminal.last == 1  # of those that passed before the station judged the last is not there yet
+    assert wait_s == pytest.approx(0.1)
+    bench.step(after_s=0.1)
+    assert bench.terminal.last == 0
+    bench.output.ail(ill=True, blind=True)
+    bench.step()
+    for _ in range(2):
+        bench.step(after_s=2.0)
+    bench.output.ail(ill=False, blind=False)
+    bench.step()
+    bench.step(after_s=5.9)
+    assert bench.terminal.last == 1
+    bench.step(after_s=0.1)
+    assert bench.terminal.last == 0
+
+
+def test_parts_that_no_camera_saw_are_rejected_by_counts_too() -> None:
+    belt = Belt()
+    bench = Bench(wired(counts=50, safe_active=True), encoder=belt)
+    bench.step()
+    belt.move(101.0, 49)
+    bench.step()
+    assert bench.terminal.last == 1
+    assert bench.output._awaited == 50
+    belt.move(102.0, 50)
+    bench.step()
+    assert bench.terminal.last == 0
+
+
 def test_a_fault_is_shown_as_long_as_it_lasts() -> None:
     bench = Bench(wired("fault"))
     bench.step(alive=False)
@@ -288,6 +321,8 @@ def test_a_part_that_the_belt_has_carried_past_its_gate_is_late() -> None:
 def test_without_the_encoder_signals_in_counts_fail_and_the_output_is_safe() -> None:
     belt = Belt()
     bench = Bench(wired(counts=50, safe_active=True), encoder=belt)
+    bench.step()
+    belt.move(100.0, 50)
     bench.output.signal(100.0)
     bench.step()
     assert bench.terminal.last == 0
@@ -299,6 +334,9 @@ def test_without_the_encoder_signals_in_counts_fail_and_the_output_is_safe() -> 
     assert bench.output.status.failed == 2
     belt.problem = None
     belt.move(101.0, 0)
+    bench.step()
+    assert bench.terminal.last == 1  # parts that were never signalled are on their way
+    belt.move(102.0, 50)
     bench.step()
     assert bench.terminal.last == 0
 
