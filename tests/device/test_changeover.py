@@ -26,7 +26,8 @@ from edge_resad.device.lane import enrolled_of
 from edge_resad.device.pipeline import Inspection
 from edge_resad.device.settings import ProductsSection, StationFile
 from edge_resad.device.spool import Spool
-from edge_resad.device.station import StationSummary, run_station
+from edge_resad.device.station import run_station
+from edge_resad.device.summary import StationSummary
 from edge_resad.errors import ProductError
 from edge_resad.messages import AlertMessage, Verdict, VerdictMessage, read_message
 from edge_resad.recipe import Choice, Recipe, Roi, Shelf
