@@ -17,7 +17,7 @@ from benchmarks.faults.scene import Outcome, Scene, Stage
 from edge_resad.decision import Verdict
 from edge_resad.device.pipeline import Judge
 from edge_resad.device.settings import StationFile
-from edge_resad.device.station import open_inspector
+from edge_resad.device.judges import open_inspector
 from edge_resad.engine.build import build_engines
 from edge_resad.bundle import open_bundle
 from edge_resad.errors import EngineError
@@ -25,6 +25,7 @@ from tests.engine.fake_gpu.driver import FakeDriver, load_driver
 from tests.engine.fake_gpu.pycuda_build import CannotBuild
 
 FAILS_S = 3.0
+HANGS_S = 6.0
 TENSORRT = (
     "from tests.engine.fake_gpu.fake_tensorrt import *\nfrom tests.engine.fake_gpu.fake_tensorrt import __version__"
 )
@@ -36,6 +37,7 @@ class Engine:
     def __init__(self) -> None:
         self.fails_until = 0.0  # monotonic seconds
         self.fails_once = False
+        self.hangs_until = 0.0
         self.starts_without_memory = 0  # so many times from now
         self.opened = 0
 
@@ -67,6 +69,7 @@ class FailingJudge:
     def inspect(self, frame: NDArray[np.uint8], /) -> Verdict:
         """Judge, or fail."""
         engine = self._engine
+        time.sleep(max(0.0, engine.hangs_until - time.monotonic()))
         if engine.fails_once or time.monotonic() < engine.fails_until:
             engine.fails_once = False
             raise EngineError("the GPU failed at the engine detector.plan: cuLaunchKernel failed: unknown error.")
@@ -107,6 +110,18 @@ def raises_for_a_while(stage: Stage) -> Outcome:
         recovered_s = scene.until_recovered()
         happened = f"the engine is opened again, {engine.opened - 1} times"
         return scene.outcome("engine raises for 3 s", recovered_s=recovered_s, happened=happened)
+
+
+def hangs(stage: Stage) -> Outcome:
+    """A part on which it hangs for a while, as a GPU does that is reset."""
+    engine = Engine()
+    with Scene(stage, "engine-hangs", open_judge=engine.open) as scene:
+        scene.until_judged()
+        engine.hangs_until = time.monotonic() + HANGS_S
+        scene.begin()
+        scene.last_for(HANGS_S)
+        scene.end()
+        return scene.outcome(f"engine hangs for {HANGS_S:.0f} s", recovered_s=scene.until_recovered())
 
 
 def finds_no_memory(stage: Stage) -> Outcome:
@@ -178,6 +193,7 @@ def _in_place_of_jetpack(stage: Stage, gpu: FakeDriver) -> Iterator[None]:
 ENGINE_FAULTS: dict[str, Play] = {
     "engine-once": raises_once,
     "engine-always": raises_for_a_while,
+    "engine-hangs": hangs,
     "engine-memory": finds_no_memory,
     "engine-tensorrt": tensorrt_gives_false,
 }

@@ -19,7 +19,9 @@ from edge_resad.device.frame import FrameSource
 from edge_resad.device.pipeline import Inspection
 from edge_resad.device.settings import StationFile
 from edge_resad.device.spool import Spool
-from edge_resad.device.station import OpenJudge, StationSummary, run_station
+from edge_resad.device.judges import OpenJudge
+from edge_resad.device.station import run_station
+from edge_resad.device.summary import StationSummary
 from edge_resad.device.v4l2 import V4L2Camera
 from tests.plc import Plc
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -33,6 +34,7 @@ from edge_resad.overlay import thumbnail
 
 OpenSource = Callable[[StationFile, threading.Event], FrameSource]
 
+HELD_UP_S = 1.0  # without a look for so long the line was held up, by its engine as a rule
 IDLE_LOOK_S = 0.1  # between two looks of the watch at pictures that show no part
 
 
@@ -88,6 +90,7 @@ class Lane:
         self._progress = Progress(self.capture, may_be_still=waits_for_wire)
         self._looked_at = 0.0  # when the watch last looked at a picture without a part
         self._open = ExitStack()
+        self._last_look_at = -math.inf
         self._missed: dict[Reason, int] = {}  # those that `missed` has told
 
     def __enter__(self) -> Lane:
@@ -162,7 +165,11 @@ class Lane:
                 if idle is not None:
                     self._watch.look(idle, now)
                     self._looked_at = now
+            was_held_up = now - self._last_look_at >= HELD_UP_S
+            if self._watch is not None and was_held_up and self.capture.slot.has_news:
+                self._watch.arrived(now)  # its frames came and were overwritten
             self._health.step(now)
+            self._last_look_at = now
         return self._progress.step(inspection) or self.capture.slot.ended
 
     def missed(self) -> Iterator[Reason]:

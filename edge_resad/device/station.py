@@ -211,7 +211,9 @@ def _inspections(
     got_on: set[str] = set()  # cameras that got on since the watchdog was last fed
     while not stop.is_set() and not all(slot.ended for slot in slots):
         people.errands.do()
+        outputs.at_work(False)
         turn = rota.next(POLL_S)
+        outputs.at_work(True)
         inspection, lane = None, None
         if turn is not None:
             lane = lanes[turn[0]]

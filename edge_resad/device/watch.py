@@ -83,6 +83,10 @@ class Watch:
         if self._last_at is None:
             self._last_at = now
 
+    def arrived(self, now: float) -> None:
+        """A frame is there that nobody has looked at yet: the camera is not silent, whatever keeps the line."""
+        self._last_at = now
+
     def learn_anew(self) -> None:
         """Another product is shown: learn how sharp its pictures are."""
         self._sharpness, self._usual = [], None

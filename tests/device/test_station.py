@@ -22,6 +22,8 @@ import edge_resad.device.lane as lane_module
 import edge_resad.device.station as station_module
 from edge_resad.decision import Verdict
 from edge_resad.device.drift.charts_file import read_charts
+from edge_resad.device.frame import Frame
+from edge_resad.device.lane import HELD_UP_S
 from edge_resad.device.pictures.album import find_picture
 from edge_resad.device.pipeline import Inspection
 from edge_resad.device.settings import StationFile
@@ -638,6 +640,38 @@ def test_a_station_says_within_two_seconds_that_its_camera_hangs_and_goes_on_wit
     assert summary.not_inspected.keys() <= {"overwritten"}
     assert "camera cam0 gives no picture" in caplog.text
     assert "is opened again" in caplog.text
+
+
+def test_a_camera_is_not_called_silent_because_the_engine_held_up_the_line(tmp_path: Path) -> None:
+    stop, judging = threading.Event(), threading.Event()
+
+    class Following(FakeCamera):
+        def read(self) -> Frame | None:
+            if self._taken:
+                assert judging.wait(WAIT_S)
+            return super().read()
+
+    class Held(FakeJudge):
+        def inspect(self, frame: Any, /) -> Verdict:
+            if not self.seen:
+                judging.set()
+                assert not stop.wait(HELD_UP_S + 0.1)
+            return super().inspect(frame)
+
+    camera = Following([GOOD, GOOD, GOOD], live=True, hangs=True)
+
+    def inspected(inspection: Inspection) -> None:
+        if inspection.frame.frame_id == 2:
+            stop.set()
+
+    told = settings(
+        tmp_path, camera={"source": "/dev/video0"}, watch={"frozen_s": 0, "silent_s": HELD_UP_S},
+        inspection={"bank": "bank.npz", "max_age_s": 60.0},
+    )  # fmt: skip
+    summary = station(told, camera, judge=Held(), stop=stop, on_inspection=inspected)
+    camera.released.set()
+    assert summary.parts == 3
+    assert [alert.data.fault for alert in alerts(tmp_path) if alert.data.fault] == []
 
 
 def eventually_in_thread(holds: Callable[[], bool], then: Callable[[], None]) -> threading.Thread:

@@ -166,6 +166,13 @@ def test_a_camera_that_gives_nothing_is_silent_until_it_gives_something() -> Non
     assert watch.said == ()
 
 
+def test_a_camera_whose_frame_waits_for_the_line_is_not_silent() -> None:
+    watch = trained(until=10.0)
+    watch.arrived(16.0)
+    watch.tick(16.0)
+    assert watch.said == ()
+
+
 def test_a_camera_that_opens_and_gives_no_first_picture_in_five_seconds_is_silent() -> None:
     watch = Watch(CAMERA)
     watch.tick(50.0)

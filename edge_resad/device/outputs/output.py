@@ -21,6 +21,8 @@ from edge_resad.errors import OutputError
 log = logging.getLogger(__name__)
 
 JUDGING_S = 5.0  # a station that has not got on for so long does not judge
+STUCK_S = 1.5  # neither does one that has worked for so long at one part, or at its engine
+LOOK_S = 1.0  # how often an idle output looks whether the station is at work
 TOLERANCE_S = 0.01  # a pulse that begins later after its moment is late
 EXIT_S = 0.5  # how long pulses that are still to come are waited for when the station stops
 JOIN_S = 1.5  # and how long a terminal that hangs
@@ -48,6 +50,7 @@ class Output:
         # What other threads tell:
         self._told: deque[tuple[float, float]] = deque()  # a signal: when its picture was taken, when it came
         self._alive_at: float | None = None  # when the station last got on
+        self._at_work_since: float | None = None  # None: it waits for a part
         self._blind = self._ill = False  # a camera of ours sees nothing; anything is wrong with it
         self._is_lost = self._encoder is not None and self._encoder.problem is not None
         self._awaited: float | None = None  # count at which the encoder wakes us
@@ -56,6 +59,7 @@ class Output:
         self._pulses = Pulses(wiring.pulse_s)
         self._pin: Pin | None = None
         self._shown: int | None = None
+        self._is_stuck = False  # said
         self._sees_parts = False  # when its value was last asked for
         self._unseen_until: float = -math.inf  # parts that nobody has seen are on their way to the gate: seconds ...
         self._unseen_count: float = -math.inf  # ... or counts
@@ -89,6 +93,13 @@ class Output:
         slept = self._alive_at is None or now - self._alive_at >= JUDGING_S
         self._alive_at = now
         if slept:
+            self._ring()
+
+    def at_work(self, is_it: bool) -> None:
+        """Whether the station does something now that should not take long, or waits for a part."""
+        since, now = self._at_work_since, self._clock.monotonic()
+        self._at_work_since = now if is_it else None
+        if since is not None and now - since >= STUCK_S:
             self._ring()
 
     def ail(self, *, ill: bool, blind: bool) -> None:
@@ -222,6 +233,7 @@ class Output:
     def _value(self, now: float) -> int:
         """What is to be shown now: 1 active, 0 idle; a heartbeat counts on, odd is active."""
         judging = self._judging_until > now
+        self._say_stuck(is_stuck=not judging and self._alive_at is not None and self._closing_at is None)
         if "heartbeat" in self.wiring.on:
             if not judging:
                 self._beats += self._beats & 1  # stands still, idle
@@ -249,11 +261,20 @@ class Output:
 
     @property
     def _judging_until(self) -> float:
-        return -math.inf if self._alive_at is None else self._alive_at + JUDGING_S
+        if self._alive_at is None:
+            return -math.inf
+        since = self._at_work_since
+        until = self._alive_at + JUDGING_S
+        return until if since is None else min(until, since + STUCK_S)
+
+    def _say_stuck(self, *, is_stuck: bool) -> None:
+        if is_stuck and not self._is_stuck:
+            log.warning("output %s: the station gets no part done; it shows so until then", self.wiring.name)
+        self._is_stuck = is_stuck
 
     def _next(self, now: float) -> float:
         """When there is something to do next, without anybody ringing."""
-        moments = [now + JUDGING_S]  # at the latest
+        moments = [now + LOOK_S]  # at the latest
         if self._pulses.until is not None:
             moments.append(self._pulses.until)
         due = self._pulses.next_due

@@ -84,6 +84,14 @@ class Outputs:
         for output in self._outputs:
             output.alive()
 
+    def at_work(self, is_it: bool) -> None:
+        """Whether the station is at work, at a part or its engine, or waits for a part.
+
+        Outputs take their safe level where work lasts too long: parts go by meanwhile.
+        """
+        for output in self._outputs:
+            output.at_work(is_it)
+
     def faults(self, found: Mapping[str, tuple[str, ...]]) -> None:
         """What is wrong with cameras now; of those that are not named nothing has changed."""
         self._faults.update(found)

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from edge_resad.device.outputs import Encoder, Output, Wiring
-from edge_resad.device.outputs.output import EXIT_S, JUDGING_S, RETRY_MAX_S
+from edge_resad.device.outputs.output import EXIT_S, JUDGING_S, LOOK_S, RETRY_MAX_S, STUCK_S
 from edge_resad.device.outputs.pulses import MOST_WAITING
 from edge_resad.device.settings import Cause
 from edge_resad.errors import OutputError
@@ -118,6 +118,23 @@ def test_an_output_is_safe_while_one_of_its_cameras_sees_nothing() -> None:
     assert bench.terminal.last == 1
     bench.output.ail(ill=False, blind=False)
     bench.step()
+    assert bench.terminal.last == 0
+
+
+def test_an_output_is_safe_while_the_station_is_stuck_at_one_part(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench(wired(safe_active=True))
+    bench.step()
+    assert bench.terminal.last == 0
+    bench.output.at_work(True)
+    wait_s = bench.step(alive=False)
+    assert wait_s == pytest.approx(LOOK_S)
+    wait_s = bench.step(after_s=LOOK_S, alive=False)
+    assert wait_s == pytest.approx(STUCK_S - LOOK_S)
+    bench.step(after_s=STUCK_S - LOOK_S, alive=False)
+    assert bench.terminal.last == 1
+    assert "the station gets no part done" in caplog.text
+    bench.output.at_work(False)
+    bench.step(alive=False)
     assert bench.terminal.last == 0
 
 
