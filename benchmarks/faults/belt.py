@@ -1,4 +1,4 @@
-"""A belt on which parts pass a camera at a known rate, whether the camera sees them or not, and whatever it then shows."""
+"""A belt on which parts pass a camera at a known rate, whether the camera sees them or not."""
 
 from __future__ import annotations
 

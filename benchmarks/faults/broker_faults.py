@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 
 from benchmarks.faults.camera_faults import Play
 from benchmarks.faults.scene import Outcome, Scene, Stage
@@ -27,12 +28,8 @@ def is_frozen(stage: Stage) -> Outcome:
         scene = _scene(stage, "broker-frozen", stack)
         if scene is None:
             return Outcome(fault=fault, skipped=NOBODY)
-        return scene.play(
-            fault,
-            lambda: scene.broker.signal(signal.SIGSTOP),
-            lambda: scene.broker.signal(signal.SIGCONT),
-            lasts_s=FROZEN_S,
-        )
+        freeze, thaw = partial(scene.broker.signal, signal.SIGSTOP), partial(scene.broker.signal, signal.SIGCONT)
+        return scene.play(fault, freeze, thaw, lasts_s=FROZEN_S)
 
 
 def is_away(stage: Stage) -> Outcome:
@@ -49,15 +46,11 @@ def refuses(stage: Stage) -> Outcome:
     """Its access list lets the station write nothing any more."""
     fault = f"broker refuses every message for {REFUSES_S:.0f} s"
 
-    def allow(acl: str) -> None:
-        scene.broker.allow(acl)
-        scene.broker.signal(signal.SIGHUP)
-
     with ExitStack() as stack:
         scene = _scene(stage, "broker-refuses", stack)
         if scene is None:
             return Outcome(fault=fault, skipped=NOBODY)
-        return scene.play(fault, lambda: allow(SHUT), lambda: allow(OPEN), lasts_s=REFUSES_S)
+        return scene.play(fault, partial(scene.allow, SHUT), partial(scene.allow, OPEN), lasts_s=REFUSES_S)
 
 
 class BrokerScene:
@@ -86,9 +79,12 @@ class BrokerScene:
         """Everybody may come through again."""
         self._gate = self._stack.enter_context(Relay(self.broker.port, self._gate.port))
 
-    def play(
-        self, fault: str, begin: Callable[[], None], end: Callable[[], None], *, lasts_s: float
-    ) -> Outcome:
+    def allow(self, acl: str) -> None:
+        """Change the broker's access list."""
+        self.broker.allow(acl)
+        self.broker.signal(signal.SIGHUP)
+
+    def play(self, fault: str, begin: Callable[[], None], end: Callable[[], None], *, lasts_s: float) -> Outcome:
         """Let it happen; it is over when the reader has all that was judged until it ended."""
         scene = self._scene
         scene.until_judged()

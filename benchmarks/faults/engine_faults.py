@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from benchmarks.faults.camera_faults import Play
 from benchmarks.faults.scene import Outcome, Scene, Stage
+from edge_resad.bundle import open_bundle
 from edge_resad.decision import Verdict
+from edge_resad.device.judges import open_inspector
 from edge_resad.device.pipeline import Judge
 from edge_resad.device.settings import StationFile
-from edge_resad.device.judges import open_inspector
 from edge_resad.engine.build import build_engines
-from edge_resad.bundle import open_bundle
 from edge_resad.errors import EngineError
 from tests.engine.fake_gpu.driver import FakeDriver, load_driver
 from tests.engine.fake_gpu.pycuda_build import CannotBuild

@@ -1,4 +1,4 @@
-"""A station on a stage: the real one, a belt with a camera above it, a real Modbus server as its PLC, and all it says."""
+"""A station on a stage: the real one, a belt with a camera above it, a real Modbus server as its PLC."""
 
 from __future__ import annotations
 
@@ -12,14 +12,25 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from benchmarks.faults.account import AFTER_S, ALIVE, HALF_PERIOD_S, PULSE_S, REJECT, Account, Fate, Part, account, fates
+from benchmarks.faults.account import (
+    AFTER_S,
+    ALIVE,
+    HALF_PERIOD_S,
+    PULSE_S,
+    REJECT,
+    Account,
+    Fate,
+    Part,
+    account,
+    fates,
+)
 from benchmarks.faults.belt import POLL_S, Belt, BeltCamera
 from edge_resad.bench.line import Parts
 from edge_resad.device.frame import FrameSource
+from edge_resad.device.judges import OpenJudge
 from edge_resad.device.pipeline import Inspection
 from edge_resad.device.settings import StationFile
 from edge_resad.device.spool import Spool
-from edge_resad.device.judges import OpenJudge
 from edge_resad.device.station import run_station
 from edge_resad.device.summary import StationSummary
 from edge_resad.device.v4l2 import V4L2Camera
@@ -202,7 +213,9 @@ class Scene:
         if self._error is not None:
             raise RuntimeError(f"the station failed while it was stopped: {self._error}") from self._error
         warned = self.warned(*words)
-        blind = next((one.mono for one in self.judged if one.mono >= self.began_at and one.fate == "not inspected"), None)
+        blind = next(
+            (one.mono for one in self.judged if one.mono >= self.began_at and one.fate == "not inspected"), None
+        )
         noticed = min((at for at in (warned.mono if warned else None, blind) if at is not None), default=None)
         return Outcome(
             fault=fault,
@@ -286,7 +299,7 @@ class Scene:
 
 
 @dataclass
-class listening:  # noqa: N801 - a context manager, called like a function
+class listening:
     """Hears what the product's modules log."""
 
     hear: Callable[[Said], None]

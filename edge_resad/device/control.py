@@ -281,6 +281,13 @@ def _line(said: Mapping[str, Any]) -> bytes:
     return json.dumps(said, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 
+def check_path(path: Path) -> None:
+    """Raises ControlError where no socket can have this path, whoever makes it."""
+    _check_length(_scratch(path))
+    if path.exists() and not path.is_socket():
+        raise ControlError(f"{path} is no socket. Set [control] socket to a path that is free.")
+
+
 def _check_length(path: Path) -> None:
     if len(os.fsencode(path)) > LONGEST_PATH:
         raise ControlError(
@@ -289,10 +296,15 @@ def _check_length(path: Path) -> None:
         )
 
 
+def _scratch(path: Path) -> Path:
+    """Where a socket is made, before it takes its place."""
+    return path.with_name(f".{path.name}.{os.getpid()}")
+
+
 def _listener(path: Path) -> socket.socket:
     """A socket at this path; that of a station that has died is replaced, that of one that lives is left alone."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    _check_length(scratch)
+    scratch = _scratch(path)
+    check_path(path)
     if _somebody_answers(path):
         raise Occupied(
             f"another station answers at {path}: is this one running already? Stop it, or give each station its own "
@@ -300,8 +312,6 @@ def _listener(path: Path) -> socket.socket:
         )
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        if path.exists() and not path.is_socket():
-            raise ControlError(f"{path} is no socket. Set [control] socket to a path that is free.")
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch.unlink(missing_ok=True)
         listener.bind(os.fspath(scratch))

@@ -24,13 +24,16 @@ class Faults:
 
     def __init__(
         self,
-        what: str,
+        what: str | None,
         post: FaultPost | None,
         say: Callable[[tuple[str, ...]], None] | None = None,
         *,
         severity: Severity = "minor",
     ) -> None:
-        """what: begins the lines of the log. say: who puts what is wrong into the station's state."""
+        """what: begins the lines of the log; None: others say it there.
+
+        say: who puts what is wrong into the station's state.
+        """
         self._what = what
         self._post = post
         self._say = say
@@ -50,10 +53,12 @@ class Faults:
             return
         for fault, sentence in wrong.items():
             if fault not in self._alerts:
-                log.warning("%s: %s.", self._what, sentence)
+                if self._what is not None:
+                    log.warning("%s: %s.", self._what, sentence)
                 self._alerts[fault] = self._send(fault, "new") or fault
         for fault in [fault for fault in self._alerts if fault not in wrong]:
-            log.info("%s: no longer %s", self._what, fault.replace("_", " "))
+            if self._what is not None:
+                log.info("%s: no longer %s", self._what, fault.replace("_", " "))
             self._send(fault, "end", self._alerts.pop(fault))
         if self._say is not None:
             self._say(self.said)

@@ -23,6 +23,7 @@ from edge_resad.device.machine import Machine, MachineHealth
 from edge_resad.device.metrics import MetricsFile, pictures_text, prometheus_text
 from edge_resad.device.notify import Service
 from edge_resad.device.operator_side import OperatorSide, product_facts
+from edge_resad.device.output_health import OutputHealth
 from edge_resad.device.outputs import Outputs, open_outputs
 from edge_resad.device.pictures.commands import register_pictures
 from edge_resad.device.pictures.pictures import Pictures
@@ -47,6 +48,7 @@ log = logging.getLogger(__name__)
 POLL_S = 0.2  # how often a loop without parts looks whether it should stop
 FLUSH_S = 1.0  # how long the disk may take for the last messages when the station stops
 DELIVER_S = 3.0  # how long the broker may take for the last messages when the camera is at its end
+OUTPUTS = "outputs"  # so does this, where it is an output
 MACHINE = "machine"  # stands for a camera's name where it is the machine that something is wrong with
 CLOSING = Timing(drain_s=0.5, goodbye_s=0.3, close_s=1.2)  # with all of the above a station stops within 2 s
 
@@ -129,6 +131,7 @@ def run_station(
         triggers = {lane.name: lane.trigger for lane in lanes}
         if any(trigger is not None for trigger in triggers.values()):
             people.controls.register("trigger", Triggers(triggers).command, TRIGGER_SAYS)
+        health = _output_health(settings, spool, publisher, outputs, stack)
         machine = stack.enter_context(_machine(settings, spool, publisher, people))
         stack.enter_context(_metrics(settings, lanes, stages, spool, verdicts, outputs, machine, revival, pictures))
         with ExitStack() as running:
@@ -138,7 +141,7 @@ def run_station(
             running.callback(outputs.stopping)
             sources = ", ".join(without_password(camera.source) for camera in settings.cameras)
             log.info("station %s inspects %s", settings.station.device, sources)
-            parts = _inspections(lanes, changed, stop, service, outputs, people, revival, settings.engine)
+            parts = _inspections(lanes, changed, stop, service, outputs, people, revival, settings.engine, health)
             for lane, inspection in parts:
                 judged = time.perf_counter()
                 outputs.judged(inspection)  # before disk and network
@@ -194,6 +197,21 @@ def _machine(
     return Machine(settings.spool.path.parent, faults, health, every_s=told.every_s, tell=tell)
 
 
+def _output_health(
+    settings: StationFile, spool: Spool, publisher: Publisher | None, outputs: Outputs, stack: ExitStack
+) -> OutputHealth | None:
+    """None where there are no outputs. People have a light for each output anyway, and the log a line."""
+    if not settings.outputs:
+        return None
+    station = settings.station
+    address = Address(site=station.site, line=station.line, device=station.device)
+    post = Post(spool, address, product=station.product, camera=OUTPUTS, draw=None)
+    roll = Roll(OUTPUTS, publisher.say_faults if publisher is not None else None)
+    faults = Faults(None, post, lambda said: roll.tell(OUTPUTS, said), severity="critical")
+    stack.callback(faults.end)
+    return OutputHealth(outputs, faults)
+
+
 def _inspections(
     lanes: Sequence[Lane],
     changed: threading.Condition,
@@ -203,6 +221,7 @@ def _inspections(
     people: OperatorSide,
     revival: Revival,
     engine: EngineSection,
+    health: OutputHealth | None,
 ) -> Iterator[tuple[Lane, Inspection]]:
     """Every part of every camera, judged in turn, until all cameras are at their end."""
     clock = Clock()
@@ -230,6 +249,8 @@ def _inspections(
             for one, judge in zip(lanes, revival.judges, strict=True):
                 one.put(judge)
         now = clock.monotonic()
+        if health is not None:
+            health.step(now)
         got_on.update(one.name for one in lanes if one.look(now, inspection if one is lane else None))
         if all(one.capture.opened for one in lanes):
             service.ready()  # the inspector was there before the cameras

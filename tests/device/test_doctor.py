@@ -26,7 +26,7 @@ from edge_resad.device.doctor.broker import broker
 from edge_resad.device.doctor.detector import bundle, engines, inspection
 from edge_resad.device.doctor.machine import clock, gpu, heat, jetpack_of, jetson, memory, power, processor
 from edge_resad.device.doctor.software import onnx_runtime, opencv, python, tensorrt
-from edge_resad.device.doctor.surroundings import camera, disks
+from edge_resad.device.doctor.surroundings import camera, control, disks
 from edge_resad.device.settings import StationFile, load_station
 from edge_resad.engine.engine_file import engine_folder
 from edge_resad.engine.host import Gpu
@@ -430,6 +430,36 @@ def test_a_folder_that_cannot_be_written_or_is_a_file_is_a_problem(tmp_path: Pat
 def test_without_a_log_of_verdicts_no_place_for_it_is_wanted(tmp_path: Path) -> None:
     told = station(tmp_path, log={"verdicts": False})
     assert [check.name for check in disks(case(tmp_path, station=told))] == ["spool"]
+
+
+@pytest.mark.parametrize(
+    ("free_mb", "state", "says"),
+    [(50, "problem", "next to nothing"), (700, "warning", "2000 MB stay free of pictures: none is kept"),
+     (2500, "warning", "up to 3000 MB may be wanted"), (5000, "ok", "5000 MB are free")],
+)  # fmt: skip
+def test_the_disk_of_pictures_is_judged_by_what_must_stay_free(
+    tmp_path: Path, free_mb: int, state: str, says: str
+) -> None:
+    told = station(tmp_path, pictures={"folder": str(tmp_path / "pictures")})
+    *_, pictures = disks(case(tmp_path, station=told, free_bytes=lambda _folder: free_mb * 10**6))
+    assert (pictures.name, pictures.state) == ("pictures", state)
+    assert says in pictures.says
+
+
+def test_a_control_socket_that_cannot_be_made_is_a_problem(tmp_path: Path) -> None:
+    def looked_at(path: str | bool, **replaced: Any) -> tuple[str, str]:
+        return one(control(case(tmp_path, station=station(tmp_path, control={"socket": path}), **replaced)))
+
+    (tmp_path / "file").write_text("no socket")
+    free = str(tmp_path / "run" / "control.sock")
+    assert looked_at(free) == ("ok", f"the station answers at {free}")
+    assert looked_at(False)[0] == "ok"
+    assert "is no socket" in looked_at(str(tmp_path / "file"))[1]
+    assert "too long a name" in looked_at(f"{tmp_path}/{'x' * 100}")[1]
+    state, says = looked_at(free, may=lambda _path, _how: False)
+    assert state == "problem"
+    assert f"can make no socket in {tmp_path}" in says
+    assert control(case(tmp_path)) is None
 
 
 # The broker

@@ -26,7 +26,7 @@ from edge_resad.device.frame import Frame
 from edge_resad.device.lane import HELD_UP_S
 from edge_resad.device.pictures.album import find_picture
 from edge_resad.device.pipeline import Inspection
-from edge_resad.device.settings import StationFile
+from edge_resad.device.settings import OutputSection, StationFile
 from edge_resad.device.spool import Letter, Spool, Stamp
 from edge_resad.device.spoolfile import Changes, SpoolFile
 from edge_resad.device.stages import Stages
@@ -37,6 +37,7 @@ from edge_resad.errors import CameraError, SettingsError, SpoolError
 from edge_resad.messages import AlertMessage, Birth, NotInspected, VerdictMessage, read_message, read_thumbnail
 from tests.fakes import FakeCamera, FakeDevice, FakeJudge, picture
 from tests.mqtt_peers import FakeBroker, Mosquitto, Script, eventually, free_port
+from tests.plc import Plc
 
 GOOD, MINOR, CRITICAL = 50, 110, 200  # brightnesses against the fake judge's threshold of 100
 BROKEN = 255  # breaks the fake judge
@@ -672,6 +673,38 @@ def test_a_camera_is_not_called_silent_because_the_engine_held_up_the_line(tmp_p
     camera.released.set()
     assert summary.parts == 3
     assert [alert.data.fault for alert in alerts(tmp_path) if alert.data.fault] == []
+
+
+def test_an_output_that_cannot_be_set_is_an_alert_while_it_lasts(tmp_path: Path) -> None:
+    with Plc() as plc:
+        address = {"kind": "modbus", "host": plc.server.host, "port": plc.server.port}
+        told = settings(tmp_path).model_copy(
+            update={"outputs": (OutputSection.model_validate({**address, "name": "reject", "coil": 3}),)}
+        )
+        camera, stop = FakeCamera([GOOD], hangs=True), threading.Event()
+
+        def lose_and_find() -> None:
+            plc.wait_for(lambda: (3, False) in plc.coils)  # it judges
+            plc.stop()
+            eventually(lambda: any(alert.data.phase == "new" for alert in said()), WAIT_S)
+            plc.start()
+            eventually(lambda: any(alert.data.phase == "end" for alert in said()), WAIT_S)
+            stop.set()
+
+        def said() -> list[AlertMessage]:
+            with sqlite3.connect(f"file:{tmp_path}/spool.db?mode=ro", uri=True) as db:
+                bodies = db.execute("SELECT body FROM letter WHERE topic LIKE '%/alert/%' ORDER BY seq").fetchall()
+            found = [read_message(body) for (body,) in bodies]
+            return [message for message in found if isinstance(message, AlertMessage)]
+
+        acting = threading.Thread(target=lose_and_find, daemon=True)
+        acting.start()
+        station(told, camera, stop=stop)
+        camera.released.set()
+        acting.join(WAIT_S)
+    found = [(alert.data.phase, alert.data.camera, alert.data.fault, alert.data.severity) for alert in said()]
+    assert found == [("new", "outputs", "reject", "critical"), ("end", "outputs", "reject", "critical")]
+    assert len({alert.data.alert_id for alert in said()}) == 1
 
 
 def eventually_in_thread(holds: Callable[[], bool], then: Callable[[], None]) -> threading.Thread:

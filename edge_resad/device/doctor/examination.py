@@ -13,7 +13,7 @@ from edge_resad.device.doctor.detector import bundle, engines, inspection
 from edge_resad.device.doctor.machine import clock, gpu, heat, jetson, memory, power, processor
 from edge_resad.device.doctor.outputs import outputs
 from edge_resad.device.doctor.software import onnx_runtime, opencv, python, tensorrt
-from edge_resad.device.doctor.surroundings import camera, disks
+from edge_resad.device.doctor.surroundings import camera, control, disks
 from edge_resad.device.settings import load_station
 from edge_resad.errors import EdgeResadError
 
@@ -35,6 +35,7 @@ LOOKS: tuple[Look, ...] = (
     engines,
     camera,
     disks,
+    control,
     outputs,
     inspection,
     broker,

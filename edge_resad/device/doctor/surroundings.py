@@ -1,4 +1,4 @@
-"""The camera in front of the station, and the disk below it."""
+"""The camera in front of the station, the disk below it, and the socket at which it answers."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edge_resad.bundle import open_bundle
+from edge_resad.device.control import check_path
 from edge_resad.device.doctor.case import Case
 from edge_resad.device.doctor.check import Check, ok, problem, warning
 from edge_resad.device.rtsp import without_password
-from edge_resad.device.settings import StationFile, split_source
+from edge_resad.device.settings import PicturesSection, StationFile, split_source
 from edge_resad.device.v4l2 import cameras_seen
 from edge_resad.engine.engine_file import engine_folder
-from edge_resad.errors import EdgeResadError
+from edge_resad.errors import ControlError, EdgeResadError
 from edge_resad.image import image_files
 
 _LEAST_MB = 64  # below, the spool has no reserve for a full disk
@@ -54,6 +55,28 @@ def disks(case: Case) -> Iterator[Check]:
         return
     for name, folder, wanted_mb in _written(case.station):
         yield _disk(case, name, folder, wanted_mb)
+    if case.station.pictures.folder is not False and case.station.pictures.folder.is_absolute():
+        yield _pictures(case, case.station.pictures.folder, case.station.pictures)
+
+
+def control(case: Case) -> Check | None:
+    """Whether the station can make its control socket."""
+    if case.station is None:
+        return None
+    path = case.station.control.socket
+    if path is False:
+        return ok("control", "[control] socket is false: nobody can ask the station or tell it anything")
+    if not path.is_absolute():  # settings that never were in a file
+        return None
+    try:
+        check_path(path)
+    except ControlError as error:
+        return problem("control", str(error).rstrip("."))
+    there = next(place for place in path.parents if place.exists())
+    if not there.is_dir() or not case.may(there, os.W_OK | os.X_OK):
+        who = getpass.getuser()
+        return problem("control", f"{who} can make no socket in {there}. Give it the right, or set [control] socket")
+    return ok("control", f"the station answers at {path}")
 
 
 def _written(station: StationFile) -> Iterator[tuple[str, Path, int]]:
@@ -61,6 +84,17 @@ def _written(station: StationFile) -> Iterator[tuple[str, Path, int]]:
     yield "spool", station.spool.path.parent, min(station.spool.max_mb, _COMFORT_MB)
     if station.log.verdicts is not False:
         yield "verdict log", station.log.verdicts.parent, min(station.log.max_mb * (1 + station.log.keep), _COMFORT_MB)
+
+
+def _pictures(case: Case, folder: Path, told: PicturesSection) -> Check:
+    found = _disk(case, "pictures", folder, told.min_free_mb + min(told.max_mb, _COMFORT_MB))
+    if found.state != "warning":
+        return found
+    spare_mb = case.free_bytes(next(place for place in (folder, *folder.parents) if place.exists())) / 1e6
+    if spare_mb >= told.min_free_mb:
+        return found
+    says = f"{spare_mb:.0f} MB are free, and {told.min_free_mb} MB stay free of pictures: none is kept"
+    return warning("pictures", f"{says}. Make room, or set a lower [pictures] min_free_mb")
 
 
 def _disk(case: Case, name: str, folder: Path, wanted_mb: int) -> Check:

@@ -53,7 +53,7 @@ class Encoder:
 
     def __init__(self, ticks: Ticks, clock: Clock | None = None, *, name: str = "belt") -> None:
         self.problem: str | None = f"encoder {name}: it has not been read yet."
-        self._name = name
+        self.name = name
         self._said = False
         self._ticks = ticks
         self._clock = clock or Clock()
@@ -119,14 +119,14 @@ class Encoder:
 
     def _found(self) -> None:
         if self._said:
-            log.info("encoder %s is there again", self._name)
+            log.info("encoder %s is there again", self.name)
         self.problem, self._said = None, False
         if self._ticks.is_local:  # edges count from here on; a register says itself where it is
             self._moved((self._clock.monotonic(), 0))
 
     def _lost(self, error: Exception) -> None:
         why = str(error) if isinstance(error, OutputError) else f"{type(error).__name__}: {error}. Report it."
-        says = f"encoder {self._name}: {why}"
+        says = f"encoder {self.name}: {why}"
         if self._reader is not None:
             reader, self._reader = self._reader, None
             with suppress(Exception):  # it is broken: so may its end be

@@ -125,7 +125,12 @@ class Outputs:
         return {"outputs": said} if said else {}
 
     @property
+    def ill(self) -> dict[str, str]:
+        """Outputs that cannot be set and encoders that are lost: name -> what the operator should know."""
+        found = {status.name: status.problem for status in self.status if status.problem}
+        return found | {one.name: one.problem for one in self._encoders if one.problem is not None}
+
+    @property
     def problems(self) -> tuple[str, ...]:
-        """What the operator should know, a sentence each."""
-        found = [f"output {status.name}: {status.problem}" for status in self.status if status.problem]
-        return (*found, *(encoder.problem for encoder in self._encoders if encoder.problem is not None))
+        """The same, a sentence each."""
+        return tuple(self.ill.values())
