@@ -20,6 +20,7 @@ Mood = Literal["well", "black", "white", "frozen", "blurred", "wrong size", "too
 """How a camera does."""
 
 BAD_EVERY = 16  # of so many parts one is defective
+BUFFERS = 4  # pictures that the driver keeps for one who comes late
 POLL_S = 0.05  # how often a camera that waits for a part looks whether it is still wanted
 _NOISE = np.random.default_rng(0)
 
@@ -122,22 +123,22 @@ class BeltDevice:
         self._halt = halt
         self._was_opened_ill = camera.mood == "hangs"
         self._image: Picture | None = None
-        self._last = time.monotonic()
+        self._next = belt.next_after(time.monotonic())  # part
 
     def grab(self) -> bool:
-        """Wait for the next part."""
-        camera = self._camera
-        part = self._belt.next_after(self._last)
+        """Wait for the next part; who comes late finds the last pictures in the driver's buffers."""
+        camera, belt = self._camera, self._belt
         while not self._halt.is_set() and camera.mood != "gone":
             if camera.mood == "hangs" and (camera.is_stuck or not self._was_opened_ill):
                 camera.wait_released()
-                self._last = time.monotonic()
-                part = self._belt.next_after(self._last)
+                self._next = belt.next_after(time.monotonic())
                 continue
-            wait_s = self._belt.moment(part) - time.monotonic()
-            if wait_s <= 0 and self._belt.ended_at is None:
-                self._last = max(self._belt.moment(part), time.monotonic() - 1e-6)
-                self._image = camera.take(self._belt.next_after(self._last) - 1)
+            now = time.monotonic()
+            wait_s = belt.moment(self._next) - now
+            if wait_s <= 0 and (belt.ended_at is None or self._next < belt.shown):
+                part = max(self._next, belt.next_after(now) - BUFFERS)
+                self._next = part + 1
+                self._image = camera.take(part)
                 return True
             time.sleep(min(max(wait_s, 0.005), POLL_S))
         return False
