@@ -24,6 +24,7 @@ def main(
     a_second: Annotated[float, typer.Option(min=0.1, help="Parts of each station.")] = 20.0,
     on: Annotated[str, typer.Option("--on", help="sqlite or postgresql.")] = "sqlite",
     ack_s: Annotated[float, typer.Option(help="After this a station sends again what nobody acknowledged.")] = 30.0,
+    damages: Annotated[int, typer.Option(min=0, help="Outboxes that are damaged; what they cost is told.")] = 0,
     folder: Annotated[Path | None, typer.Option(help="Keep logs, spools, histories and store here.")] = None,
 ) -> None:
     """Break stations, broker, collector, store and network at random, heal all of it, and count what is missing."""
@@ -43,7 +44,7 @@ def main(
 
             outcome = unleash(
                 here, seconds=60 * minutes, kills=kills, seed=seed, stations=stations, a_second=a_second, on=on,
-                ack_s=ack_s, look=look,
+                ack_s=ack_s, damages=damages, look=look,
             )  # fmt: skip
     _show(screen, outcome, on)
     print(outcome.verdict)  # the last line, and the only one on stdout

@@ -24,7 +24,8 @@ FREEZE_EVERY_S = 10.0
 class Nemesis:
     """Does what is due at a `step`; only who calls it waits."""
 
-    def __init__(self, site: Site, *, seconds: float, kills: int, seed: int) -> None:
+    def __init__(self, site: Site, *, seconds: float, kills: int, seed: int, damages: int = 0) -> None:
+        """damages: how often a station's outbox is damaged while the station is down."""
         self.done: Counter[str] = Counter()  # what was done to whom
         self.kills = 0  # kill -9, and PostgreSQL stopped as a crash does
         self.crashes = 0  # processes that ended themselves at a crash point
@@ -38,6 +39,8 @@ class Nemesis:
         self._began = time.monotonic()
         for _ in range(kills):
             self._plan(self._dice.uniform(0, seconds), self._kill)
+        for _ in range(damages):
+            self._plan(self._dice.uniform(0, seconds), self._damage)
         for _ in range(int(seconds / WIRE_EVERY_S)):
             self._plan(self._dice.uniform(0, seconds), self._spoil_a_wire)
         for _ in range(int(seconds / FREEZE_EVERY_S)):
@@ -92,6 +95,25 @@ class Nemesis:
         victim.kill()
         self.kills += 1
         self.done[f"kill {victim.name}"] += 1
+
+    def _damage(self) -> None:
+        """A disk that fails: the station dies, and its outbox has other bytes somewhere, or has lost its end."""
+        station = self._dice.choice(self._site.stations)
+        station.kill()
+        files = [station.spool, station.spool.with_name("spool.db-wal")]
+        files = [file for file in files if file.exists() and file.stat().st_size]
+        if not files:  # it had not begun yet
+            self._in(1.0, self._damage)
+            return
+        path = self._dice.choice(files)
+        size = path.stat().st_size
+        with path.open("r+b") as file:
+            if self._dice.random() < 0.3:
+                file.truncate(self._dice.randrange(size))
+            else:
+                file.seek(self._dice.randrange(size))
+                file.write(self._dice.randbytes(self._dice.choice((1, 16, 4096))))
+        self.done[f"damage {station.name}"] += 1
 
     def _restart_later(self, victim: Victim) -> None:
         def start() -> None:
