@@ -36,7 +36,7 @@ def ingest(config: ConfigArgument) -> None:
     fleet = _fleet(config)
     with _needing_extra():
         from edge_resad.fleet.ingest import ingest as run
-    from edge_resad.fleet.signals import stopped_by_signals
+    from edge_resad.signals import stopped_by_signals
 
     logging.basicConfig(
         level=fleet.log.level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
