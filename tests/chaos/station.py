@@ -16,7 +16,7 @@ import numpy as np
 import edge_resad.device.station as station
 from edge_resad.device.frame import Clock, Frame, Pace
 from edge_resad.device.settings import StationFile
-from edge_resad.device.signals import stopped_by_signals
+from edge_resad.signals import stopped_by_signals
 from tests.chaos.history import WitnessedSpool
 from tests.fakes import FakeJudge
 

@@ -1,4 +1,4 @@
-"""Clocks that jump by a day or begin in 1970, of a station and of the collector: nothing is lost and no order changes."""
+"""Clocks that jump by a day or begin in 1970, of a station or the collector: nothing is lost, no order changes."""
 
 from __future__ import annotations
 

@@ -84,7 +84,9 @@ def _judge_stream(
         witnessed[letter.seq] = letter.digest
     there = stored | witnessed.keys()
     gone = there - stored
-    beyond_reach = gone - given_up if row is not None and row.replaced_by is not None else set()  # the outbox was damaged
+    beyond_reach = (
+        gone - given_up if row is not None and row.replaced_by is not None else set()
+    )  # the outbox was damaged
     lost = gone - given_up - beyond_reach
     verdict.streams += 1
     verdict.generated += len(there)
