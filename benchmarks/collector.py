@@ -1,9 +1,10 @@
 """What the fleet's collector does: rows a second, bytes of storage, and how it takes a stampede.
 
 `store` measures reading and storing alone, with one and two processes on one store. `storage` counts what a million
-messages take. `way` sends alerts from a station's outbox through a real broker, plain and with TLS, to a real collector and
-back: alerts a second, and how long one takes until the station knows that it is stored. `stampede` starts a real broker and collectors, lets many stations connect at once, each with a backlog
-that it keeps until it is acknowledged, and waits until every message is stored. All of it runs on this machine, so that
+messages take. `way` sends alerts from a station's outbox through a real broker to a real collector and back, plain and
+with TLS: alerts a second, and how long one takes until the station knows that it is stored. `stampede` starts a real
+broker and collectors, lets many stations connect at once, each with a backlog that it keeps until it is acknowledged,
+and waits until every message is stored. All of it runs on this machine, so that
 stations, broker, store and collectors share its cores: a figure of `stampede` is a floor.
 """
 

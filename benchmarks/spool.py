@@ -217,7 +217,7 @@ def _drain(folder: Path, rows: int, port: int) -> dict[str, float]:
 
 @contextmanager
 def _collector(port: int, ca: Path | None) -> Iterator[tuple[Any, Any]]:
-    """A stub of one: latencies of live messages and how many came before each, once told to hand them over; how to tell."""
+    """A stub of one: live messages' latencies and how many came before each, once told; how to tell."""
     context = multiprocessing.get_context("spawn")
     latencies, hand_over, ready = context.Queue(), context.Event(), context.Event()
     process = context.Process(target=_collect, args=(port, ca, latencies, hand_over, ready), daemon=True)

@@ -17,7 +17,7 @@ class ClockState(NamedTuple):
 
 
 def clock_state() -> ClockState:
-    """Ask the kernel, which changes nothing. An error's bound is the kernel's: it grows until the next look at a server."""
+    """Ask the kernel, which changes nothing. The error's bound grows until its time daemon corrects the clock."""
     adjtimex = getattr(_libc, "adjtimex", None)
     if adjtimex is None:
         return ClockState(None, None)

@@ -41,7 +41,7 @@ def unleash(
     damages: int = 0,
     look: Callable[[float, Nemesis, list[int | None]], None] = lambda *_: None,
 ) -> Outcome:
-    """a_second: parts of each station. drain_s: the longest time for what waits in the end. look: called now and then."""
+    """a_second: parts of each station. drain_s: the longest time for what waits. look: called now and then."""
     with Site(folder, stations=stations, a_second=a_second, on=on, ack_s=ack_s, seed=seed) as site:
         nemesis = Nemesis(site, seconds=seconds, kills=kills, seed=seed, damages=damages)
         began = time.monotonic()

@@ -1,4 +1,4 @@
-"""A site to break: stations, a broker with TLS and an access list, a collector, its store, and bad wires between them."""
+"""A site to break: stations, a broker with TLS and an access list, a collector, its store, and bad wires."""
 
 from __future__ import annotations
 
