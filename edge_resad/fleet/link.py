@@ -303,7 +303,7 @@ def _topic(message: mqtt.MQTTMessage) -> str:
         return "a topic that is not UTF-8"
 
 
-def _lost(why: str, broker: BrokerSection, *, let_in: bool) -> str:
+def _lost(why: str, broker: BrokerAddress, *, let_in: bool) -> str:
     if let_in:
         return f"the connection to the broker at {broker.where} was lost: {why}."
     if broker.cert_file is not None:

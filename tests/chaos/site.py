@@ -158,6 +158,7 @@ class Site:
         """a_second: parts of each station. ack_s: after which a station sends again what no collector acknowledged."""
         self._folder, self._count, self._a_second, self._on, self._ack_s = folder, stations, a_second, on, ack_s
         self._seed = seed
+        self._stack = ExitStack()
         self._quiet = folder / "quiet"
 
     def __enter__(self) -> Site:
@@ -174,22 +175,18 @@ class Site:
                 server = stack.enter_context(Postgres("fsync = on"))
                 self.server, self.url = StoreServer(server), server.new_database()
             self.collector = self._collector(authority, to_collector.port)
-            self.stations = [
-                Station(
-                    f"press-{number}",
-                    self._folder / f"press-{number}",
-                    to_stations.port,
-                    a_second=self._a_second,
-                    quiet=self._quiet,
-                    authority=authority,
-                    ack_s=self._ack_s,
-                )
-                for number in range(1, self._count + 1)
-            ]
-            for program in (self.broker, self.collector, *self.stations):
+            self._stations_port = to_stations.port
+            self.stations: list[Station] = []
+            for program in (self.broker, self.collector):
                 stack.callback(program.kill)
                 program.start()
             self._stack = stack.pop_all()
+        try:
+            for number in range(1, self._count + 1):
+                self.add_station(f"press-{number}")
+        except BaseException:
+            self._stack.close()
+            raise
         return self
 
     def __exit__(
@@ -201,6 +198,22 @@ class Site:
     def victims(self) -> list[Victim]:
         """All that can be killed; PostgreSQL among it, where there is one."""
         return [self.broker, self.collector, *self.stations, *([self.server] if self.server is not None else [])]
+
+    def add_station(self, name: str, *, folder: str | None = None) -> Station:
+        """One more, which runs. folder: where its outbox lies; as it is called without it."""
+        station = Station(
+            name,
+            self._folder / (folder or name),
+            self._stations_port,
+            a_second=self._a_second,
+            quiet=self._quiet,
+            authority=self._folder / "authority",
+            ack_s=self._ack_s,
+        )
+        self.stations.append(station)
+        self._stack.callback(station.kill)
+        station.start()
+        return station
 
     def quiet(self) -> None:
         """Stop the lines: no part comes any more, what waits goes on."""
