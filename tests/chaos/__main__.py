@@ -25,6 +25,7 @@ def main(
     on: Annotated[str, typer.Option("--on", help="sqlite or postgresql.")] = "sqlite",
     ack_s: Annotated[float, typer.Option(help="After this a station sends again what nobody acknowledged.")] = 30.0,
     damages: Annotated[int, typer.Option(min=0, help="Outboxes that are damaged; what they cost is told.")] = 0,
+    budget: Annotated[int, typer.Option(min=1000, help="Messages that may wait in an outbox.")] = 5_000_000,
     folder: Annotated[Path | None, typer.Option(help="Keep logs, spools, histories and store here.")] = None,
 ) -> None:
     """Break stations, broker, collector, store and network at random, heal all of it, and count what is missing."""
@@ -44,7 +45,8 @@ def main(
 
             outcome = unleash(
                 here, seconds=60 * minutes, kills=kills, seed=seed, stations=stations, a_second=a_second, on=on,
-                ack_s=ack_s, damages=damages, look=look,
+                ack_s=ack_s, damages=damages,
+                budget=budget, look=look,
             )  # fmt: skip
     _show(screen, outcome, on)
     print(outcome.verdict)  # the last line, and the only one on stdout
@@ -62,7 +64,7 @@ def _show(screen: Console, outcome: Outcome, on: str) -> None:
         *((what, count) for what, count in Counter(outcome.exits).items()),
         *((f"committed, {kind}", count) for kind, count in sorted(verdict.kinds.items())),
         ("streams", verdict.streams),
-        ("given up and told", verdict.given_up),
+        *((f"given up and told, {kind}", count) for kind, count in sorted(verdict.sacrificed.items())),
         ("order violations", verdict.disorder),
         ("missing by the store's own account", verdict.holes),
         ("not readable", verdict.rejected),

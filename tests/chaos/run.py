@@ -39,10 +39,16 @@ def unleash(
     ack_s: float = 30.0,
     drain_s: float = 300.0,
     damages: int = 0,
+    budget: int = 5_000_000,
     look: Callable[[float, Nemesis, list[int | None]], None] = lambda *_: None,
 ) -> Outcome:
-    """a_second: parts of each station. drain_s: the longest time for what waits. look: called now and then."""
-    with Site(folder, stations=stations, a_second=a_second, on=on, ack_s=ack_s, seed=seed) as site:
+    """Break a new site for so long, heal it, and judge.
+
+    a_second: parts of each station. budget: messages that may wait on each.
+    drain_s:  the longest time for what waits in the end.
+    look:     called now and then.
+    """
+    with Site(folder, stations=stations, a_second=a_second, on=on, ack_s=ack_s, budget=budget, seed=seed) as site:
         nemesis = Nemesis(site, seconds=seconds, kills=kills, seed=seed, damages=damages)
         began = time.monotonic()
         while (past := time.monotonic() - began) < seconds or nemesis.kills < kills:

@@ -80,7 +80,16 @@ class Station(Program):
     """`tests.chaos.station` with its spool and its history."""
 
     def __init__(
-        self, name: str, folder: Path, port: int, *, a_second: float, quiet: Path, authority: Path, ack_s: float
+        self,
+        name: str,
+        folder: Path,
+        port: int,
+        *,
+        a_second: float,
+        quiet: Path,
+        authority: Path,
+        ack_s: float,
+        budget: int,
     ) -> None:
         folder.mkdir()
         self.spool, self.history = folder / "spool.db", folder / "history"
@@ -95,7 +104,7 @@ class Station(Program):
             "camera": {"source": "synthetic"},
             "inspection": {"bank": "none.npz"},
             "broker": broker,
-            "spool": {"path": str(self.spool), "drain_per_s": 0},
+            "spool": {"path": str(self.spool), "drain_per_s": 0, "max_messages": budget},
             "log": {"verdicts": False},
             "pictures": {"folder": False},
             "watch": {"blur": 0, "frozen_s": 0, "silent_s": 0},
@@ -153,9 +162,13 @@ class Site:
         a_second: float,
         on: str = "sqlite",
         ack_s: float = 30.0,
+        budget: int = 5_000_000,
         seed: int = 0,
     ) -> None:
-        """a_second: parts of each station. ack_s: after which a station sends again what no collector acknowledged."""
+        """a_second: parts of each station. ack_s: after which a station sends again what no collector acknowledged.
+        budget: messages that may wait in an outbox.
+        """
+        self._budget = budget
         self._folder, self._count, self._a_second, self._on, self._ack_s = folder, stations, a_second, on, ack_s
         self._seed = seed
         self._stack = ExitStack()
@@ -209,6 +222,7 @@ class Site:
             quiet=self._quiet,
             authority=self._folder / "authority",
             ack_s=self._ack_s,
+            budget=self._budget,
         )
         self.stations.append(station)
         self._stack.callback(station.kill)

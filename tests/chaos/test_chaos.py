@@ -40,6 +40,15 @@ def test_outboxes_that_are_damaged_cost_no_more_than_is_told(tmp_path: Path) -> 
     assert outcome.drain_s is not None
 
 
+def test_outboxes_that_are_too_small_give_up_good_parts_and_pictures_alone_and_tell_it(tmp_path: Path) -> None:
+    outcome = unleash(tmp_path, seconds=30.0, kills=6, seed=5, stations=2, a_second=100.0, budget=1000, ack_s=5.0)
+    verdict = outcome.verdict
+    assert verdict.good, (verdict, outcome)
+    assert set(verdict.sacrificed) <= {"pass", "image"}
+    assert verdict.stored + verdict.given_up == verdict.generated
+    assert outcome.drain_s is not None
+
+
 def test_two_stations_of_one_name_are_told_and_lose_nothing(tmp_path: Path) -> None:
     with Site(tmp_path, stations=1, a_second=10.0, ack_s=2.0) as site:
         one, two = site.stations[0], site.add_station("press-1", folder="twin")

@@ -29,7 +29,8 @@ class Verdict:
     holes: int = 0  # numbers that the store misses by its own account
     rejected: int = 0
     streams: int = 0
-    kinds: Counter[str] = field(default_factory=Counter)
+    kinds: Counter[str] = field(default_factory=Counter)  # of what was committed
+    sacrificed: Counter[str] = field(default_factory=Counter)  # of what was given up
     first_losses: list[str] = field(default_factory=list)
 
     @property
@@ -92,6 +93,7 @@ def _judge_stream(
     verdict.generated += len(there)
     verdict.stored += len(stored)
     verdict.given_up += len(gone) - len(lost)
+    verdict.sacrificed.update(letter.kind for letter in committed if letter.seq in gone - lost)
     verdict.lost += len(lost)
     verdict.first_losses += [f"{station} {stream_id} {seq}" for seq in sorted(lost)[: 10 - len(verdict.first_losses)]]
 
