@@ -119,6 +119,26 @@ class RetentionSection(_Section):
         return self
 
 
+class ImagesSection(_Section):
+    """Where stations send pictures that somebody asks for: the receiver of `edge-resad fleet images`."""
+
+    folder: FilePath = Field(default=Path("images"), description="where pictures go, one folder for each station")
+    host: str = Field(default="127.0.0.1", min_length=1, description="address to serve on; 0.0.0.0: every one")
+    port: int = Field(default=8444, ge=0, le=65535, description="port to serve on; 0 takes a free one")
+    url: str | None = Field(
+        default=None,
+        pattern=r"^https://[^\s/]+/?$",
+        description="the receiver as stations reach it, such as https://fleet.example:8444",
+    )
+    certificate: FilePath | None = Field(default=None, description="the receiver's certificate, a PEM file")
+    key: FilePath | None = Field(default=None, description="its private key")
+    keys: tuple[FilePath, ...] = Field(
+        default=(), strict=False, description="keys of roles by which stations are known, as edge-resad send has them"
+    )
+    max_mb: int = Field(default=64, ge=1, description="megabytes of the largest picture")
+    min_free_mb: int = Field(default=1000, ge=0, description="megabytes of the disk that stay free")
+
+
 class LogSection(_Section):
     """What the collector says of itself."""
 
@@ -132,6 +152,7 @@ class FleetFile(_Section):
     collector: CollectorSection = CollectorSection()
     store: StoreSection = StoreSection()
     retention: RetentionSection = RetentionSection()
+    images: ImagesSection = ImagesSection()
     log: LogSection = LogSection()
 
 
@@ -170,9 +191,16 @@ def _beside(fleet: FleetFile, folder: Path) -> FleetFile:
     return fleet.model_copy(
         update={
             "broker": fleet.broker.model_copy(update=broker),
+            "images": _images_beside(fleet.images, folder),
             "store": fleet.store.model_copy(update={"url": url}),
         }
     )
+
+
+def _images_beside(images: ImagesSection, folder: Path) -> ImagesSection:
+    named = {name: getattr(images, name) for name in ("folder", "certificate", "key")}
+    files = {name: folder / file.expanduser() for name, file in named.items() if file is not None}
+    return images.model_copy(update={**files, "keys": tuple(folder / file.expanduser() for file in images.keys)})
 
 
 def _explain(error: ErrorDetails) -> str:

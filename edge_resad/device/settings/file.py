@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from edge_resad.device.settings.broker import BrokerSection
 from edge_resad.device.settings.camera import CameraSection, split_source
+from edge_resad.device.settings.commands import CommandsSection
 from edge_resad.device.settings.control import ControlSection
 from edge_resad.device.settings.drift import DriftSection
 from edge_resad.device.settings.engine import EngineSection
@@ -57,6 +58,7 @@ class StationFile(Section):
     drift: DriftSection = DriftSection()
     machine: MachineSection = MachineSection()
     control: ControlSection = ControlSection()
+    commands: CommandsSection = CommandsSection()
 
     @field_validator("cameras", "outputs", "encoders", mode="before")
     @classmethod
@@ -163,6 +165,12 @@ def load_station(path: Path) -> StationFile:
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
+def _placed(one: object, folder: Path) -> object:
+    if isinstance(one, BaseModel):
+        return _beside(one, folder)
+    return folder / one.expanduser() if isinstance(one, Path) else one
+
+
 def _beside(model: _Model, folder: Path) -> _Model:
     """The same settings with every relative path taken from `folder`."""
     changed: dict[str, object] = {}
@@ -170,7 +178,7 @@ def _beside(model: _Model, folder: Path) -> _Model:
         if isinstance(value, BaseModel):
             changed[key] = _beside(value, folder)
         elif isinstance(value, tuple):
-            changed[key] = tuple(_beside(one, folder) if isinstance(one, BaseModel) else one for one in value)
+            changed[key] = tuple(_placed(one, folder) for one in value)
         elif isinstance(value, Path):
             changed[key] = folder / value.expanduser()
         elif isinstance(model, CameraSection) and key == "source":
