@@ -253,9 +253,9 @@ def key(
         else:
             made = new_key(key_id or file.stem, role)  # type: ignore[arg-type]  # whatever it is, it is checked
     except ValidationError as wrong:
+        what = " and ".join(str(one["loc"][0]) for one in wrong.errors())
         raise SettingsError(
-            f"{' and '.join(str(one['loc'][0]) for one in wrong.errors())} will not do: a role is operator, engineer or "
-            "admin, an id has 1 to 64 letters, digits, - and _."
+            f"{what} will not do: a role is operator, engineer or admin, an id has 1 to 64 letters, digits, - and _."
         ) from None
     except ValueError as wrong:
         raise SettingsError(f"{wrong}. Say --device SITE/LINE/NAME.") from None
@@ -384,7 +384,7 @@ def _no_answer(device: str, command_id: str, online: bool | None, heard: bool, a
     if online:
         return f"{device} is online and did not answer. See [commands] in its file, and its log. {again}"
     there = "is offline" if online is False else "has never said anything"
-    return f"{device} {there}. The command waits at the broker until it expires, {expires_s:g} s after it was sent. {again}"
+    return f"{device} {there}. The command waits at the broker, and expires {expires_s:g} s after it was sent. {again}"
 
 
 @contextmanager
@@ -397,7 +397,7 @@ def _sender(config: Path, broker: str | None) -> Iterator[tuple[FleetFile | None
         with Sender(fleet.broker) as sender:
             yield fleet, sender
         return
-    host, colon, port = broker.rpartition(":") if broker.rpartition(":")[2].isdigit() else (broker, "", "1883")
+    host, _, port = broker.rpartition(":") if broker.rpartition(":")[2].isdigit() else (broker, "", "1883")
     if not host or not 0 < int(port) < 65536:
         raise BrokerError(f"{broker!r} is no broker. Say HOST or HOST:PORT.")
     with Sender(BrokerSection(host=host, port=int(port))) as sender:

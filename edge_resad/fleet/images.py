@@ -51,7 +51,8 @@ class _No(Exception):
 
     def __init__(self, status: int, says: str, **headers: str) -> None:
         super().__init__(says)
-        self.response = PlainTextResponse(says, status, headers={k.replace("_", "-"): v for k, v in headers.items()})
+        about = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.response = PlainTextResponse(says, status, headers={**about, "X-Says": says})  # a HEAD has no body
 
 
 class Receiver:

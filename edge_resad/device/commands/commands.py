@@ -17,6 +17,8 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Protocol
 
+from pydantic import ValidationError
+
 from edge_resad.device.clock_floor import is_set
 from edge_resad.device.commands.audit import Audit
 from edge_resad.device.commands.ledger import Answer, Ledger, Record
@@ -56,6 +58,7 @@ WAITING = 64  # commands that wait to be looked at
 UPLOADS = 16  # commands that wait for the thread of slow ones
 SKEW_S = 300.0  # how far a command may seem to come from the future
 REPLY_S = 3600.0  # how long an answer waits for a connection
+LONGEST_SENTENCE = 500  # letters of what is said to others
 SAID_REFUSALS = 20  # refusals of nobody known that are answered and written down within a minute; the rest is counted
 CLOSE_S = 1.0
 
@@ -227,7 +230,7 @@ class Commands:
             role = self._role(command, heard.payload)
         except ValueError as error:
             kind: Refusal = "signature" if type(error).__name__ == "SignatureRefused" else "unreadable"
-            self._refuse(kind, heard, str(error).partition("\n")[0])
+            self._refuse(kind, heard, _sentence(error))
             return
         reach("command-heard")
         record = Record(
@@ -370,7 +373,7 @@ class Commands:
         except ValueError as error:
             kind: Refusal = "signature" if type(error).__name__ == "SignatureRefused" else "unreadable"
             self.refused[kind] += 1
-            log.warning("a configuration is refused: %s", str(error).partition("\n")[0])
+            log.warning("a configuration is refused: %s", _sentence(error))
             return
         last = self._ledger.fact("desired")
         if last is not None and desired.version <= last["version"]:
@@ -455,7 +458,7 @@ class Commands:
         about = {
             "command_id": record.command_id, "command": record.command, "arguments": dict(record.arguments),
             "issued_by": record.issued_by, "issued_wall_s": record.issued_wall_s, "role": record.role,
-            "status": record.answer.status, "sentence": record.answer.sentence,
+            "status": record.answer.status, "sentence": _one_line(record.answer.sentence or "") or None,
         }  # fmt: skip
         stamp = self._spool.put(self._address.audit_topic, partial(audit_message, self._address, about=about))
         written = self._append({"written_wall_s": self._moment().wall, **about})
@@ -510,6 +513,22 @@ class Commands:
             nobody = {"digest": "", "issued_by": "", "issued_wall_s": 0.0, "role": None, "arguments": {}}
             record = Record(command_id=command_id, command=command, **nobody)  # type: ignore[arg-type]
             self._reply(record, Answer(status="refused", sentence=f"Refused: {why}."), heard)
+
+
+def _sentence(error: ValueError) -> str:
+    """What is wrong, in one line that is not too long."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        said = f"{where}: {first['msg']}" if where else str(first["msg"])
+    else:
+        said = str(error)
+    return _one_line(said)
+
+
+def _one_line(text: str) -> str:
+    shown = " ".join(text.encode(errors="backslashreplace").decode().split())
+    return "".join(letter if letter.isprintable() else "?" for letter in shown)[:LONGEST_SENTENCE]
 
 
 def _digest(command: Command) -> str:

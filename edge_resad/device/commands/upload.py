@@ -152,7 +152,7 @@ class Upload:
                     raise  # else it may have answered before it hung up, as with a picture that is too large
             answer = connection.getresponse()
             said = answer.read(4096)
-            if said and answer.status >= 400:
+            if said and answer.status >= 400 and "X-Says" not in answer.headers:
                 answer.headers["X-Says"] = said.decode("utf-8", "replace").partition("\n")[0][:200]
             return answer.status, answer.headers, said
         finally:
