@@ -154,7 +154,7 @@ def test_commands_do_what_the_operators_page_does(
             ("deploy-bundle", {"url": "https://x.example/a", "sha256": "0" * 64, "size_bytes": 1, "bundle_id": "b"},
              "not available yet"),
         ):  # fmt: skip
-            reply = office.send(name, keys["admin"], **arguments).reply  # type: ignore[arg-type]
+            reply = office.send(name, keys["admin"], **arguments).reply
             assert reply is not None
             assert reply.status == "failed"
             assert says in str(reply.sentence), reply.sentence

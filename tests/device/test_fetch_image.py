@@ -20,7 +20,6 @@ from typing import Any
 import pytest
 import uvicorn
 
-import edge_resad.fleet.images as images_module
 from edge_resad.device.commands.upload import TRIES, Upload, Uploaded, upload_context
 from edge_resad.errors import ControlError
 from edge_resad.fleet.images import Receiver
@@ -198,7 +197,7 @@ def test_a_full_disk_is_said_and_the_picture_goes_on_later(
     key, picture = new_key("operator-1", "operator"), Picture(tmp_path)
     usage = namedtuple("usage", "total used free")
     with monkeypatch.context() as full:
-        full.setattr(images_module.shutil, "disk_usage", lambda _: usage(10**9, 10**9, 1000))
+        full.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, 1000))
         with (
             receiver(tmp_path / "images", key, certificates) as port,
             pytest.raises(ControlError, match="507 the receiver's disk has too little room"),

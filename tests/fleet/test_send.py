@@ -6,11 +6,11 @@ import json
 import sqlite3
 import stat
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from edge_resad.cli import app
 from edge_resad.errors import EdgeResadError
@@ -42,9 +42,7 @@ def keys(tmp_path: Path) -> Path:
     for role in ("operator", "engineer", "admin"):
         assert edge_resad("fleet", "key", tmp_path / f"{role}.key", "--role", role).exit_code == 0
         derived = tmp_path / f"press-7-{role}.key"
-        made = edge_resad(
-            "fleet", "key", derived, "--of", tmp_path / f"{role}.key", "--device", "berlin/a/press-7"
-        )
+        made = edge_resad("fleet", "key", derived, "--of", tmp_path / f"{role}.key", "--device", "berlin/a/press-7")
         assert made.exit_code == 0, made.output
     return tmp_path
 
@@ -140,24 +138,22 @@ def test_the_operators_certificate_commands_at_the_example_broker(
         done = edge_resad("send", "press-7", "snapshot", "--fleet", tmp_path / "operator.toml", "--key", signing)
         assert done.exit_code == 0, (done.output, done.exception)
         assert eventually(lambda: bool(collector.heard), WAIT_S)
-        thief = refusal(
-            "send", "berlin/a/press-7", "snapshot", "--fleet", tmp_path / "press-8.toml", "--key", signing
-        )
+        thief = refusal("send", "berlin/a/press-7", "snapshot", "--fleet", tmp_path / "press-8.toml", "--key", signing)
         assert "does not let us" in thief
 
 
 @pytest.mark.broker
 def test_what_was_told_to_a_station_is_in_the_fleets_store(keys: Path, tmp_path: Path, broker: Mosquitto) -> None:
     told = station_file(tmp_path, broker.port, spool={"ack": "collector"})
-    with Collector(tmp_path, broker.port, f"sqlite:///{tmp_path}/fleet.db"), running(told):
+    collector = Collector(tmp_path, broker.port, f"sqlite:///{tmp_path}/fleet.db")
+    with collector, running(told):
+        assert eventually(lambda: "connected to" in collector.log, WAIT_S)
         where = ("--broker", f"127.0.0.1:{broker.port}", "--key", str(keys / "operator.key"), "--as", "anna")
         assert edge_resad("send", "press-7", "snapshot", *where).exit_code == 0
 
         def stored() -> list[tuple[str, ...]]:
-            with sqlite3.connect(f"file:{tmp_path}/fleet.db?mode=ro", uri=True) as db:
-                rows = db.execute("SELECT command, issued_by, role, status FROM command").fetchall()
-            db.close()
-            return rows
+            with closing(sqlite3.connect(f"file:{tmp_path}/fleet.db?mode=ro", uri=True)) as db:
+                return db.execute("SELECT command, issued_by, role, status FROM command").fetchall()
 
         assert eventually(lambda: bool(stored()), WAIT_S)
         assert stored() == [("snapshot", "anna", "operator", "done")]
