@@ -435,7 +435,7 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
 ) -> None:
     """Run a station: camera, inspection, alerts. SIGTERM or Ctrl-C ends it with nothing lost."""
-    from edge_resad.device.signals import stopped_by_signals
+    from edge_resad.signals import stopped_by_signals
 
     with stopped_by_signals() as stop:  # before the imports that take their time
         from edge_resad.demo import products

@@ -59,7 +59,7 @@ def ingest(config: ConfigArgument) -> None:
     fleet = _fleet(config)
     with _needing_extra():
         from edge_resad.fleet.ingest import ingest as run
-    from edge_resad.fleet.signals import stopped_by_signals
+    from edge_resad.signals import stopped_by_signals
 
     logging.basicConfig(
         level=fleet.log.level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
@@ -390,7 +390,7 @@ def _no_answer(device: str, command_id: str, online: bool | None, heard: bool, a
 @contextmanager
 def _sender(config: Path, broker: str | None) -> Iterator[tuple[FleetFile | None, Sender]]:
     from edge_resad.fleet.send import Sender
-    from edge_resad.fleet.settings import BrokerSection
+    from edge_resad.sections import BrokerAddress
 
     if broker is None:
         fleet = _fleet(config)
@@ -400,7 +400,7 @@ def _sender(config: Path, broker: str | None) -> Iterator[tuple[FleetFile | None
     host, _, port = broker.rpartition(":") if broker.rpartition(":")[2].isdigit() else (broker, "", "1883")
     if not host or not 0 < int(port) < 65536:
         raise BrokerError(f"{broker!r} is no broker. Say HOST or HOST:PORT.")
-    with Sender(BrokerSection(host=host, port=int(port))) as sender:
+    with Sender(BrokerAddress(host=host, port=int(port))) as sender:
         yield None, sender
 
 

@@ -15,7 +15,7 @@ import pytest
 CHECKOUT = Path(__file__).resolve().parent.parent
 OURS = "edge_resad"
 
-CONTRACT_PACKAGES = {"messages", "recipe"}
+CONTRACT_PACKAGES = {"messages", "recipe", "sections"}
 """Contracts of several files: others import them by the package's name."""
 CONTRACTS_MAY_IMPORT = {  # every other: errors alone
     "overlay": {"errors", "decision"},
@@ -28,6 +28,8 @@ ROOMS_MAY_IMPORT = {
     "engine": {"errors", "whole_file", "image", "bundle", "bank", "decision", "recipe"},
     "device": {
         "errors",
+        "sections",
+        "signals",
         "whole_file",
         "image",
         "bundle",
@@ -46,7 +48,7 @@ ROOMS_MAY_IMPORT = {
     "evaluation": {"errors", "image", "bundle", "bank", "datasets", "overlay", "charts", "page", "engine"},
     "model": {"errors", "image"},
     "train": {"errors", "whole_file", "image", "datasets", "evaluation", "model"},
-    "fleet": {"errors", "messages"},
+    "fleet": {"errors", "messages", "sections", "signals"},
 }
 ROOMS_WITH_TORCH = {"model", "train"}
 ENTRANCES = {

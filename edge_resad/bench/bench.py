@@ -25,7 +25,8 @@ from edge_resad.device.pipeline import Inspection
 from edge_resad.device.procfs import module, processor
 from edge_resad.device.settings import StationFile
 from edge_resad.device.stages import Stages
-from edge_resad.device.station import StationSummary, run_station
+from edge_resad.device.station import run_station
+from edge_resad.device.summary import StationSummary
 from edge_resad.engine.enrolment import enrol
 from edge_resad.engine.inspector import Inspector
 from edge_resad.errors import EngineError

@@ -31,9 +31,11 @@ from edge_resad.demo.report import DemoSummary, RejectCard, write
 from edge_resad.demo.screen import Row, Screen
 from edge_resad.demo.subscriber import Subscriber
 from edge_resad.device.frame import FrameSource
+from edge_resad.device.judges import open_inspector
 from edge_resad.device.pipeline import Inspection, Judge
 from edge_resad.device.settings import StationFile, load_station
-from edge_resad.device.station import StationSummary, open_inspector, run_station
+from edge_resad.device.station import run_station
+from edge_resad.device.summary import StationSummary
 from edge_resad.engine.enrolment import enrol
 from edge_resad.errors import EdgeResadError
 from edge_resad.messages import Address

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,7 @@ from typing import Any
 from edge_resad.device.clock_floor import is_set
 from edge_resad.device.settings import BrokerSection
 from edge_resad.errors import SettingsError
-
-_NO_CHECK_TIME = 0x200000  # OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which the ssl module has no name for
+from edge_resad.sections import read_password, read_tls
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +53,8 @@ def read_access(
     Raises:
         SettingsError: a file is missing or unfit.
     """
-    tls = _tls(broker, time.time() if now is None else now)
+    clock = time.time() if now is None else now
+    tls = read_tls(broker, look_at_dates=broker.without_clock != "connect" or is_set(clock))
     certificate = _certificate(broker.cert_file) if broker.cert_file is not None else None
     if certificate is not None and broker.username is None and device not in (None, certificate.common_name):
         raise SettingsError(
@@ -68,37 +67,12 @@ def read_access(
         port=broker.port,
         client_id=client_id,
         username=broker.username,
-        password=_password(broker),
+        password=read_password(broker),
         tls=tls,
         certificate=certificate,
         keepalive_s=broker.keepalive_s,
         connect_timeout_s=connect_timeout_s,
     )
-
-
-def _password(broker: BrokerSection) -> str | None:
-    if broker.password_file is None:
-        return None
-    return _read(broker.password_file, "password_file").rstrip("\r\n")
-
-
-def _tls(broker: BrokerSection, now: float) -> ssl.SSLContext | None:
-    if broker.ca_file is None:
-        return None
-    for name, path in _tls_files(broker):
-        _read(path, name)
-    try:
-        context = ssl.create_default_context(cafile=broker.ca_file)
-        context.sslsocket_class = _TidySocket
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if broker.without_clock == "connect" and not is_set(now):
-            context.verify_flags |= _NO_CHECK_TIME  # who signed it and for whom is looked at all the same
-        if broker.cert_file is not None:
-            context.load_cert_chain(broker.cert_file, broker.key_file)
-    except (ssl.SSLError, OSError) as error:
-        files = ", ".join(f"{name} = {path}" for name, path in _tls_files(broker))
-        raise SettingsError(f"[broker] {files} cannot be used for TLS: {error}. They must be PEM files.") from error
-    return context
 
 
 def _certificate(path: Path) -> Certificate | None:
@@ -109,29 +83,3 @@ def _certificate(path: Path) -> Certificate | None:
     said: dict[str, Any] = decode(str(path))
     names = [value for pairs in said["subject"] for name, value in pairs if name == "commonName"]
     return Certificate(common_name=names[-1] if names else None, ends_s=ssl.cert_time_to_seconds(said["notAfter"]))
-
-
-class _TidySocket(ssl.SSLSocket):
-    """Closes itself when the handshake fails, which the MQTT client leaves to chance."""
-
-    def do_handshake(self, block: bool = False) -> None:
-        try:
-            super().do_handshake(block)
-        except BaseException:
-            self.close()
-            raise
-
-
-def _tls_files(broker: BrokerSection) -> Iterator[tuple[str, Path]]:
-    files = (("ca_file", broker.ca_file), ("cert_file", broker.cert_file), ("key_file", broker.key_file))
-    return ((name, path) for name, path in files if path is not None)
-
-
-def _read(path: Path, setting: str) -> str:
-    try:
-        return path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise SettingsError(
-            f"[broker] {setting} = {path} cannot be read: {why}. Check the path and its rights."
-        ) from error

@@ -7,13 +7,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from edge_resad import __version__
-from edge_resad.bank import load_bank
-from edge_resad.bundle import Precision, open_bundle
+from edge_resad.bundle import Precision
 from edge_resad.device.camera import Products, open_camera
 from edge_resad.device.changeover import Changeover
 from edge_resad.device.commands.commands import Commands
@@ -21,30 +19,31 @@ from edge_resad.device.control import Command
 from edge_resad.device.faults import Faults, Roll
 from edge_resad.device.frame import Clock
 from edge_resad.device.health import SayFaults
+from edge_resad.device.judges import OpenJudge, keep_warm, reviving_judges
 from edge_resad.device.lane import Lane, OpenSource
 from edge_resad.device.machine import Machine, MachineHealth, MachineLook
 from edge_resad.device.metrics import MetricsFile, commands_text, pictures_text, prometheus_text
 from edge_resad.device.notify import Service
 from edge_resad.device.operator_side import OperatorSide, product_facts
-from edge_resad.device.outputs import Outputs, OutputStatus, open_outputs
+from edge_resad.device.outputs import Outputs, open_outputs
 from edge_resad.device.pictures.commands import register_pictures
 from edge_resad.device.pictures.pictures import Pictures
-from edge_resad.device.pipeline import Inspection, Judge, Reason, Tally
+from edge_resad.device.pipeline import Inspection, Judge, Tally
 from edge_resad.device.post import Post
 from edge_resad.device.publisher import Publisher, Timing
 from edge_resad.device.revival import Revival
 from edge_resad.device.rota import Rota
 from edge_resad.device.rtsp import without_password
 from edge_resad.device.settings import EngineSection, StationFile, load_station
-from edge_resad.device.signals import stopped_by_signals
 from edge_resad.device.spool import Spool
-from edge_resad.device.stages import Stages, StageTimes, said
+from edge_resad.device.stages import Stages
+from edge_resad.device.summary import StationSummary, counted
 from edge_resad.device.telemetry import Telemeter
 from edge_resad.device.trigger import TRIGGER_SAYS, Triggers
 from edge_resad.device.verdict_log import VerdictLog, as_record
-from edge_resad.engine.inspector import Inspector
 from edge_resad.errors import SpoolError
 from edge_resad.messages import Address, gap_message
+from edge_resad.signals import stopped_by_signals
 
 log = logging.getLogger(__name__)
 
@@ -53,54 +52,6 @@ FLUSH_S = 1.0  # how long the disk may take for the last messages when the stati
 DELIVER_S = 3.0  # how long the broker may take for the last messages when the camera is at its end
 MACHINE = "machine"  # stands for a camera's name where it is the machine that something is wrong with
 CLOSING = Timing(drain_s=0.5, goodbye_s=0.3, close_s=1.2)  # with all of the above a station stops within 2 s
-
-OpenJudge = Callable[[StationFile], AbstractContextManager[Judge]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class StationSummary:
-    """What a station did between its start and its stop."""
-
-    passed: int
-    failed: int
-    not_inspected: Mapping[Reason, int]
-    alerts: int
-    latency_p50_ms: float | None  # from the picture to the verdict; None where there was no verdict
-    latency_p99_ms: float | None
-    waiting: int  # messages in the spool's file that the broker does not have yet
-    lost: int = 0  # messages that are nowhere: the disk of the spool did not take them
-    log_lines_lost: int
-    pictures_not_kept: int = 0
-    stages: Mapping[str, StageTimes] = field(default_factory=dict)
-    cameras: Mapping[str, Tally] = field(default_factory=dict)
-    outputs: Sequence[OutputStatus] = ()
-
-    @property
-    def parts(self) -> int:
-        """Every part that passed the camera."""
-        return self.passed + self.failed + sum(self.not_inspected.values())
-
-    def __str__(self) -> str:
-        reasons = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in self.not_inspected.items())
-        says = [f"{_counted(self.parts, 'part')}: {self.passed} passed, {self.failed} failed"]
-        says += [f"{sum(self.not_inspected.values())} not inspected ({reasons})"] if reasons else []
-        says += [_counted(self.alerts, "alert")]
-        says += [f"{name}: {tally}" for name, tally in self.cameras.items() if len(self.cameras) > 1]
-        if self.latency_p50_ms is not None and self.latency_p99_ms is not None:
-            says += [f"from picture to verdict {self.latency_p50_ms:.1f} ms (p99 {self.latency_p99_ms:.1f} ms)"]
-        if self.stages:
-            says += [f"ms of each stage (p50, p95, p99, max): {said(self.stages)}"]
-        says += [str(output) for output in self.outputs]
-        if self.waiting:
-            says += [f"{_counted(self.waiting, 'message')} {'waits' if self.waiting == 1 else 'wait'} in the spool"]
-        says += [f"{_counted(self.lost, 'message')} lost"] if self.lost else []
-        says += [f"{_counted(self.log_lines_lost, 'line')} of the verdict log lost"] if self.log_lines_lost else []
-        says += [f"{_counted(self.pictures_not_kept, 'picture')} not kept"] if self.pictures_not_kept else []
-        return "; ".join(says)
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def run(
@@ -132,7 +83,7 @@ def run(
     log.info("%s", summary)
     if summary.lost:
         raise SpoolError(
-            f"{_counted(summary.lost, 'message')} of this run could not be written to the spool {settings.spool.path} "
+            f"{counted(summary.lost, 'message')} of this run could not be written to the spool {settings.spool.path} "
             "and are lost. Free disk space before the next start."
         )
     return summary
@@ -159,7 +110,7 @@ def run_station(
     with spool, ExitStack() as stack:
         outputs = stack.enter_context(open_outputs(settings))  # first: safe while the engine is made ready
         people = stack.enter_context(OperatorSide(settings))
-        revival = stack.enter_context(_revival(settings, open_judge, stop))
+        revival = stack.enter_context(reviving_judges(settings, open_judge, stop))
         judges = revival.judges
         publisher = _publisher(settings, spool, judges, stages, outputs) if settings.broker else None
         commands = Commands(settings, publisher, spool) if publisher is not None and settings.commands.on else None
@@ -223,53 +174,21 @@ def run_station(
     for lane in lanes:
         tally.not_inspected.update(lane.count_unseen())
     # Now that the spool is closed: what it could not write is lost.
-    return _summary(tally, lanes, stages, spool, verdicts, outputs, pictures)
-
-
-def open_inspector(settings: StationFile, beside: Inspector | None = None) -> AbstractContextManager[Judge]:
-    """The inspector of these settings, not yet entered: of one bank, or of the products of a folder.
-
-    beside: an inspector that is open, whose engine it shares.
-    """
-    inspection, engine = settings.inspection, settings.engine
-    if settings.products is not None:
-        return Changeover(open_bundle(inspection.bundle), settings.products, engine, beside=beside)
-    assert inspection.bank is not None  # or the station file would have been refused
-    return Inspector(
-        open_bundle(inspection.bundle),
-        load_bank(inspection.bank),
-        threads=engine.threads,
-        provider=engine.provider,
-        engines=engine.engines,
-        io_memory=engine.io_memory,
-        precision=engine.precision,
-        threshold=inspection.threshold,
-        min_area_px=inspection.min_area_px,
-        beside=beside,
+    return StationSummary(
+        passed=tally.passed,
+        failed=tally.failed,
+        not_inspected=dict(tally.not_inspected),
+        alerts=tally.alerts,
+        latency_p50_ms=tally.latency_ms(50),
+        latency_p99_ms=tally.latency_ms(99),
+        waiting=spool.waiting(),
+        lost=spool.lost,
+        log_lines_lost=verdicts.lost if verdicts else 0,
+        pictures_not_kept=pictures.not_kept.total() if pictures else 0,
+        stages=stages.times(),
+        cameras={lane.name: lane.tally for lane in lanes},
+        outputs=outputs.status,
     )
-
-
-def _judges(settings: StationFile, open_judge: OpenJudge | None, stack: ExitStack) -> list[Judge]:
-    """Every camera's judge, all on one engine."""
-    judges: list[Judge] = []
-    shared: Inspector | None = None
-    for camera in settings.cameras:
-        told = settings.of_camera(camera)
-        judge = stack.enter_context(open_judge(told) if open_judge else open_inspector(told, shared))
-        if shared is None and isinstance(judge, Inspector | Changeover):
-            shared = judge.inspector
-        judges.append(judge)
-    return judges
-
-
-def _revival(settings: StationFile, open_judge: OpenJudge | None, stop: threading.Event) -> Revival:
-    def wait(seconds: float) -> bool:
-        until = time.monotonic() + seconds
-        while time.monotonic() < until and not stop.is_set():
-            time.sleep(0.05)  # not stop.wait(): a signal handler may set the event in this very thread
-        return stop.is_set()
-
-    return Revival(lambda stack: _judges(settings, open_judge, stack), wait=wait)
 
 
 def _machine(
@@ -289,14 +208,6 @@ def _machine(
 
 def _last(machine: Machine | None) -> MachineLook | None:
     return None if machine is None else machine.last
-
-
-def _keep_warm(judges: Sequence[Judge]) -> None:
-    """Keep an idle GPU's clocks up, by the engine that all judges share."""
-    for judge in judges:
-        if isinstance(judge, Inspector | Changeover):
-            judge.keep_warm()
-            return
 
 
 def _inspections(
@@ -323,7 +234,7 @@ def _inspections(
             inspection = lane.step(turn[1])
             yield lane, inspection
         elif engine.provider != "cpu":  # a CPU needs no such thing
-            _keep_warm(revival.judges)
+            keep_warm(revival.judges)
         for one in lanes:
             for reason in one.missed():
                 people.missed(reason)
@@ -397,7 +308,7 @@ def _verdict_log(settings: StationFile) -> AbstractContextManager[VerdictLog | N
 
 def _pictures(settings: StationFile, publisher: Publisher | None) -> AbstractContextManager[Pictures | None]:
     told = settings.pictures
-    if told.folder is False:
+    if told.folder is False or not told.folder.is_absolute():  # settings of no file have no folder to be beside
         return nullcontext()
     return Pictures(
         told.folder,
@@ -464,29 +375,3 @@ def _deliver(publisher: Publisher, spool: Spool, stop: threading.Event) -> None:
     deadline = time.monotonic() + DELIVER_S
     while spool.waiting() and publisher.status.problem is None and time.monotonic() < deadline and not stop.is_set():
         time.sleep(0.02)  # not stop.wait(): a signal handler may set the event in this very thread
-
-
-def _summary(
-    tally: Tally,
-    lanes: Sequence[Lane],
-    stages: Stages,
-    spool: Spool,
-    verdicts: VerdictLog | None,
-    outputs: Outputs,
-    pictures: Pictures | None,
-) -> StationSummary:
-    return StationSummary(
-        passed=tally.passed,
-        failed=tally.failed,
-        not_inspected=dict(tally.not_inspected),
-        alerts=tally.alerts,
-        latency_p50_ms=tally.latency_ms(50),
-        latency_p99_ms=tally.latency_ms(99),
-        waiting=spool.waiting(),
-        lost=spool.lost,
-        log_lines_lost=verdicts.lost if verdicts else 0,
-        pictures_not_kept=pictures.not_kept.total() if pictures else 0,
-        stages=stages.times(),
-        cameras={lane.name: lane.tally for lane in lanes},
-        outputs=outputs.status,
-    )

@@ -22,11 +22,11 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge_resad.errors import SettingsError
-from edge_resad.fleet.access import read_password, read_tls
 from edge_resad.fleet.inbox import Inbox
 from edge_resad.fleet.reading import Arrival
-from edge_resad.fleet.settings import BrokerSection, CollectorSection
+from edge_resad.fleet.settings import CollectorSection
 from edge_resad.messages import JSON_TYPE
+from edge_resad.sections import BrokerAddress, read_password, read_tls
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ _ANSWER_S = 10.0  # a broker that has not let us in after so long never will
 class Link:
     """Owns one thread, which alone touches the MQTT client. Messages go to the inbox; answers come back by `answer`."""
 
-    def __init__(self, broker: BrokerSection, collector: CollectorSection, inbox: Inbox) -> None:
+    def __init__(self, broker: BrokerAddress, collector: CollectorSection, inbox: Inbox) -> None:
         self._broker = broker
         self._collector = collector
         self._inbox = inbox
@@ -156,7 +156,7 @@ class _Refused(Exception):
 class _Call:
     """One connection: made, used once and thrown away. The broker's session outlives it."""
 
-    def __init__(self, broker: BrokerSection, collector: CollectorSection, number: int, inbox: Inbox) -> None:
+    def __init__(self, broker: BrokerAddress, collector: CollectorSection, number: int, inbox: Inbox) -> None:
         self.number = number
         self.ready = False  # subscribed to everything
         self.refused: str | None = None
@@ -303,7 +303,7 @@ def _topic(message: mqtt.MQTTMessage) -> str:
         return "a topic that is not UTF-8"
 
 
-def _sentence(error: Exception, broker: BrokerSection) -> str:
+def _sentence(error: Exception, broker: BrokerAddress) -> str:
     if isinstance(error, SettingsError):
         return str(error)
     if isinstance(error, _Refused):

@@ -17,8 +17,6 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from edge_resad.errors import BrokerError
-from edge_resad.fleet.access import read_password, read_tls
-from edge_resad.fleet.settings import BrokerSection
 from edge_resad.messages import (
     JSON_TYPE,
     Address,
@@ -34,6 +32,7 @@ from edge_resad.messages import (
     is_id,
     read_message,
 )
+from edge_resad.sections import BrokerAddress, read_password, read_tls
 
 CONNECT_S = 10.0
 STATE_S = 3.0  # how long a broker may take to hand out a station's retained state
@@ -53,7 +52,7 @@ class Sent:
 class Sender:
     """A connection to the broker for as long as a person waits."""
 
-    def __init__(self, broker: BrokerSection, *, host: str = "operator") -> None:
+    def __init__(self, broker: BrokerAddress, *, host: str = "operator") -> None:
         """host: who we are; also our MQTT client id, where the broker does not take the certificate's name."""
         self._broker = broker
         self._host = host

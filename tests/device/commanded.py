@@ -11,7 +11,8 @@ from typing import Any
 
 from edge_resad.device.frame import Frame
 from edge_resad.device.settings import StationFile
-from edge_resad.device.station import StationSummary, run_station
+from edge_resad.device.station import run_station
+from edge_resad.device.summary import StationSummary
 from edge_resad.messages import Address, Role, SigningKey, new_key, write_key
 from tests.fakes import FakeCamera, FakeJudge, picture
 from tests.mqtt_peers import eventually

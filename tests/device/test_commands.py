@@ -23,7 +23,6 @@ import edge_resad.device.station as station_module
 from edge_resad.device.control import ControlClient
 from edge_resad.device.telemetry import Telemeter
 from edge_resad.fleet.send import Sender, Sent
-from edge_resad.fleet.settings import BrokerSection
 from edge_resad.messages import (
     AuditMessage,
     Reply,
@@ -37,6 +36,7 @@ from edge_resad.messages import (
     new_key,
     read_message,
 )
+from edge_resad.sections import BrokerAddress
 from tests.device.commanded import ADDRESS, make_keys, running, station_file
 from tests.mqtt_peers import Mosquitto, eventually
 
@@ -59,7 +59,7 @@ class Office:
     """Whoever commands: sends by the fleet's own means, or bytes as they are."""
 
     def __init__(self, port: int) -> None:
-        self._broker = BrokerSection(host="127.0.0.1", port=port)
+        self._broker = BrokerAddress(host="127.0.0.1", port=port)
         self.heard: list[tuple[str, bytes, bool]] = []
         self.correlations: list[bytes | None] = []
         self._ready: list[int] = []
@@ -286,7 +286,7 @@ def test_a_command_waits_for_a_station_that_is_away(
 
 def test_a_station_without_keys_hears_no_commands(tmp_path: Path, broker: Mosquitto) -> None:
     told = station_file(tmp_path, broker.port, commands={"keys": []})
-    with running(told), Office(broker.port), Sender(BrokerSection(host="127.0.0.1", port=broker.port)) as sender:
+    with running(told), Office(broker.port), Sender(BrokerAddress(host="127.0.0.1", port=broker.port)) as sender:
         assert eventually(lambda: sender.find("berlin/a/press-7")[1] is True, WAIT_S)
     assert not (tmp_path / "commands.db").exists()
 
@@ -301,7 +301,7 @@ def test_a_configuration_is_taken_once_holds_over_a_restart_and_is_reported(
     tmp_path: Path, broker: Mosquitto, keys: dict[Role, SigningKey]
 ) -> None:
     told = station_file(tmp_path, broker.port)
-    section = BrokerSection(host="127.0.0.1", port=broker.port)
+    section = BrokerAddress(host="127.0.0.1", port=broker.port)
     about = {"key": keys["engineer"], "issued_by": "anna", "timeout_s": WAIT_S}
     with Office(broker.port) as office:
         with running(told), Sender(section) as sender:

@@ -24,8 +24,8 @@ from edge_resad.device.commands.upload import TRIES, Upload, Uploaded, upload_co
 from edge_resad.errors import ControlError
 from edge_resad.fleet.images import Receiver
 from edge_resad.fleet.send import Sender
-from edge_resad.fleet.settings import BrokerSection
 from edge_resad.messages import Alert, AlertMessage, SigningKey, image_path, new_key, upload_token
+from edge_resad.sections import BrokerAddress
 from tests.device.commanded import ADDRESS, make_keys, running, station_file
 from tests.device.test_commands import Office, done
 from tests.mqtt.fault_proxy import FaultProxy
@@ -285,5 +285,5 @@ def test_a_reject_of_a_running_station_is_fetched_on_command(tmp_path: Path, cer
             gone = office.send("fetch-image", keys["operator"], event="s-9", upload_url=url.replace(event, "s-9"))
             assert gone.reply is not None
             assert "there is no picture of s-9" in str(gone.reply.sentence)
-            with Sender(BrokerSection(host="127.0.0.1", port=broker.port)) as sender:
+            with Sender(BrokerAddress(host="127.0.0.1", port=broker.port)) as sender:
                 assert sender.find("press-7") == (ADDRESS, True)

@@ -21,7 +21,8 @@ from edge_resad.demo import products
 from edge_resad.device.control import ControlClient
 from edge_resad.device.pipeline import Inspection
 from edge_resad.device.spool import Spool
-from edge_resad.device.station import StationSummary, run
+from edge_resad.device.station import run
+from edge_resad.device.summary import StationSummary
 from edge_resad.errors import ControlError, EdgeResadError
 from edge_resad.messages import Birth, NotInspected, VerdictMessage, read_message
 from edge_resad.recipe import Shelf

@@ -7,8 +7,9 @@ import pytest
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from edge_resad.device.settings import SOURCES, StationFile, expected, load_station, sections
+from edge_resad.device.settings import SOURCES, StationFile, load_station
 from edge_resad.errors import SettingsError
+from edge_resad.sections import expected, sections
 
 DOCS = Path(__file__).parents[2] / "docs"
 

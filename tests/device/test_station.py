@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import pytest
 
+import edge_resad.device.judges as judges_module
 import edge_resad.device.lane as lane_module
 import edge_resad.device.station as station_module
 from edge_resad.decision import Verdict
@@ -27,7 +28,8 @@ from edge_resad.device.settings import StationFile
 from edge_resad.device.spool import Letter, Spool, Stamp
 from edge_resad.device.spoolfile import Changes, SpoolFile
 from edge_resad.device.stages import Stages
-from edge_resad.device.station import StationSummary, run, run_station
+from edge_resad.device.station import run, run_station
+from edge_resad.device.summary import StationSummary
 from edge_resad.device.v4l2 import V4L2Camera
 from edge_resad.errors import CameraError, SettingsError, SpoolError
 from edge_resad.messages import AlertMessage, Birth, NotInspected, VerdictMessage, read_message, read_thumbnail
@@ -409,7 +411,7 @@ def test_a_wrong_station_file_is_said_before_anything_starts(tmp_path: Path) -> 
 @pytest.fixture
 def station_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A station that looks at a folder of three parts, one of them bad."""
-    monkeypatch.setattr(station_module, "open_inspector", lambda _settings, _beside: FakeJudge())
+    monkeypatch.setattr(judges_module, "open_inspector", lambda _settings, _beside: FakeJudge())
     (tmp_path / "parts").mkdir()
     for number, brightness in enumerate((GOOD, MINOR, GOOD)):
         cv2.imwrite(str(tmp_path / "parts" / f"{number}.png"), picture(brightness))
@@ -521,7 +523,7 @@ from pathlib import Path
 
 sys.path.insert(0, {checkout!r})
 from edge_resad.device import station
-from edge_resad.device.signals import stopped_by_signals
+from edge_resad.signals import stopped_by_signals
 from tests.device.test_station import settings
 from tests.fakes import FakeCamera, FakeJudge
 

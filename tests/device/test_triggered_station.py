@@ -23,7 +23,8 @@ from edge_resad.device.pipeline import Inspection
 from edge_resad.device.progress import Progress
 from edge_resad.device.settings import StationFile, load_station
 from edge_resad.device.stages import Stages
-from edge_resad.device.station import StationSummary, run_station
+from edge_resad.device.station import run_station
+from edge_resad.device.summary import StationSummary
 from edge_resad.errors import ControlError
 from edge_resad.messages import NotInspected
 from tests.device.belt import film, passing

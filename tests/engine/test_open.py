@@ -12,8 +12,8 @@ import pytest
 from edge_resad.bank import Bank
 from edge_resad.bundle import open_bundle
 from edge_resad.demo.products import draw
+from edge_resad.device.judges import open_inspector
 from edge_resad.device.settings import load_station
-from edge_resad.device.station import open_inspector
 from edge_resad.engine.build import build_engines
 from edge_resad.engine.engine_file import engine_folder, open_engines
 from edge_resad.engine.enrolment import enrol

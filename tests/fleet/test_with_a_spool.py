@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from pathlib import Path
 
@@ -44,8 +43,13 @@ def test_with_broker_and_collector_killed_in_turn_everything_is_stored_before_it
                 nonlocal written
                 for number in range(count):
                     compose = partial(
-                        verdict_message, writer.address, product="bolt", camera="cam0",
-                        verdict=judged("fail" if number % 3 == 0 else "pass", 1.6), frame_id=number, latency_ms=1.0,
+                        verdict_message,
+                        writer.address,
+                        product="bolt",
+                        camera="cam0",
+                        verdict=judged("fail" if number % 3 == 0 else "pass", 1.6),
+                        frame_id=number,
+                        latency_ms=1.0,
                     )
                     spool.put(writer.address.verdict_topic("cam0"), compose, kind="fail")
                     written += 1

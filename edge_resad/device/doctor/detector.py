@@ -12,7 +12,7 @@ from edge_resad.decision import NotInspected
 from edge_resad.device.changeover import Changeover, first_product
 from edge_resad.device.doctor.case import Case
 from edge_resad.device.doctor.check import Check, ok, problem, warning
-from edge_resad.device.station import open_inspector
+from edge_resad.device.judges import open_inspector
 from edge_resad.engine.engine_file import engine_folder, open_engines, rebuild_command, sidecar_of
 from edge_resad.errors import EdgeResadError, EngineError
 from edge_resad.recipe import Shelf

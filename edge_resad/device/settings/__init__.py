@@ -17,11 +17,9 @@ from edge_resad.device.settings.outputs import Cause, EncoderSection, OutputSect
 from edge_resad.device.settings.pictures import PicturesSection
 from edge_resad.device.settings.place import StationSection
 from edge_resad.device.settings.products import ProductsSection, ScheduleSection
-from edge_resad.device.settings.section import FilePath, Section
 from edge_resad.device.settings.spool import SpoolSection
 from edge_resad.device.settings.trigger import TriggerSection
 from edge_resad.device.settings.watch import WatchSection
-from edge_resad.device.settings.words import expected, sections
 
 __all__ = [
     "SOURCES",
@@ -33,7 +31,6 @@ __all__ = [
     "DriftSection",
     "EncoderSection",
     "EngineSection",
-    "FilePath",
     "InspectionSection",
     "LogSection",
     "MachineSection",
@@ -42,16 +39,13 @@ __all__ = [
     "PicturesSection",
     "ProductsSection",
     "ScheduleSection",
-    "Section",
     "SourceKind",
     "SpoolSection",
     "StationFile",
     "StationSection",
     "TriggerSection",
     "WatchSection",
-    "expected",
     "is_camera",
     "load_station",
-    "sections",
     "split_source",
 ]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from edge_resad.device.settings.section import FilePath, Section
 from edge_resad.device.settings.trigger import TriggerSection
 from edge_resad.messages import Id
+from edge_resad.sections import FilePath, Section
 
 SourceKind = Literal["synthetic", "folder", "video", "v4l2", "csi", "gstreamer", "rtsp", "genicam", "basler"]
 SOURCES = (
@@ -44,6 +45,13 @@ class CameraSection(Section):
     )
     use: str | None = Field(default=None, description="the product to begin with; without it: [products] use")
     trigger: TriggerSection = TriggerSection()
+
+    def paths_in_words(self, folder: Path) -> dict[str, object]:
+        """The path of a folder or a video stands in `source`."""
+        kind, argument = split_source(self.source)
+        if kind not in ("folder", "video"):
+            return {}
+        return {"source": f"{kind}:{folder / Path(argument).expanduser()}"}
 
     @model_validator(mode="after")
     def _can_be_opened(self) -> CameraSection:

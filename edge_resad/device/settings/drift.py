@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from edge_resad.device.settings.section import FilePath, Section
+from edge_resad.sections import FilePath, Section
 
 
 class DriftSection(Section):

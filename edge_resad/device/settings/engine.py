@@ -5,8 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 
 from edge_resad.bundle import Precision
-from edge_resad.device.settings.section import FilePath, Section
 from edge_resad.engine.engine import IoMemory, Provider
+from edge_resad.sections import FilePath, Section
 
 
 class EngineSection(Section):

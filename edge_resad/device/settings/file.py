@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from edge_resad.device.settings.broker import BrokerSection
-from edge_resad.device.settings.camera import CameraSection, split_source
+from edge_resad.device.settings.camera import CameraSection
 from edge_resad.device.settings.commands import CommandsSection
 from edge_resad.device.settings.control import ControlSection
 from edge_resad.device.settings.drift import DriftSection
@@ -23,16 +22,9 @@ from edge_resad.device.settings.outputs import EncoderSection, OutputSection
 from edge_resad.device.settings.pictures import PicturesSection
 from edge_resad.device.settings.place import StationSection
 from edge_resad.device.settings.products import ProductsSection
-from edge_resad.device.settings.section import Section
 from edge_resad.device.settings.spool import SpoolSection
 from edge_resad.device.settings.watch import WatchSection
-from edge_resad.device.settings.words import one_line, sentence
-from edge_resad.errors import SettingsError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
+from edge_resad.sections import Section, read_settings
 
 _OF_RECIPES = ("bank", "threshold", "min_area_px", "debounce_k", "debounce_n")
 
@@ -140,49 +132,9 @@ class StationFile(Section):
 
 
 def load_station(path: Path) -> StationFile:
-    """Read a station file; every path in it comes back absolute."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise SettingsError(f"no station file at {path}. Check the path, or start from docs/station.toml") from None
-    except IsADirectoryError:
-        raise SettingsError(f"{path} is a folder, expected a station file such as {path / 'station.toml'}") from None
-    except UnicodeDecodeError as broken:
-        raise SettingsError(f"{path} is not UTF-8 text at byte {broken.start}. Save it as UTF-8") from broken
-    except OSError as broken:
-        raise SettingsError(f"{path} cannot be read: {broken.strerror}. Check its permissions") from broken
-    try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as broken:
-        raise SettingsError(f"{path} is not valid TOML: {one_line(str(broken))}") from broken
-    try:
-        station = StationFile.model_validate(raw)
-    except ValidationError as wrong:
-        raise SettingsError(f"{path}: {sentence(StationFile, wrong.errors(include_url=False))}") from wrong
-    return _beside(station, path.absolute().parent)
+    """Read a station file; every path in it comes back absolute.
 
-
-_Model = TypeVar("_Model", bound=BaseModel)
-
-
-def _placed(one: object, folder: Path) -> object:
-    if isinstance(one, BaseModel):
-        return _beside(one, folder)
-    return folder / one.expanduser() if isinstance(one, Path) else one
-
-
-def _beside(model: _Model, folder: Path) -> _Model:
-    """The same settings with every relative path taken from `folder`."""
-    changed: dict[str, object] = {}
-    for key, value in model:
-        if isinstance(value, BaseModel):
-            changed[key] = _beside(value, folder)
-        elif isinstance(value, tuple):
-            changed[key] = tuple(_placed(one, folder) for one in value)
-        elif isinstance(value, Path):
-            changed[key] = folder / value.expanduser()
-        elif isinstance(model, CameraSection) and key == "source":
-            kind, argument = split_source(value)
-            if kind in ("folder", "video"):
-                changed[key] = f"{kind}:{folder / Path(argument).expanduser()}"
-    return model.model_copy(update=changed)
+    Raises:
+        SettingsError: there is no such file, or a key or a value in it is wrong.
+    """
+    return read_settings(path, StationFile, kind="station")

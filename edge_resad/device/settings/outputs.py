@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from edge_resad.device.settings.section import Section
 from edge_resad.messages import Id
+from edge_resad.sections import Section
 
 Cause = Literal["fail", "not_inspected", "pass", "fault", "heartbeat"]
 """What makes an output active: what became of a part, a fault as long as it lasts, or that the station judges."""

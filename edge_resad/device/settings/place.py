@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from edge_resad.device.settings.section import Section
 from edge_resad.messages import Id
+from edge_resad.sections import Section
 
 
 class StationSection(Section):

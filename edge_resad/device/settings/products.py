@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from edge_resad.device.settings.section import FilePath, Section
+from edge_resad.sections import FilePath, Section
 
 
 class ScheduleSection(Section):

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from edge_resad.device.settings.section import FilePath, Section
+from edge_resad.sections import FilePath, Section
 
 
 class SpoolSection(Section):

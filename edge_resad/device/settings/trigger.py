@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from edge_resad.device.gpio_trigger import Edge, Pull
 from edge_resad.device.presence_trigger import Moment
-from edge_resad.device.settings.section import Section
+from edge_resad.sections import Section
 
 TriggerKind = Literal["free", "software", "gpio", "camera", "presence"]
 

@@ -1,4 +1,4 @@
-"""Signals that end a station: light to import, so that they are heard before everything else is."""
+"""Signals that end a program after what it is at: light to import, so that they are heard before everything else is."""
 
 from __future__ import annotations
 
