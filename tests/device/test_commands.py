@@ -21,6 +21,7 @@ from paho.mqtt.properties import Properties
 
 import edge_resad.device.station as station_module
 from edge_resad.device.control import ControlClient
+from edge_resad.device.metrics import commands_text
 from edge_resad.device.telemetry import Telemeter
 from edge_resad.fleet.send import Sender, Sent
 from edge_resad.messages import (
@@ -38,6 +39,7 @@ from edge_resad.messages import (
 )
 from edge_resad.sections import BrokerAddress
 from tests.device.commanded import ADDRESS, make_keys, running, station_file
+from tests.mqtt.fault_proxy import Cut, FaultProxy
 from tests.mqtt_peers import Mosquitto, eventually
 
 pytestmark = pytest.mark.broker
@@ -282,6 +284,39 @@ def test_a_command_waits_for_a_station_that_is_away(
         with running(told):
             assert eventually(lambda: bool(office.replies(sent.command_id)), WAIT_S)
             assert office.replies(sent.command_id)[0].status == "done"
+
+
+def test_a_command_whose_acknowledgement_is_cut_off_comes_again_and_is_done_once(
+    tmp_path: Path, broker: Mosquitto, keys: dict[Role, SigningKey]
+) -> None:
+    cut = Cut(packet="PUBACK", way="up", after=1)
+    with (
+        FaultProxy(broker.port, cuts=(cut,)) as proxy,
+        Office(broker.port) as office,
+        running(station_file(tmp_path, proxy.port)),
+    ):
+        office.say(ADDRESS.command_topic("capture"), command("capture", keys["operator"], arguments={"count": 1}))
+        assert eventually(lambda: any(reply.again for reply in office.replies("c1")), WAIT_S)
+        assert proxy.cuts_done == [cut]
+        assert {reply.status for reply in office.replies("c1")} == {"done"}
+    assert len(list((tmp_path / "pictures" / "captures").iterdir())) == 1
+
+
+def test_prometheus_is_told_what_became_of_commands() -> None:
+    text = commands_text({"device": "press-7"}, {"done": 2, "expired": 1}, {"signature": 3})
+    assert 'edge_resad_commands_total{device="press-7",status="done"} 2' in text
+    assert 'edge_resad_commands_refused_total{device="press-7",reason="signature"} 3' in text
+
+
+def test_a_station_whose_ledger_cannot_be_opened_inspects_and_refuses_commands(
+    tmp_path: Path, broker: Mosquitto, keys: dict[Role, SigningKey]
+) -> None:
+    (tmp_path / "file").write_text("")
+    told = station_file(tmp_path, broker.port, commands={"ledger": str(tmp_path / "file" / "commands.db")})
+    with running(told), Office(broker.port) as office:
+        reply = office.send("snapshot", keys["operator"]).reply
+        assert reply is not None
+        assert (reply.status, "Check [commands] ledger" in str(reply.sentence)) == ("refused", True)
 
 
 def test_a_station_without_keys_hears_no_commands(tmp_path: Path, broker: Mosquitto) -> None:

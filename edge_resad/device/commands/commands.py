@@ -33,7 +33,7 @@ from edge_resad.device.settings import StationFile
 from edge_resad.device.spool import Spool
 from edge_resad.device.telegram import Telegram
 from edge_resad.device.worker import Worker
-from edge_resad.errors import EdgeResadError
+from edge_resad.errors import ControlError, EdgeResadError
 from edge_resad.messages import (
     Address,
     Arguments,
@@ -125,6 +125,8 @@ class Commands:
         self._unnoted: dict[str, Answer] = {}  # ends that the ledger did not take
         self._said_at: list[float] = []  # when refusals of nobody known were answered
         self._reports = 0
+        self._problem: str | None = None  # why nothing can be done at all
+        self._workers: list[Worker] = []
         self._closing = threading.Event()
         self._open = ExitStack()
         for topic_filter in (self._address.command_topic("x").removesuffix("x") + "+", self._address.desired_topic):
@@ -152,8 +154,13 @@ class Commands:
         return self
 
     def __enter__(self) -> Commands:
-        """Raises ControlError where the ledger cannot be opened."""
-        self._open.enter_context(self._ledger)
+        """Where the ledger cannot be opened every command is refused, and the line runs all the same."""
+        try:
+            self._open.enter_context(self._ledger)
+        except ControlError as error:
+            log.warning("%s Until the next start every command is refused.", error)
+            self._problem = str(error)
+            return self
         self._workers = [
             Worker(self._work, name="commands", closing=self._closing),
             Worker(self._work_slowly, name="uploads", closing=self._closing),
@@ -180,6 +187,9 @@ class Commands:
     # In the publisher's thread: quick
 
     def _hear(self, heard: Heard) -> None:
+        if self._problem is not None:
+            self._refuse("no_ledger", heard, self._problem.rstrip("."), write=False)
+            return
         if len(heard.payload) > LARGEST:
             self._refuse("too_large", heard, f"it has {len(heard.payload)} bytes, more than {LARGEST}", write=False)
             return
