@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 import typer
 
 from edge_resad.errors import EdgeResadError
-from edge_resad.fleet_verbs import fleet_app
+from edge_resad.fleet_verbs import fleet_app, send
 from edge_resad.options import BundleOption, EnginesOption, FalseAlarmRateOption, ProviderOption
 from edge_resad.output_verbs import output_app
 from edge_resad.picture_verbs import capture, pictures_app
@@ -52,6 +52,7 @@ app.add_typer(pictures_app, name="pictures")
 app.command()(capture)
 app.command()(control)
 app.command()(live)
+app.command()(send)
 app.command()(trigger)
 
 ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Threads of the engine.")]

@@ -2,31 +2,54 @@
 
 from __future__ import annotations
 
+import base64
+import getpass
 import json
 import logging
+import math
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from edge_resad.errors import SettingsError
+from edge_resad.errors import BrokerError, SettingsError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from edge_resad.fleet.coverage import Ranges
+    from edge_resad.fleet.send import Sender
     from edge_resad.fleet.settings import FleetFile
+    from edge_resad.messages import SigningKey
 
 fleet_app = typer.Typer(no_args_is_help=True, help="The collector: what stations say, stored once and acknowledged.")
 
 ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG", help="The fleet file, such as fleet.toml.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON array.")]
 DeviceOption = Annotated[Optional[str], typer.Option("--device", help="This station alone.")]  # noqa: UP045
+FleetOption = Annotated[
+    Path, typer.Option("--fleet", help="A file with [broker]: where to speak, and as whom. See docs/fleet.md.")
+]
+BrokerOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--broker", metavar="HOST[:PORT]", help="A broker without password and TLS, instead of --fleet."),
+]
+SigningOption = Annotated[Optional[Path], typer.Option("--key", help="The fleet's key of a role, to sign with.")]  # noqa: UP045
+RoleOption = Annotated[Optional[str], typer.Option("--role", help="Refuse to sign with a key of another role.")]  # noqa: UP045
+AsOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--as", help="Who wants it, for the station's record; this user without it."),
+]
+PairsArgument = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Argument(metavar="[KEY=VALUE]...", help="Such as product=cap or value=1.4."),
+]
+NO_ANSWER = 3  # the exit code where a station did not answer in time
 _SHOWN = 5  # ranges of missing messages in one line
 
 
@@ -175,6 +198,244 @@ def retain(
                 print(f"{rows:>10}  {what} older than {days} days")
             return
         print(f"{sum(remove(engine, fleet.retention, now_ms))} rows removed")
+
+
+@fleet_app.command()
+def images(config: ConfigArgument) -> None:
+    """Take the pictures that stations send when somebody asks for one, by HTTPS, until SIGTERM or Ctrl-C."""
+    try:
+        from edge_resad.fleet.serve_images import serve_images
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").split(".")[0] not in ("starlette", "uvicorn"):
+            raise
+        raise SettingsError(
+            f"the receiver of pictures needs {missing.name}, which is not installed. pip install 'edge-resad[fleet]'"
+        ) from missing
+
+    fleet = _fleet(config)
+    logging.basicConfig(
+        level=fleet.log.level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
+    )
+    serve_images(fleet.images)
+
+
+@fleet_app.command()
+def key(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The new file; one that is there is left alone.")],
+    role: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--role", help="Make a key of the fleet for operator, engineer or admin."),
+    ] = None,
+    key_id: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--id", help="The key's name; the file's name without it."),
+    ] = None,
+    of: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--of", help="Instead derive from this key of the fleet what one station needs."),
+    ] = None,
+    device: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--device", help="The station that it is for, as site/line/name; belongs to --of."),
+    ] = None,
+) -> None:
+    """Make a role's key for those who command stations, or derive from one what a single station needs."""
+    from pydantic import ValidationError
+
+    from edge_resad.messages import Address, new_key, read_key, write_key
+
+    if (of is None) == (role is None) or (of is None) != (device is None):
+        raise typer.BadParameter("say --role ROLE to make a key, or --of KEY --device SITE/LINE/NAME to derive one")
+    try:
+        if of is not None and device is not None:
+            site, line, name = (*device.split("/"), "", "")[:3]
+            made = read_key(of).for_device(Address(site=site, line=line, device=name))
+        else:
+            made = new_key(key_id or file.stem, role)  # type: ignore[arg-type]  # whatever it is, it is checked
+    except ValidationError as wrong:
+        what = " and ".join(str(one["loc"][0]) for one in wrong.errors())
+        raise SettingsError(
+            f"{what} will not do: a role is operator, engineer or admin, an id has 1 to 64 letters, digits, - and _."
+        ) from None
+    except ValueError as wrong:
+        raise SettingsError(f"{wrong}. Say --device SITE/LINE/NAME.") from None
+    try:
+        write_key(made, file)
+    except FileExistsError:
+        raise SettingsError(f"{file} is there already, and is left as it is. Name another file.") from None
+    except OSError as refused:
+        raise SettingsError(f"{file} cannot be written: {refused.strerror}. Name another file.") from refused
+    whose = f"of the station {device}" if device else "of the fleet: keep it where commands are given, and nowhere else"
+    print(f"{file}: key {made.key_id} of the role {made.role}, {whose}")
+
+
+@fleet_app.command()
+def configure(
+    device: Annotated[str, typer.Argument(metavar="DEVICE", help="The station, as its name or site/line/name.")],
+    settings: PairsArgument = None,
+    config: FleetOption = Path("fleet.toml"),
+    broker: BrokerOption = None,
+    signing: SigningOption = None,
+    role: RoleOption = None,
+    issued_by: AsOption = None,
+    timeout: Annotated[float, typer.Option("--timeout", min=0, help="Seconds to wait for its report.")] = 15.0,
+) -> None:
+    """Wish for settings of a station, all that shall differ from its file; they hold until others are wished for."""
+    wanted = dict(map(_pair, settings or ()))
+    with _sender(config, broker) as (_, sender):
+        address, _online = sender.find(device)
+        version, reported = sender.configure(
+            address,
+            wanted,
+            key=_signing(signing, role),
+            issued_by=issued_by or _user(),
+            timeout_s=timeout,
+        )
+    if reported is None:
+        print(f"version {version} is wished for; {address.device} has not reported it. It will when it is there.")
+        raise typer.Exit(NO_ANSWER)
+    for name, why in reported.refused.items():
+        print(f"{name}: {why}")
+    print(f"version {version} {reported.status}" + (f": {reported.sentence}" if reported.sentence else ""))
+    for name, value in reported.settings.items():
+        print(f"  {name} = {json.dumps(value)}")
+    if reported.status != "applied":
+        raise typer.Exit(1)
+
+
+def send(
+    device: Annotated[str, typer.Argument(metavar="DEVICE", help="The station, as its name or site/line/name.")],
+    command: Annotated[str, typer.Argument(metavar="COMMAND", help="Such as snapshot; see docs/commands.md.")],
+    arguments: PairsArgument = None,
+    config: FleetOption = Path("fleet.toml"),
+    broker: BrokerOption = None,
+    signing: SigningOption = None,
+    role: RoleOption = None,
+    issued_by: AsOption = None,
+    timeout: Annotated[float, typer.Option("--timeout", min=0, help="Seconds to wait for the answer.")] = 30.0,
+    expires: Annotated[
+        float, typer.Option("--expires", min=1, max=86400, help="Seconds after which it shall not begin any more.")
+    ] = 60.0,
+    command_id: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--id", help="Ask again for what became of the command with this id."),
+    ] = None,
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--output", "-o", help="Where to write the picture of snapshot."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as one JSON object.")] = False,
+) -> None:
+    """Tell a station something over the broker, and show what became of it."""
+    key = _signing(signing, role)
+    wanted = dict(map(_pair, arguments or ()))
+    with _sender(config, broker) as (fleet, sender):
+        address, online = sender.find(device)
+        if command == "set-config":
+            wanted = {"settings": wanted}
+        if command == "fetch-image" and "upload_url" not in wanted and fleet is not None and fleet.images.url:
+            from edge_resad.messages import image_path
+
+            path = image_path(address, str(wanted.get("event", "")), str(wanted.get("what", "frame")))
+            wanted["upload_url"] = fleet.images.url.rstrip("/") + path
+            wanted |= {} if key is None else {"token_id": key.key_id}
+        sent = sender.command(
+            address,
+            online,
+            command,
+            wanted,
+            key=key,
+            issued_by=issued_by or _user(),
+            timeout_s=timeout,
+            expires_s=expires,
+            command_id=command_id,
+            say=lambda said: print(said, file=sys.stderr),
+        )
+    reply = sent.reply
+    if reply is None or reply.status == "accepted":
+        print(_no_answer(address.device, sent.command_id, sent.online, sent.heard, reply is not None, expires))
+        raise typer.Exit(NO_ANSWER)
+    result = dict(reply.result or {})
+    if output is not None and "jpeg" in result:
+        try:
+            output.write_bytes(base64.b64decode(str(result.pop("jpeg"))))
+        except OSError as refused:
+            raise SettingsError(
+                f"{output} cannot be written: {refused.strerror}. Choose another --output."
+            ) from refused
+    if as_json:
+        print(json.dumps({**reply.model_dump(mode="json"), "result": result}))
+    else:
+        again = ", as it was answered before" if reply.again else ""
+        print(f"{reply.status}{again}: {reply.sentence or ''}".rstrip(": "))
+        result.pop("jpeg", None)
+        for name, value in result.items():
+            print(f"  {name}: {value if isinstance(value, str) else json.dumps(value)}")
+    if reply.status != "done":
+        raise typer.Exit(1)
+
+
+def _no_answer(device: str, command_id: str, online: bool | None, heard: bool, accepted: bool, expires_s: float) -> str:
+    again = f"Ask again with --id {command_id}."
+    if accepted:
+        return f"{device} has accepted it and is not done. {again}"
+    if not heard:
+        return f"{device} does not hear: the broker has nobody to hand it to. See [commands] in its station file."
+    if online:
+        return f"{device} is online and did not answer. See [commands] in its file, and its log. {again}"
+    there = "is offline" if online is False else "has never said anything"
+    return f"{device} {there}. The command waits at the broker, and expires {expires_s:g} s after it was sent. {again}"
+
+
+@contextmanager
+def _sender(config: Path, broker: str | None) -> Iterator[tuple[FleetFile | None, Sender]]:
+    from edge_resad.fleet.send import Sender
+    from edge_resad.sections import BrokerAddress
+
+    if broker is None:
+        fleet = _fleet(config)
+        with Sender(fleet.broker) as sender:
+            yield fleet, sender
+        return
+    host, _, port = broker.rpartition(":") if broker.rpartition(":")[2].isdigit() else (broker, "", "1883")
+    if not host or not 0 < int(port) < 65536:
+        raise BrokerError(f"{broker!r} is no broker. Say HOST or HOST:PORT.")
+    with Sender(BrokerAddress(host=host, port=int(port))) as sender:
+        yield None, sender
+
+
+def _signing(file: Path | None, role: str | None) -> SigningKey | None:
+    from edge_resad.messages import read_key
+
+    if file is None:
+        if role is not None:
+            raise typer.BadParameter("--role says whose key --key is, and there is no --key")
+        return None
+    key = read_key(file)
+    if role is not None and key.role != role:
+        raise SettingsError(f"{file} is a key of the role {key.role}, not {role}. Give the other key.")
+    return key
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    """`product=cap` is text, `value=1.4` a number."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise typer.BadParameter(f"{text} is no KEY=VALUE")
+    try:
+        said = json.loads(value)
+    except ValueError:
+        return name, value
+    if isinstance(said, float) and not math.isfinite(said):
+        return name, value
+    return name, value if isinstance(said, (dict, list)) or said is None else said
 
 
 def _fleet(config: Path) -> FleetFile:

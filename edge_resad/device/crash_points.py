@@ -16,14 +16,16 @@ CrashPoint = Literal[
     "quarantine-salvaged",
     "reserve-released",
 ]
+CommandCrashPoint = Literal["command-heard", "command-begun", "command-carried-out", "command-noted", "command-audited"]
 CRASH_POINTS: tuple[CrashPoint, ...] = get_args(CrashPoint)
+COMMAND_CRASH_POINTS: tuple[CommandCrashPoint, ...] = get_args(CommandCrashPoint)
 CRASH_CODE = 70  # the exit code of a process that ended at one
 
 _NAME, _, _TIMES = os.environ.get("EDGE_RESAD_CRASH_AT", "").partition(":")
 _left = int(_TIMES or 1)
 
 
-def reach(point: CrashPoint) -> None:
+def reach(point: CrashPoint | CommandCrashPoint) -> None:
     """End the process here where EDGE_RESAD_CRASH_AT names this point; `before-commit:3` means the third time."""
     global _left
     if point != _NAME:

@@ -133,6 +133,10 @@ class Lane:
                 self.drift.use(enrolled_of(self.judge, self._post.product))
         return self._line.step(frame)
 
+    def debounce(self, k: int, n: int) -> None:
+        """Alert from now on when k of n parts fail; an alert that is open ends. Belongs to the line's thread."""
+        self._post.end(self._alarm.restart(k, n))
+
     def say(self, inspection: Inspection) -> tuple[str, ...]:
         """Put all there is to say of a part on its way, and count it; the ids of the messages that say it."""
         event_ids = self._post.send(inspection, self.judge.score_map)

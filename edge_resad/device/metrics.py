@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from edge_resad.device.commands.commands import Refusal
 from edge_resad.device.machine import MachineLook
 from edge_resad.device.outputs import OutputStatus
 from edge_resad.device.pictures.album import Kind
@@ -144,6 +145,16 @@ def pictures_text(labels: Mapping[str, str], kept: Mapping[Kind, int], not_kept:
     lines += _head("pictures_not_kept_total", "counter", "Pictures that were to be kept and were not, by reason.")
     counted = sorted(dict(not_kept).items())
     lines += [_line("pictures_not_kept_total", labels, count, reason=reason) for reason, count in counted]
+    return "\n".join(lines) + "\n"
+
+
+def commands_text(labels: Mapping[str, str], done: Mapping[str, int], refused: Mapping[Refusal, int]) -> str:
+    """The figures of what the fleet told this station, as `prometheus_text` gives the others."""
+    lines = [*_head("commands_total", "counter", "Commands of the fleet, by what became of them.")]
+    lines += [_line("commands_total", labels, count, status=status) for status, count in sorted(dict(done).items())]
+    lines += _head("commands_refused_total", "counter", "Messages that were no command for this station, by why.")
+    why = sorted(dict(refused).items())
+    lines += [_line("commands_refused_total", labels, count, reason=reason) for reason, count in why]
     return "\n".join(lines) + "\n"
 
 

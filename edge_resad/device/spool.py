@@ -20,7 +20,7 @@ from edge_resad.device.kernel_clock import clock_state
 from edge_resad.device.ranges import Ranges
 from edge_resad.device.spoolfile import EXPENDABLE, STRIDE, Changes, GivenUp, Kind, Letter, SpoolFile
 from edge_resad.errors import SpoolError
-from edge_resad.messages import JSON_TYPE, MAX_RANGES, GapReason, Stamp
+from edge_resad.messages import JSON_TYPE, MAX_RANGES, GapReason, Moment, Stamp
 
 __all__ = ["GapLetter", "Kind", "Letter", "Spool", "Stamp"]
 
@@ -178,6 +178,17 @@ class Spool:
         with self._changed:
             last = self._next_seq - 1
             return self._changed.wait_for(lambda: self._committed(last), timeout_s)
+
+    def moment(self) -> Moment:
+        """Now, as a message says it that is no letter."""
+        synced, error_s = clock_state()
+        return Moment(
+            boot_id=self.boot_id,
+            wall=time.time(),
+            mono=time.monotonic(),
+            clock_synced=synced,
+            clock_error_s=error_s,
+        )
 
     def is_committed(self, seq: int) -> bool:
         """Whether every letter up to this one is on the disk, or gone."""

@@ -14,13 +14,15 @@ from edge_resad import __version__
 from edge_resad.bundle import Precision
 from edge_resad.device.camera import Products, open_camera
 from edge_resad.device.changeover import Changeover
+from edge_resad.device.commands.commands import Commands
+from edge_resad.device.control import Command
 from edge_resad.device.faults import Faults, Roll
 from edge_resad.device.frame import Clock
 from edge_resad.device.health import SayFaults
 from edge_resad.device.judges import OpenJudge, keep_warm, reviving_judges
 from edge_resad.device.lane import Lane, OpenSource
-from edge_resad.device.machine import Machine, MachineHealth
-from edge_resad.device.metrics import MetricsFile, pictures_text, prometheus_text
+from edge_resad.device.machine import Machine, MachineHealth, MachineLook
+from edge_resad.device.metrics import MetricsFile, commands_text, pictures_text, prometheus_text
 from edge_resad.device.notify import Service
 from edge_resad.device.operator_side import OperatorSide, product_facts
 from edge_resad.device.output_health import OutputHealth
@@ -37,6 +39,7 @@ from edge_resad.device.settings import EngineSection, StationFile, load_station
 from edge_resad.device.spool import Spool
 from edge_resad.device.stages import Stages
 from edge_resad.device.summary import StationSummary, counted
+from edge_resad.device.telemetry import Telemeter
 from edge_resad.device.trigger import TRIGGER_SAYS, Triggers
 from edge_resad.device.verdict_log import VerdictLog, as_record
 from edge_resad.errors import SpoolError
@@ -111,9 +114,10 @@ def run_station(
         people = stack.enter_context(OperatorSide(settings))
         revival = stack.enter_context(reviving_judges(settings, open_judge, stop))
         judges = revival.judges
-        publisher = (
-            stack.enter_context(_publisher(settings, spool, judges, stages, outputs)) if settings.broker else None
-        )
+        publisher = _publisher(settings, spool, judges, stages, outputs) if settings.broker else None
+        commands = Commands(settings, publisher, spool) if publisher is not None and settings.commands.on else None
+        if publisher is not None:
+            stack.enter_context(publisher)  # after the commands: what waits at the broker comes at once
         people.connect(publisher)
         verdicts = stack.enter_context(_verdict_log(settings))
         pictures = stack.enter_context(_pictures(settings, publisher))
@@ -133,12 +137,20 @@ def run_station(
             people.controls.register("trigger", Triggers(triggers).command, TRIGGER_SAYS)
         health = _output_health(settings, spool, publisher, outputs, stack)
         machine = stack.enter_context(_machine(settings, spool, publisher, people))
-        stack.enter_context(_metrics(settings, lanes, stages, spool, verdicts, outputs, machine, revival, pictures))
+        stack.enter_context(
+            _metrics(settings, lanes, stages, spool, verdicts, outputs, machine, revival, pictures, commands)
+        )
+        people.controls.register("restart", _restart(stop), "restart: end the station, to be started again")
+        if publisher is not None:
+            stack.enter_context(Telemeter(settings, publisher, spool, stages, lanes, lambda: _last(machine)))
         with ExitStack() as running:
             for lane in lanes:
                 running.enter_context(lane)
             running.callback(service.stopping)
             running.callback(outputs.stopping)
+            if commands is not None:
+                commands.begin(people.controls, people.errands, lanes, pictures)
+                running.enter_context(commands)
             sources = ", ".join(without_password(camera.source) for camera in settings.cameras)
             log.info("station %s inspects %s", settings.station.device, sources)
             parts = _inspections(lanes, changed, stop, service, outputs, people, revival, settings.engine, health)
@@ -210,6 +222,10 @@ def _output_health(
     faults = Faults(None, post, lambda said: roll.tell(OUTPUTS, said), severity="critical")
     stack.callback(faults.end)
     return OutputHealth(outputs, faults)
+
+
+def _last(machine: Machine | None) -> MachineLook | None:
+    return None if machine is None else machine.last
 
 
 def _inspections(
@@ -338,6 +354,7 @@ def _metrics(
     machine: Machine | None,
     revival: Revival,
     pictures: Pictures | None,
+    commands: Commands | None,
 ) -> AbstractContextManager[MetricsFile | None]:
     told, station = settings.metrics, settings.station
     if told.prometheus_file is None:
@@ -361,9 +378,19 @@ def _metrics(
             machine=machine.last if machine is not None else None,
             revivals=revival.revivals,
         )
-        return text + pictures_text(labels, pictures.kept, pictures.not_kept) if pictures else text
+        text += pictures_text(labels, pictures.kept, pictures.not_kept) if pictures else ""
+        return text + commands_text(labels, commands.counts, commands.refused) if commands else text
 
     return MetricsFile(told.prometheus_file, compose, every_s=told.every_s)
+
+
+def _restart(stop: threading.Event) -> Command:
+    def command(_arguments: dict[str, object]) -> Mapping[str, str]:
+        log.warning("the station was told to end, to be started again")
+        stop.set()
+        return {"station": "ends"}
+
+    return command
 
 
 def _deliver(publisher: Publisher, spool: Spool, stop: threading.Event) -> None:

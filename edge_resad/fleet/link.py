@@ -30,7 +30,7 @@ from edge_resad.sections import BrokerAddress, read_password, read_tls
 
 log = logging.getLogger(__name__)
 
-SHARED = ("evt/+", "alert/+", "img/+", "gap", "tm")
+SHARED = ("evt/+", "alert/+", "img/+", "gap", "audit", "tm")
 """Channels of which each message goes to one collector of the group."""
 OWN = ("state",)
 """Channels that every collector hears: a broker hands retained messages to no group."""

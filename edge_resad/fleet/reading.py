@@ -11,6 +11,8 @@ from edge_resad.messages import (
     Address,
     Alert,
     AlertMessage,
+    Audit,
+    AuditMessage,
     Birth,
     Gap,
     GapMessage,
@@ -36,6 +38,7 @@ _CHANNELS: dict[type, str] = {
     VerdictMessage: "evt",
     AlertMessage: "alert",
     GapMessage: "gap",
+    AuditMessage: "audit",
     StateMessage: "state",
     TelemetryMessage: "tm",
 }
@@ -61,7 +64,7 @@ class Letter:
 
     arrival: Arrival
     address: Address
-    content: Verdict | NotInspected | Alert | Gap | Picture
+    content: Verdict | NotInspected | Alert | Gap | Audit | Picture
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ def _read(arrival: Arrival, topic: Topic) -> Reading:
     if isinstance(content, Telemetry):
         _check_speaker(content.device, address)
         return News(arrival, address, message.id, content)
-    if isinstance(content, (Verdict, NotInspected, Alert, Gap)):
+    if isinstance(content, (Verdict, NotInspected, Alert, Gap, Audit)):
         _check(content, address)
         return Letter(arrival, address, content)
     raise ValueError(f"a message of the type {message.type} is none that a collector keeps")
@@ -161,6 +164,8 @@ def _check(origin: Origin, address: Address) -> None:
     elif isinstance(origin, Alert):
         texts = [origin.fault or "", origin.image.topic if origin.image else ""]
         numbers = [origin.seq, origin.product_version or 0]
+    elif isinstance(origin, Audit):
+        texts = [origin.issued_by, origin.sentence or ""]
     elif isinstance(origin, Gap):
         numbers += [*origin.counts.values()]
     _check_values(texts, numbers)

@@ -45,6 +45,7 @@ def rules(retention: RetentionSection) -> tuple[Rule, ...]:
         Rule("pictures", schema.thumbnail, retention.thumbnail_days),
         Rule("other verdicts", schema.verdict, retention.verdict_days, status != "pass"),
         Rule("states", schema.state, retention.state_days, _is_not_newest()),
+        Rule("commands", schema.command, retention.alert_days),
         Rule("gaps", schema.gap, retention.alert_days),
         Rule("alerts", schema.alert, retention.alert_days, ~schema.alert.c.open),
     )

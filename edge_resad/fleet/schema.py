@@ -186,6 +186,22 @@ gap = Table(
     _needed("counts", Text),  # JSON: kind -> how many
 )
 
+command = Table(
+    "command",
+    metadata,
+    *_letter_key(),
+    *_when(),
+    _needed("device", Integer),
+    _needed("command_id", Text),
+    _needed("command", Text),
+    _needed("arguments", Text),  # JSON
+    _needed("issued_by", Text),
+    Column("role", Text),  # whose key signed it
+    _needed("status", Text),
+    Column("sentence", Text),
+    sqlite_with_rowid=False,
+)
+
 gap_range = Table(
     "gap_range",
     metadata,
@@ -264,12 +280,12 @@ hour = Table(
     sqlite_with_rowid=False,
 )
 
-DATED = (verdict, alert_message, thumbnail, gap)
+DATED = (verdict, alert_message, thumbnail, gap, command)
 """Tables with `at_ms`."""
-LETTERS = (verdict, alert_message, thumbnail, gap)
+LETTERS = (verdict, alert_message, thumbnail, gap, command)
 """Tables that hold messages of a stream, each message in one of them; beside them some are in `rejected`."""
 
-for _table in (verdict, alert_message, alert, thumbnail, raw, state, telemetry, rejected):
+for _table in (verdict, alert_message, alert, thumbnail, command, raw, state, telemetry, rejected):
     Index(f"{_table.name}_received", _table.c.received_ms)
 for _table in DATED:
     _undated = _table.c.at_quality.in_(("unsure", "received"))

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from edge_resad.messages import Id
-from edge_resad.sections import BrokerAddress, Section, read_settings
+from edge_resad.sections import BrokerAddress, FilePath, Section, read_settings
 
 SQLITE = "sqlite:///"
 
@@ -76,6 +76,26 @@ class RetentionSection(Section):
         return self
 
 
+class ImagesSection(Section):
+    """Where stations send pictures that somebody asks for: the receiver of `edge-resad fleet images`."""
+
+    folder: FilePath = Field(default=Path("images"), description="where pictures go, one folder for each station")
+    host: str = Field(default="127.0.0.1", min_length=1, description="address to serve on; 0.0.0.0: every one")
+    port: int = Field(default=8444, ge=0, le=65535, description="port to serve on; 0 takes a free one")
+    url: str | None = Field(
+        default=None,
+        pattern=r"^https://[^\s/]+/?$",
+        description="the receiver as stations reach it, such as https://fleet.example:8444",
+    )
+    certificate: FilePath | None = Field(default=None, description="the receiver's certificate, a PEM file")
+    key: FilePath | None = Field(default=None, description="its private key")
+    keys: tuple[FilePath, ...] = Field(
+        default=(), strict=False, description="keys of roles by which stations are known, as edge-resad send has them"
+    )
+    max_mb: int = Field(default=64, ge=1, description="megabytes of the largest picture")
+    min_free_mb: int = Field(default=1000, ge=0, description="megabytes of the disk that stay free")
+
+
 class LogSection(Section):
     """What the collector says of itself."""
 
@@ -89,6 +109,7 @@ class FleetFile(Section):
     collector: CollectorSection = CollectorSection()
     store: StoreSection = StoreSection()
     retention: RetentionSection = RetentionSection()
+    images: ImagesSection = ImagesSection()
     log: LogSection = LogSection()
 
 

@@ -20,7 +20,7 @@ from edge_resad.fleet.coverage import merged
 from edge_resad.fleet.crash_points import crash_point
 from edge_resad.fleet.database import cause
 from edge_resad.fleet.reading import Letter, News, Picture, Reading, Unreadable, origin_of, refuse
-from edge_resad.messages import Address, Alert, Birth, Gap, NotInspected, Offline, Telemetry, Verdict
+from edge_resad.messages import Address, Alert, Audit, Birth, Gap, NotInspected, Offline, Telemetry, Verdict
 
 _SEVERITIES = {"minor": 1, "major": 2, "critical": 3}
 _KEPT_BYTES = 256 * 1024  # of a message whose place is known: a newer collector may read it
@@ -268,6 +268,17 @@ class _Batch:
         if isinstance(content, Gap):
             of = self._stream(letter.address, content.previous_stream_id or content.stream_id)
             row |= {"of_stream": of, "reason": content.reason, "counts": json.dumps(content.counts, sort_keys=True)}
+        elif isinstance(content, Audit):
+            row |= {
+                "device": device,
+                "command_id": content.command_id,
+                "command": content.command,
+                "arguments": json.dumps(content.arguments, sort_keys=True),
+                "issued_by": content.issued_by,
+                "role": content.role,
+                "status": content.status,
+                "sentence": content.sentence,
+            }
         elif isinstance(content, Picture):
             row |= {"device": device, "event": content.event, "jpeg": content.jpeg}
         elif isinstance(content, Alert):
@@ -584,6 +595,8 @@ def _table_of(letter: Letter) -> Table:
     content = letter.content
     if isinstance(content, Gap):
         return schema.gap
+    if isinstance(content, Audit):
+        return schema.command
     if isinstance(content, Picture):
         return schema.thumbnail
     return schema.alert_message if isinstance(content, Alert) else schema.verdict

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from edge_resad.messages.acknowledgement import Acknowledgement, AcknowledgementMessage, acknowledgement_message
 from edge_resad.messages.alert import Alert, AlertMessage, Phase, alert_message, fault_message
+from edge_resad.messages.audit import Audit, AuditMessage, audit_message
 from edge_resad.messages.command import (
     COMMANDS,
     Arguments,
@@ -27,6 +28,7 @@ from edge_resad.messages.command import (
     Snapshot,
     Status,
     Threshold,
+    Trigger,
     command_message,
     read_arguments,
     reply_message,
@@ -51,9 +53,11 @@ from edge_resad.messages.signature import (
     SignatureRefused,
     SigningKey,
     check_signature,
+    image_path,
     new_key,
     outranks,
     read_key,
+    upload_token,
     write_key,
 )
 from edge_resad.messages.state import (
@@ -116,6 +120,8 @@ __all__ = [
     "Alert",
     "AlertMessage",
     "Arguments",
+    "Audit",
+    "AuditMessage",
     "Birth",
     "Capture",
     "Channel",
@@ -165,12 +171,14 @@ __all__ = [
     "TelemetryMessage",
     "Threshold",
     "Topic",
+    "Trigger",
     "Verdict",
     "VerdictLike",
     "VerdictMessage",
     "Waiting",
     "acknowledgement_message",
     "alert_message",
+    "audit_message",
     "birth_id",
     "birth_message",
     "check_signature",
@@ -179,6 +187,7 @@ __all__ = [
     "desired_message",
     "fault_message",
     "gap_message",
+    "image_path",
     "is_id",
     "is_late",
     "new_key",
@@ -198,6 +207,7 @@ __all__ = [
     "telemetry_message",
     "thumbnail_message",
     "type_of",
+    "upload_token",
     "verdict_message",
     "write_key",
 ]

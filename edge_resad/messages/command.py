@@ -49,6 +49,12 @@ class Capture(Strict):
     label: Id | None = None  # such as good
 
 
+class Trigger(Strict):
+    """trigger: a part is there now, where a station waits to be told."""
+
+    camera: Id | None = None  # None: all that wait to be told
+
+
 class Restart(Strict):
     """restart: end the station, so that it is started again."""
 
@@ -95,12 +101,13 @@ class DeployBundle(Strict):
 
 
 Arguments: TypeAlias = (
-    ProductUse | Threshold | Snapshot | Capture | Restart | SelfTest | SetConfig | FetchImage | DeployBundle
+    ProductUse | Threshold | Snapshot | Capture | Trigger | Restart | SelfTest | SetConfig | FetchImage | DeployBundle
 )
 COMMANDS: Mapping[str, tuple[type[Arguments], Role]] = {
     "product-use": (ProductUse, "operator"),
     "snapshot": (Snapshot, "operator"),
     "capture": (Capture, "operator"),
+    "trigger": (Trigger, "operator"),
     "self-test": (SelfTest, "operator"),
     "fetch-image": (FetchImage, "operator"),
     "threshold": (Threshold, "engineer"),

@@ -24,6 +24,7 @@ DELIVERY: Mapping[str, Delivery] = {
     "edge-resad.alert": Delivery(writer="station", stream=True),
     "edge-resad.thumbnail": Delivery(writer="station", stream=True),
     "edge-resad.gap": Delivery(writer="station", stream=True),
+    "edge-resad.audit": Delivery(writer="station", stream=True),
     "edge-resad.telemetry": Delivery(writer="station", qos=0, expiry_s=60),
     "edge-resad.config-reported": Delivery(writer="station", retain=True),
     "edge-resad.reply": Delivery(writer="station"),

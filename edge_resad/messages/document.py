@@ -29,6 +29,7 @@ _ADDRESSES = {  # type -> what follows the station's prefix, and what its last p
     "edge-resad.alert": ("alert/{severity}", "minor, major or critical."),
     "edge-resad.thumbnail": ("img/{event}", "The id of the message that the picture belongs to."),
     "edge-resad.gap": ("gap", None),
+    "edge-resad.audit": ("audit", None),
     "edge-resad.telemetry": ("tm", None),
     "edge-resad.config-reported": ("cfg/reported", None),
     "edge-resad.reply": ("rsp/{command_id}", "The command that is answered."),

@@ -9,6 +9,7 @@ from pydantic import Field, TypeAdapter
 
 from edge_resad.messages.acknowledgement import AcknowledgementMessage
 from edge_resad.messages.alert import AlertMessage
+from edge_resad.messages.audit import AuditMessage
 from edge_resad.messages.command import COMMANDS, Arguments, Command, CommandMessage, ReplyMessage, read_arguments
 from edge_resad.messages.config import Desired, DesiredMessage, ReportedMessage
 from edge_resad.messages.envelope import SCHEMA_VERSION
@@ -25,6 +26,7 @@ Message: TypeAlias = (
     | AlertMessage
     | StateMessage
     | GapMessage
+    | AuditMessage
     | TelemetryMessage
     | ReportedMessage
     | ReplyMessage

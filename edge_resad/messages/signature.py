@@ -134,6 +134,20 @@ def _mac(message: Mapping[str, Any], about: Mapping[str, Any], key: SigningKey) 
     return hmac.new(bytes.fromhex(key.secret), canonical(covered), hashlib.sha256).hexdigest()
 
 
+def upload_token(key: SigningKey, address: Address, path: str) -> str:
+    """What a station shows a server with a picture: it says whose it is, for this path of the URL and no other.
+
+    key: of the fleet or already of the device.
+    """
+    secret = bytes.fromhex(key.for_device(address).secret)
+    return hmac.new(secret, b"upload\0" + path.encode(), hashlib.sha256).hexdigest()
+
+
+def image_path(address: Address, event: str, what: str) -> str:
+    """The path of a picture's URL at a fleet's receiver."""
+    return f"/v1/images/{address.site}/{address.line}/{address.device}/{event}/{what}"
+
+
 def canonical(value: object) -> bytes:
     """One spelling of a JSON value: keys sorted, no spaces, UTF-8, whole numbers without a decimal point.
 

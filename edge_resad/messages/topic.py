@@ -14,10 +14,11 @@ Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ROOT = "er/v1"
-Channel = Literal["state", "evt", "alert", "img", "gap", "tm", "ack", "cfg", "cmd", "rsp"]
+Channel = Literal["state", "evt", "alert", "img", "gap", "audit", "tm", "ack", "cfg", "cmd", "rsp"]
 _ALONE = {
     "state": "edge-resad.state",
     "gap": "edge-resad.gap",
+    "audit": "edge-resad.audit",
     "tm": "edge-resad.telemetry",
     "ack": "edge-resad.acknowledgement",
 }
@@ -54,6 +55,10 @@ class Address:
     @property
     def gap_topic(self) -> str:
         return f"{self.prefix}/gap"
+
+    @property
+    def audit_topic(self) -> str:
+        return f"{self.prefix}/audit"
 
     @property
     def telemetry_topic(self) -> str:

@@ -51,6 +51,12 @@ def read_settings(path: Path, model: type[_File], *, kind: str) -> _File:
     return _beside(settings, path.absolute().parent)
 
 
+def _placed(one: object, folder: Path) -> object:
+    if isinstance(one, BaseModel):
+        return _beside(one, folder)
+    return folder / one.expanduser() if isinstance(one, Path) else one
+
+
 def _beside(model: _Model, folder: Path) -> _Model:
     """The same settings with every relative path taken from `folder`."""
     changed: dict[str, object] = {}
@@ -58,7 +64,7 @@ def _beside(model: _Model, folder: Path) -> _Model:
         if isinstance(value, BaseModel):
             changed[key] = _beside(value, folder)
         elif isinstance(value, tuple):
-            changed[key] = tuple(_beside(one, folder) if isinstance(one, BaseModel) else one for one in value)
+            changed[key] = tuple(_placed(one, folder) for one in value)
         elif isinstance(value, Path):
             changed[key] = folder / value.expanduser()
     own = model.paths_in_words(folder) if isinstance(model, Section) else {}

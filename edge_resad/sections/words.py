@@ -130,6 +130,8 @@ def _in_words(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
         return "table such as { gain = 10 }"
     if schema.get("type") == "array":
         return f"list of {_in_words(schema.get('items', {'type': 'string'}), definitions)}"
+    if str(schema.get("pattern", "")).startswith("^https:"):
+        return "https URL in quotes"
     if "pattern" in schema:
         return "1 to 64 letters, digits, - or _ in quotes"
     kind = {"integer": "whole number", "number": "number", "string": "text in quotes", "boolean": "true or false"}

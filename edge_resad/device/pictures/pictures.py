@@ -142,6 +142,15 @@ class Pictures:
         """Why nothing can be kept now, in a sentence; None when all is well."""
         return self.problem
 
+    @property
+    def passes(self) -> float:
+        """The share of the passed parts that is kept. May be set by any thread."""
+        return self._passes
+
+    @passes.setter
+    def passes(self, share: float) -> None:
+        self._passes = share
+
     def find(self, event_id: str) -> Path | None:
         """The kept frame of the part that a message spoke of, by the message's id. For any thread."""
         return find_picture(self._folder, event_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edge_resad.device.settings.broker import BrokerSection
 from edge_resad.device.settings.camera import SOURCES, CameraSection, SourceKind, is_camera, split_source
+from edge_resad.device.settings.commands import CommandsSection
 from edge_resad.device.settings.control import ControlSection
 from edge_resad.device.settings.drift import DriftSection
 from edge_resad.device.settings.engine import EngineSection
@@ -25,6 +26,7 @@ __all__ = [
     "BrokerSection",
     "CameraSection",
     "Cause",
+    "CommandsSection",
     "ControlSection",
     "DriftSection",
     "EncoderSection",

@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from edge_resad.device.settings.broker import BrokerSection
 from edge_resad.device.settings.camera import CameraSection
+from edge_resad.device.settings.commands import CommandsSection
 from edge_resad.device.settings.control import ControlSection
 from edge_resad.device.settings.drift import DriftSection
 from edge_resad.device.settings.engine import EngineSection
@@ -49,6 +50,7 @@ class StationFile(Section):
     drift: DriftSection = DriftSection()
     machine: MachineSection = MachineSection()
     control: ControlSection = ControlSection()
+    commands: CommandsSection = CommandsSection()
 
     @field_validator("cameras", "outputs", "encoders", mode="before")
     @classmethod

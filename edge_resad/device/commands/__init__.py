@@ -1,0 +1,1 @@
+"""What the fleet tells a running station: commands and settings over MQTT, each done once and written down."""

@@ -1,0 +1,300 @@
+"""A command is done once or not at all, and answered: over kill -9, full disks, wrong clocks and hostile bytes."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import edge_resad.device.commands.commands as commands_module
+from edge_resad.device.clock_floor import FLOOR_S
+from edge_resad.device.commands.audit import Audit
+from edge_resad.device.commands.ledger import LARGE, LARGE_KEPT, Answer, Ledger, Record
+from edge_resad.device.crash_points import COMMAND_CRASH_POINTS, CRASH_CODE, CommandCrashPoint
+from edge_resad.errors import ControlError
+from edge_resad.messages import COMMANDS, Moment
+from tests.device.commanded import ADDRESS, make_keys
+from tests.device.wired import Wire, commanded, trigger
+from tests.mqtt_peers import eventually
+
+TOPIC = ADDRESS.command_topic("trigger")
+NOW = FLOOR_S + 1e6
+WAIT_S = 20.0  # a deadline, not a pause
+CHECKOUT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _keys(tmp_path: Path) -> None:
+    make_keys(tmp_path)
+
+
+def run_apart(folder: Path, *command_ids: str, crash_at: str | None = None) -> int:
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), **({"EDGE_RESAD_CRASH_AT": crash_at} if crash_at else {})}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.device.wired", str(folder), *command_ids],
+        cwd=CHECKOUT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode in (0, CRASH_CODE), done.stderr
+    return done.returncode
+
+
+@pytest.mark.parametrize("point", COMMAND_CRASH_POINTS)
+def test_a_command_is_done_once_wherever_the_station_is_killed(tmp_path: Path, point: CommandCrashPoint) -> None:
+    payload = trigger(tmp_path, "c1")
+    (tmp_path / "c1.json").write_bytes(payload)
+    assert run_apart(tmp_path, "c1", crash_at=point) == CRASH_CODE
+    with commanded(tmp_path) as (wire, line, _):
+        before = line.triggered
+        if point not in ("command-heard", "command-audited"):  # nothing was noted, or all was: nothing is left to do
+            assert wire.answered("c1")
+        said = len(wire.replies("c1"))
+        wire.hear(TOPIC, payload)
+        last = wire.answered("c1", said + 1)[-1]
+        after = line.triggered
+    interrupted = "interrupted" in str(last.sentence)
+    assert (before, after, last.status, last.again, interrupted) == {
+        "command-heard": (0, 1, "done", False, False),
+        "command-begun": (0, 0, "failed", True, True),
+        "command-carried-out": (1, 1, "failed", True, True),
+        "command-noted": (1, 1, "done", True, False),
+        "command-audited": (1, 1, "done", True, False),
+    }[point]
+    lines = [json.loads(line)["status"] for line in (tmp_path / "commands.jsonl").read_text().splitlines()]
+    assert set(lines) == {last.status}
+    with Ledger(tmp_path / "commands.db") as ledger:
+        assert ledger.unsettled() == []
+
+
+class FakeMoment:
+    """A clock that a test sets."""
+
+    def __init__(self, wall: float = NOW, *, synced: bool | None = True) -> None:
+        self.wall, self.mono, self.synced = wall, 100.0, synced
+
+    def __call__(self) -> Moment:
+        return Moment(boot_id="b", wall=self.wall, mono=time.monotonic(), clock_synced=self.synced)
+
+
+@pytest.mark.parametrize(
+    ("clock", "age_s", "left_s", "status", "says"),
+    [
+        (FakeMoment(), 0.0, None, "done", ""),
+        (FakeMoment(), 61.0, None, "expired", "1 s too late"),
+        (FakeMoment(), 61.0, 30, "expired", "1 s too late"),
+        (FakeMoment(), -3600.0, None, "refused", "in the future"),
+        (FakeMoment(), 0.0, 0, "expired", "too late"),
+        (FakeMoment(synced=None), 61.0, None, "expired", "1 s too late"),
+        (FakeMoment(synced=False), 61.0, 30, "done", ""),  # the broker knows better than a clock that nobody sets
+        (FakeMoment(synced=False), 61.0, None, "expired", "1 s too late"),
+        (FakeMoment(12.0, synced=False), 61.0, 30, "done", ""),
+        (FakeMoment(12.0, synced=False), 0.0, None, "refused", "clock is not set"),
+    ],
+)
+def test_a_command_that_is_too_old_is_not_done(
+    tmp_path: Path, clock: FakeMoment, age_s: float, left_s: int | None, status: str, says: str
+) -> None:
+    with commanded(tmp_path, moment=clock) as (wire, line, _):
+        payload = trigger(tmp_path, "c1", wall=NOW - age_s, expires_s=60.0)
+        wire.hear(TOPIC, payload, expiry_s=left_s)
+        (reply,) = wire.answered("c1")
+        assert reply.status == status
+        assert says in str(reply.sentence)
+        assert line.triggered == (status == "done")
+        wire.hear(TOPIC, payload, expiry_s=left_s)  # what was too late is not in time later
+        assert wire.answered("c1", 2)[1].status == status
+
+
+def test_a_command_older_than_the_ledger_remembers_is_not_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands_module, "Ledger", lambda path: Ledger(path, most=3))
+    clock = FakeMoment(synced=False)  # so that its age alone does not give it away
+    payloads = {f"c{number}": trigger(tmp_path, f"c{number}", wall=NOW + number) for number in range(6)}
+    with commanded(tmp_path, moment=clock) as (wire, line, _):
+        for command_id, payload in payloads.items():
+            wire.hear(TOPIC, payload, expiry_s=30)
+            wire.answered(command_id)
+        assert line.triggered == 6
+        wire.hear(TOPIC, payloads["c0"], expiry_s=30)
+        again = wire.answered("c0", 2)[1]
+        assert (again.status, again.again) == ("refused", False)
+        assert "older than what this station remembers" in str(again.sentence)
+        assert line.triggered == 6
+
+
+def test_a_damaged_ledger_is_set_aside_and_nothing_from_before_is_done(tmp_path: Path) -> None:
+    old = trigger(tmp_path, "c1", wall=time.time() - 30)
+    with commanded(tmp_path) as (wire, line, _):
+        wire.hear(TOPIC, old, expiry_s=500)
+        assert wire.answered("c1")[0].status == "done"
+    (tmp_path / "commands.db").write_bytes(b"no database at all" * 1000)
+    with commanded(tmp_path) as (wire, line, _):
+        wire.hear(TOPIC, old, expiry_s=500)
+        assert wire.answered("c1")[0].status == "refused"
+        assert line.triggered == 1
+    assert list(tmp_path.glob("commands.db.damaged-*"))
+
+
+def test_what_the_ledger_does_not_take_is_not_begun(tmp_path: Path) -> None:
+    with commanded(tmp_path) as (wire, line, commands):
+        wire.hear(TOPIC, trigger(tmp_path, "c0"))
+        wire.answered("c0")
+        commands._ledger._db.execute("PRAGMA query_only = ON")  # as on a disk that takes nothing
+        wire.hear(TOPIC, trigger(tmp_path, "c1"))
+        (reply,) = wire.answered("c1")
+        assert reply.status == "refused"
+        assert "Make room" in str(reply.sentence)
+        assert line.triggered == 1
+        commands._ledger._db.execute("PRAGMA query_only = OFF")
+        wire.hear(TOPIC, trigger(tmp_path, "c1"))
+        assert wire.answered("c1", 2)[1].status == "done"
+        assert commands.refused["no_ledger"] == 1
+
+
+def test_more_commands_than_are_waited_for_are_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands_module, "WAITING", 2)
+    going_on, begun = threading.Event(), threading.Event()
+
+    def hang(_arguments: dict[str, Any]) -> dict[str, Any]:
+        begun.set()
+        going_on.wait(WAIT_S)
+        return {"triggered": ["cam0"]}
+
+    with commanded(tmp_path) as (wire, line, commands):
+        line.controls.register("trigger", hang, "trigger")
+        wire.hear(TOPIC, trigger(tmp_path, "c0"))
+        assert begun.wait(WAIT_S)
+        for number in range(1, 5):
+            wire.hear(TOPIC, trigger(tmp_path, f"c{number}"))
+        assert commands.refused["too_many"] == 2
+        assert [wire.answered(name)[0].status for name in ("c3", "c4")] == ["refused", "refused"]
+        going_on.set()
+        assert [wire.answered(name)[0].status for name in ("c0", "c1", "c2")] == ["done"] * 3
+
+
+def hostile(random_: random.Random, good: bytes) -> bytes:
+    """Random bytes, random JSON, or a command with something changed in it."""
+    kind = random_.randrange(5)
+    if kind == 0:
+        return random_.randbytes(random_.randrange(200))
+    if kind == 1:
+        values: list[Any] = [None, True, -1, 1e308, "\ud800", [], {}, "x" * 500, {"data": {"command_id": []}}]
+        return json.dumps(random_.choice(values)).encode("utf-8", "surrogatepass")
+    changed = bytearray(good)
+    if kind == 2:
+        for _ in range(random_.randrange(1, 5)):
+            changed[random_.randrange(len(changed))] = random_.randrange(256)
+        return bytes(changed) if bytes(changed) != good else b""
+    if kind == 3:
+        return good[: random_.randrange(len(good))]
+    said = json.loads(good)
+    name = random_.choice(list(said["data"]))
+    said["data"][name] = random_.choice([None, [], {}, -1, "restart", 1e300, {"a": [[[[]]]]}])
+    return json.dumps(said).encode() if said != json.loads(good) else b"{}"
+
+
+def test_ten_thousand_hostile_messages_do_nothing_and_are_counted(tmp_path: Path) -> None:
+    random_, good, most = random.Random(7), trigger(tmp_path, "good"), 10_000
+    with commanded(tmp_path) as (wire, line, commands):
+        restarted: list[object] = []
+        line.controls.register("restart", lambda told: restarted.append(told) or {}, "restart")  # type: ignore[func-returns-value]
+        for _ in range(most):
+            name = random_.choice([*COMMANDS, "dance", "\ud800", ""])
+            assert eventually(lambda: not commands._came.full(), WAIT_S)
+            wire.hear(f"{ADDRESS.prefix}/cmd/{name}", hostile(random_, good))
+        wire.hear(TOPIC, b"x" * (commands_module.LARGEST + 1))
+        wire.hear(TOPIC, good)
+
+        def executed() -> int:  # the envelope is not signed: a change in it alone is the same command once more
+            return sum(reply.status == "done" for reply in wire.replies("good"))
+
+        assert eventually(lambda: commands.refused.total() + executed() == most + 2, WAIT_S)
+        assert line.triggered == 1
+        assert restarted == []
+        assert commands.refused["too_large"] == 1
+        assert len(wire.replies()) - executed() <= commands_module.SAID_REFUSALS
+    assert len((tmp_path / "commands.jsonl").read_text().splitlines()) <= commands_module.SAID_REFUSALS + 1
+
+
+def record(number: int, **more: Any) -> Record:
+    about: dict[str, Any] = {"digest": "d", "command": "snapshot", "issued_by": "anna", "role": None, "arguments": {}}
+    return Record(command_id=f"c{number}", issued_wall_s=float(number), **{**about, **more})
+
+
+def test_large_results_are_remembered_for_the_newest_commands_alone(tmp_path: Path) -> None:
+    large = Answer(status="done", result={"jpeg": "x" * (LARGE + 1)})
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        for number in range(LARGE_KEPT + 20):
+            ledger.begin(record(number))
+            ledger.finish(f"c{number}", large)
+            ledger.audited(f"c{number}")
+        first, last = ledger.find("c0"), ledger.find(f"c{LARGE_KEPT + 19}")
+    assert first is not None
+    assert last is not None
+    assert (first.answer, last.answer) == (Answer(status="done"), large)
+
+
+def test_a_ledger_that_cannot_be_made_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ControlError, match=r"Check \[commands\] ledger"), Ledger(tmp_path / "file" / "ledger.db"):
+        pass
+
+
+def test_the_audit_keeps_so_many_files_of_such_a_size(tmp_path: Path) -> None:
+    audit = Audit(tmp_path / "audit.jsonl", max_bytes=200, keep=2)
+    for number in range(50):
+        audit.append({"number": number, "says": "x" * 20})
+    files = sorted(tmp_path.glob("audit.jsonl*"))
+    assert [file.name for file in files] == ["audit.jsonl", "audit.jsonl.1", "audit.jsonl.2"]
+    assert all(file.stat().st_size <= 200 for file in files)
+    assert json.loads(files[0].read_text().splitlines()[-1])["number"] == 49
+
+
+def test_half_a_line_does_not_swallow_the_next(tmp_path: Path) -> None:
+    file = tmp_path / "audit.jsonl"
+    file.write_bytes(b'{"number": 1')
+    Audit(file, max_bytes=200, keep=2).append({"number": 2})
+    assert file.read_bytes() == b'{"number": 1\n{"number":2}\n'
+
+
+def test_a_full_disk_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    audit = Audit(tmp_path / "audit.jsonl", max_bytes=10**6, keep=2)
+    audit.append({"number": 1})
+
+    def full(_handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        audit.append({"number": 2})
+    assert (tmp_path / "audit.jsonl").read_text() == '{"number":1}\n'
+
+
+def test_the_ledger_is_on_the_disk_before_a_command_begins(tmp_path: Path) -> None:
+    found: list[object] = []
+    with commanded(tmp_path) as (wire, line, _):
+
+        def look(_arguments: dict[str, Any]) -> dict[str, Any]:
+            with sqlite3.connect(tmp_path / "commands.db") as db:
+                found.extend(db.execute("SELECT command_id, status FROM command"))
+            db.close()
+            return {"triggered": ["cam0"]}
+
+        line.controls.register("trigger", look, "trigger")
+        wire.hear(TOPIC, trigger(tmp_path, "c1"))
+        wire.answered("c1")
+    assert found == [("c1", None)]
+    assert isinstance(wire, Wire)

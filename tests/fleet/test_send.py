@@ -1,0 +1,159 @@
+"""`edge-resad send`, `fleet key`, `fleet configure`: what a person who commands a station sees."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import stat
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from edge_resad.cli import app
+from edge_resad.errors import EdgeResadError
+from edge_resad.messages import read_key
+from tests.device.certificates import make_certificate
+from tests.device.commanded import ADDRESS, running, station_file
+from tests.device.test_broker_examples import Peer
+from tests.device.test_broker_examples import authority as authority
+from tests.device.test_broker_examples import port as port
+from tests.fleet.peers import Collector
+from tests.mqtt_peers import Mosquitto, eventually
+
+WAIT_S = 20.0  # a deadline, not a pause
+
+
+def edge_resad(*words: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def refusal(*words: str | Path) -> str:
+    error = edge_resad(*words).exception
+    assert isinstance(error, EdgeResadError), error
+    return str(error)
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Path:
+    """A folder with keys, made as a person makes them."""
+    for role in ("operator", "engineer", "admin"):
+        assert edge_resad("fleet", "key", tmp_path / f"{role}.key", "--role", role).exit_code == 0
+        derived = tmp_path / f"press-7-{role}.key"
+        made = edge_resad("fleet", "key", derived, "--of", tmp_path / f"{role}.key", "--device", "berlin/a/press-7")
+        assert made.exit_code == 0, made.output
+    return tmp_path
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    with Mosquitto(tmp_path / "broker") as broker:
+        yield broker
+
+
+def test_a_key_is_for_its_owner_alone_and_that_of_a_station_tells_nothing_of_the_fleets(keys: Path) -> None:
+    fleet, device = read_key(keys / "operator.key"), read_key(keys / "press-7-operator.key")
+    assert (fleet.key_id, fleet.role, fleet.device) == ("operator", "operator", None)
+    assert device == fleet.for_device(ADDRESS)
+    assert device.secret != fleet.secret
+    assert stat.S_IMODE((keys / "operator.key").stat().st_mode) == 0o600
+
+
+def test_what_makes_no_key_is_said(keys: Path, tmp_path: Path) -> None:
+    assert "is there already" in refusal("fleet", "key", keys / "operator.key", "--role", "operator")
+    assert "a role is operator, engineer or admin" in refusal("fleet", "key", tmp_path / "x.key", "--role", "boss")
+    assert "an id has 1 to 64" in refusal("fleet", "key", tmp_path / "x.key", "--role", "admin", "--id", "a b")
+    assert "SITE/LINE/NAME" in refusal(
+        "fleet", "key", tmp_path / "x.key", "--of", keys / "admin.key", "--device", "press-7"
+    )
+    assert edge_resad("fleet", "key", tmp_path / "x.key").exit_code == 2
+
+
+@pytest.mark.broker
+def test_a_command_shows_what_became_of_it(keys: Path, tmp_path: Path, broker: Mosquitto) -> None:
+    where = ("--broker", f"127.0.0.1:{broker.port}")
+    signed = (*where, "--key", keys / "operator.key")
+    with running(station_file(tmp_path, broker.port)):
+        done = edge_resad("send", "press-7", "snapshot", *signed, "--output", tmp_path / "now.jpg")
+        assert done.exit_code == 0, done.output
+        assert "done: The last part as its camera saw it." in done.output
+        assert (tmp_path / "now.jpg").read_bytes().startswith(b"\xff\xd8")
+        refused = edge_resad("send", "berlin/a/press-7", "restart", *signed)
+        assert refused.exit_code == 1
+        assert "refused: Refused: restart needs the key of the role engineer" in refused.output
+        told = edge_resad("send", "press-7", "capture", "count=1", *signed, "--json", "--id", "c1", "--as", "anna")
+        assert json.loads(told.stdout)["status"] == "done"
+        again = edge_resad("send", "press-7", "capture", "count=1", *signed, "--id", "c1")
+        assert "done, as it was answered before" in again.output
+        assert "count: Input should be" in refusal("send", "press-7", "capture", "count=many", *signed)
+        assert "there is no command 'dance'" in refusal("send", "press-7", "dance", *signed)
+        assert "not admin" in refusal("send", "press-7", "snapshot", *signed, "--role", "admin")
+        wished = edge_resad(
+            "fleet", "configure", "press-7", "pictures.passes=0.25", *where, "--key", keys / "engineer.key"
+        )
+        assert wished.exit_code == 0, wished.output
+        assert "version 1 applied" in wished.output
+        assert "pictures.passes = 0.25" in wished.output
+        wrong = edge_resad("fleet", "configure", "press-7", "pictures.passes=7", *where, "--key", keys / "engineer.key")
+        assert wrong.exit_code == 1
+        assert "pictures.passes: Input should be less than or equal to 1" in wrong.output
+        assert "version 2 refused" in wrong.output
+    away = edge_resad("send", "press-7", "snapshot", *signed, "--timeout", "0.1")
+    assert away.exit_code == 3
+    assert "press-7 is offline. The command waits at the broker" in away.output
+    assert "no station press-8 has said anything" in refusal("send", "press-8", "snapshot", *signed)
+    nobody = edge_resad("send", "berlin/a/press-8", "snapshot", *signed, "--timeout", "0.1")
+    assert nobody.exit_code == 3
+    assert "the broker has nobody to hand it to" in nobody.output
+
+
+def test_a_broker_that_is_not_there_is_said(keys: Path) -> None:
+    says = refusal("send", "press-7", "snapshot", "--broker", "127.0.0.1:1", "--key", keys / "operator.key")
+    assert "no broker at 127.0.0.1:1" in says
+
+
+@pytest.mark.broker
+def test_the_operators_certificate_commands_at_the_example_broker(
+    keys: Path, tmp_path: Path, port: int, authority: Path
+) -> None:
+    cert, key = make_certificate(tmp_path, "press-7", authority=authority)
+    tls = {"host": "localhost", "ca_file": str(authority / "ca.pem"), "cert_file": str(cert), "key_file": str(key)}
+    make_certificate(tmp_path, "operator", authority=authority)
+    make_certificate(tmp_path, "press-8", authority=authority)
+    for name in ("operator", "press-8"):
+        (tmp_path / f"{name}.toml").write_text(
+            f'[broker]\nhost = "localhost"\nport = {port}\nca_file = "{authority}/ca.pem"\n'
+            f'cert_file = "{name}.pem"\nkey_file = "{name}.key"\n'
+        )
+    (tmp_path / "keys").mkdir()
+    signing = tmp_path / "keys" / "operator.key"
+    assert edge_resad("fleet", "key", signing, "--role", "operator").exit_code == 0
+    device = tmp_path / "keys" / "press-7.key"
+    edge_resad("fleet", "key", device, "--of", signing, "--device", "berlin/a/press-7")
+    told = station_file(tmp_path, port, broker=tls, commands={"keys": [str(device)]}, spool={"ack": "collector"})
+    with running(told), Peer("collector", port, authority, tmp_path) as collector:
+        collector.hear("er/v1/+/+/+/audit")
+        done = edge_resad("send", "press-7", "snapshot", "--fleet", tmp_path / "operator.toml", "--key", signing)
+        assert done.exit_code == 0, (done.output, done.exception)
+        assert eventually(lambda: bool(collector.heard), WAIT_S)
+        thief = refusal("send", "berlin/a/press-7", "snapshot", "--fleet", tmp_path / "press-8.toml", "--key", signing)
+        assert "does not let us" in thief
+
+
+@pytest.mark.broker
+def test_what_was_told_to_a_station_is_in_the_fleets_store(keys: Path, tmp_path: Path, broker: Mosquitto) -> None:
+    told = station_file(tmp_path, broker.port, spool={"ack": "collector"})
+    collector = Collector(tmp_path, broker.port, f"sqlite:///{tmp_path}/fleet.db")
+    with collector, running(told):
+        assert eventually(lambda: "connected to" in collector.log, WAIT_S)
+        where = ("--broker", f"127.0.0.1:{broker.port}", "--key", str(keys / "operator.key"), "--as", "anna")
+        assert edge_resad("send", "press-7", "snapshot", *where).exit_code == 0
+
+        def stored() -> list[tuple[str, ...]]:
+            with closing(sqlite3.connect(f"file:{tmp_path}/fleet.db?mode=ro", uri=True)) as db:
+                return db.execute("SELECT command, issued_by, role, status FROM command").fetchall()
+
+        assert eventually(lambda: bool(stored()), WAIT_S)
+        assert stored() == [("snapshot", "anna", "operator", "done")]
