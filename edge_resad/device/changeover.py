@@ -57,7 +57,7 @@ class Changeover:
         self._next: ReadyProduct | None = None
         self._coded: dict[str, Choice] = {}
         self._codes_of: dict[Choice, tuple[str, ...]] = {}  # read once: a version never changes
-        self._unknown: NotInspected | None = None  # the part's code names no product
+        self._refusal: Exception | None = None  # why this part is not judged: its code names no product, or worse
         self._ready: OrderedDict[Choice, ReadyProduct] = OrderedDict()
         self._closing = threading.Event()
         self._lock = threading.Lock()
@@ -127,8 +127,9 @@ class Changeover:
     def before(self, frame: NDArray[np.uint8]) -> bool:
         """Change to the product that was asked for, or that the part's code names; True where that is another one."""
         with self._lock:
-            asked, self._next = self._next, None
-        self._unknown = None
+            asked = wanted = self._next
+            self._next = None
+        self._refusal = None
         try:
             coded = self._named_by_code(frame)
             if coded is not None:
@@ -137,7 +138,13 @@ class Changeover:
             self._doubt(f"its code cannot be followed: {error}")
         if asked is None or _choice(asked.product) == _choice(self.product):
             return False
-        self._inspector.load(asked)
+        try:
+            self._inspector.load(asked)
+        except Exception as error:  # an engine that fails costs parts, as it does when it judges
+            self._refusal = error
+            with self._lock:
+                self._next = self._next or wanted  # with the next part once more
+            return False
         log.info("the product is %s now", self.product.label)
         return True
 
@@ -146,9 +153,10 @@ class Changeover:
 
         Raises:
             NotInspected: the part's code names no product here, or the product cannot judge it.
+            EngineError:  the engine fails, as it also may when it takes another product.
         """
-        if self._unknown is not None:
-            raise self._unknown
+        if self._refusal is not None:
+            raise self._refusal
         return self._inspector.inspect(frame)
 
     def step(self) -> None:
@@ -224,7 +232,7 @@ class Changeover:
 
     def _doubt(self, says: str) -> None:
         """Nobody knows by which product this part is to be judged: it is not."""
-        self._unknown = NotInspected("unknown_product", says)
+        self._refusal = NotInspected("unknown_product", says)
 
     def _codes(self) -> dict[str, Choice]:
         """What codes mean: of the product in use the version in use, of others the newest."""

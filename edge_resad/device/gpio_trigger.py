@@ -105,7 +105,7 @@ class GpioTrigger:
                     pause_s = FIRST_PAUSE_S
                 if self._edges.wait_edge_events(POLL_S):
                     self._tell(self._edges.read_edge_events())
-            except (OSError, TriggerError) as gone:
+            except Exception as gone:  # whatever it is: without this thread parts would go by and nobody would know
                 if self.problem is None:
                     log.error("%s gives no edges any more: %s. No part is triggered until it is back", self._pin, gone)
                 self.problem = str(gone)

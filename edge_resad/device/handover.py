@@ -175,7 +175,8 @@ class Capture:
         self._silent_s = silent_s if reopen is not None and source.live else None
         self._clock = clock or Clock()
         self._reader = _Reader(self, source, halt, is_first=True)
-        self._readers = [self._reader]
+        self._readers = [self._reader]  # that read, or still hang
+        self._unreadable_before = 0  # by those that have ended
         self._frames = 0  # handed over by all readers
         self._seen = (0, 0)  # frames and waits when somebody last looked
         self._shown = 0  # frames when somebody last asked for a sign of life
@@ -200,7 +201,7 @@ class Capture:
     @property
     def unreadable(self) -> int:
         """How many parts there were without a picture that could be read."""
-        return sum(reader.source.unreadable for reader in self._readers)
+        return self._unreadable_before + sum(reader.source.unreadable for reader in self._readers)
 
     def shown(self) -> bool:
         """Whether the camera gave a sign of life since this was last asked, or is being opened again."""
@@ -224,8 +225,8 @@ class Capture:
             self._leave_behind(reader, self._reopen, now)
 
     def _leave_behind(self, hanging: _Reader, reopen: Reopen, now: float) -> None:
-        self._readers = [reader for reader in self._readers if reader.is_kept()]
-        if sum(reader.thread.is_alive() for reader in self._readers) > MOST_LEFT:
+        self._forget_the_ended()
+        if len(self._readers) > MOST_LEFT:
             if not self._stuck_said:
                 self._stuck_said = True
                 log.error("the camera hangs again and again: its driver lets go of nothing. Replug it, or restart")
@@ -240,6 +241,11 @@ class Capture:
         self._readers.append(self._reader)
         self._seen, self._alive_at, self._patience_s = (self._frames, 0), now, OPEN_S
         self._reader.thread.start()
+
+    def _forget_the_ended(self) -> None:
+        ended = [reader for reader in self._readers if not reader.thread.is_alive()]
+        self._unreadable_before += sum(reader.source.unreadable for reader in ended)
+        self._readers = [reader for reader in self._readers if reader not in ended]
 
     def put(self, reader: _Reader, frame: Frame) -> bool:
         """Hand a reader's frame over; False where nobody takes frames of this reader any more."""
@@ -273,10 +279,6 @@ class _Reader:
 
     def shown(self) -> bool:
         return self.halt.shown() if isinstance(self.halt, VitalSigns) else True
-
-    def is_kept(self) -> bool:
-        """Whether somebody still has to know of it: it hangs, or it counts parts that could not be read."""
-        return self.thread.is_alive() or self.source.unreadable > 0
 
     def _work(self) -> None:
         pause_s = FIRST_PAUSE_S

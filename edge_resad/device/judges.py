@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +15,8 @@ from edge_resad.device.pipeline import Judge
 from edge_resad.device.revival import Revival
 from edge_resad.device.settings import StationFile
 from edge_resad.engine.inspector import Inspector
+
+log = logging.getLogger(__name__)
 
 OpenJudge = Callable[[StationFile], AbstractContextManager[Judge]]
 
@@ -70,8 +73,11 @@ def reviving_judges(settings: StationFile, open_judge: OpenJudge | None, stop: t
 
 
 def keep_warm(judges: Sequence[Judge]) -> None:
-    """Keep an idle GPU's clocks up, by the engine that all judges share."""
+    """Keep an idle GPU's clocks up, by the engine that all judges share. Raises nothing."""
     for judge in judges:
         if isinstance(judge, Inspector | Changeover):
-            judge.keep_warm()
+            try:
+                judge.keep_warm()
+            except Exception:  # an engine that fails is said, and opened again, when it fails on parts
+                log.debug("the engine failed while no part was there", exc_info=True)
             return

@@ -61,6 +61,8 @@ class Lane:
         self.name = told.camera.name
         self.judge = judge
         self.tally = Tally()
+        self._label = judge.product.label if isinstance(judge, Changeover) else None  # of the product on the line
+        self._threshold: float | None = None  # that a person has set, of every judge of a bank from then on
 
         def opened(halt: threading.Event) -> FrameSource:
             return open_source(told, halt)
@@ -125,12 +127,7 @@ class Lane:
     def step(self, frame: Frame) -> Inspection:
         """Judge one frame; change the product before it, where another one was asked for."""
         if isinstance(self.judge, Changeover) and frame.missed is None and self.judge.before(frame.image):
-            recipe = self.judge.product.recipe
-            self._post.end(self._alarm.restart(recipe.debounce_k, recipe.debounce_n))
-            if self._watch is not None:
-                self._watch.learn_anew()
-            if self.drift is not None:
-                self.drift.use(enrolled_of(self.judge, self._post.product))
+            self._begin(self.judge)
         return self._line.step(frame)
 
     def debounce(self, k: int, n: int) -> None:
@@ -151,9 +148,28 @@ class Lane:
     def put(self, judge: Judge) -> None:
         """Go on with another judge: the engine was opened again."""
         self.judge = judge
+        if self._threshold is not None:
+            self.set_threshold(self._threshold)
         self._line.put(judge)
-        if self.drift is not None and not isinstance(judge, Absent):
+        if isinstance(judge, Changeover) and judge.product.label != self._label:  # it was changed meanwhile
+            self._begin(judge)
+        elif self.drift is not None and not isinstance(judge, Absent):
             self.drift.use(enrolled_of(judge, self._post.product))
+
+    def set_threshold(self, threshold: float) -> None:
+        """Let parts fail from another score on until the station stops. From any thread."""
+        self._threshold = threshold  # first: `put` reads it last
+        if isinstance(self.judge, Inspector):
+            self.judge.set_threshold(threshold)
+
+    def _begin(self, changeover: Changeover) -> None:
+        """Another product is on the line: its alerts, its usual pictures and its charts are its own."""
+        recipe, self._label = changeover.product.recipe, changeover.product.label
+        self._post.end(self._alarm.restart(recipe.debounce_k, recipe.debounce_n))
+        if self._watch is not None:
+            self._watch.learn_anew()
+        if self.drift is not None:
+            self.drift.use(enrolled_of(changeover, self._post.product))
 
     def look(self, now: float, inspection: Inspection | None) -> bool:
         """See how the camera does; whether this lane gets on. To be called a few times a second.

@@ -44,6 +44,9 @@ class Judging(Protocol):
     @property
     def judge(self) -> Judge: ...
 
+    def set_threshold(self, threshold: float) -> None:
+        """Let parts fail from another score on until the station stops. From any thread."""
+
 
 class OperatorSide:
     """Opens the station's control socket and keeps its board. Nothing here is waited for by the line.
@@ -162,7 +165,7 @@ class OperatorSide:
         return CameraDesk(
             camera=lane.name,
             shelf=None if products is None else Shelf(products.folder),
-            threshold=lambda value: _threshold(lane.judge, value),
+            threshold=lambda value: _threshold(lane, value),
             self_test=lambda: self._self_test(lane.judge),
         )
 
@@ -218,7 +221,8 @@ def _starting(_arguments: dict[str, Any]) -> dict[str, Any]:
     raise ControlError("the station is starting and loads its engine. Wait a moment.")
 
 
-def _threshold(judge: Judge, value: float | None) -> float:
+def _threshold(lane: Judging, value: float | None) -> float:
+    judge = lane.judge
     if isinstance(judge, Changeover):
         if value is None:
             return judge.product.threshold_of(0)
@@ -230,5 +234,5 @@ def _threshold(judge: Judge, value: float | None) -> float:
         raise ControlError("this station's inspector has no threshold to set.")
     if value is not None:
         log.warning("the threshold is %g from now on until the station stops; it was %g", value, judge.threshold)
-        judge.set_threshold(value)
-    return judge.threshold
+        lane.set_threshold(value)
+    return judge.threshold if value is None else value

@@ -183,7 +183,7 @@ class Line:
         """Judge one frame, unless it is too old or shows no part; a judge that fails costs this frame and no other."""
         began = self._clock.monotonic()
         age_s = began - frame.captured_mono
-        blind = self._watch.look(frame, began) if self._watch is not None and frame.missed is None else None
+        blind = self._blind(frame, began)
         if self._is_bypassed():
             return self._without(frame, "bypassed", Latency(waiting_ms=1e3 * age_s, inspecting_ms=0.0))
         if frame.missed is not None:
@@ -206,6 +206,16 @@ class Line:
             frame=frame, verdict=verdict, not_inspected=None, latency=latency, alert=alert, camera=self._camera
         )
 
+    def _blind(self, frame: Frame, now: float) -> Blind | None:
+        """Why the watch says that a frame cannot be judged; what it cannot look at, the judge refuses."""
+        if self._watch is None or frame.missed is not None:
+            return None
+        try:
+            return self._watch.look(frame, now)
+        except Exception as error:  # whatever the camera gave, the next part is already on its way
+            self._say_once(frame, error)
+            return None
+
     def _without(self, frame: Frame, reason: Reason, latency: Latency) -> Inspection:
         return Inspection(frame=frame, verdict=None, not_inspected=reason, latency=latency, camera=self._camera)
 
@@ -224,13 +234,14 @@ class Line:
                 )
             return None, obstacle.obstacle
         except Exception as error:  # whatever it is, the next part is already on its way
-            kind = type(error).__name__
-            if kind not in self._said:
-                self._said.add(kind)
-                log.exception(
-                    "part %d was not inspected (%s); more of this kind are only counted", frame.frame_id, kind
-                )
+            self._say_once(frame, error)
             return None, "inspector_error"
+
+    def _say_once(self, frame: Frame, error: Exception) -> None:
+        kind = type(error).__name__
+        if kind not in self._said:
+            self._said.add(kind)
+            log.exception("part %d was not inspected (%s); more of this kind are only counted", frame.frame_id, kind)
 
 
 def _grown(alert: Alert, verdict: Verdict) -> Alert:

@@ -15,6 +15,8 @@ from edge_resad.errors import TriggerError
 
 MOST_WAITING = 10_000  # parts without a picture that are kept to be said; more of them are counted alone
 
+MOST_SOURCES, OTHERS = 16, "others"  # names of those who fire that are told apart; a part number is no name
+
 TRIGGER_SAYS = "trigger [camera=NAME] [source=WHO]: a part is there now"
 
 
@@ -73,7 +75,7 @@ class Trigger:
         with self.changed:
             if self._closed:
                 return False
-            self.fired[source] += 1
+            self.fired[source if source in self.fired or len(self.fired) < MOST_SOURCES else OTHERS] += 1
             if len(self._waiting) >= MOST_WAITING:
                 self.uncounted += 1
                 return True

@@ -135,6 +135,7 @@ class Inspector:
 
     def put(self, prepared: PreparedBank) -> None:
         """Change the product to a prepared bank, between two parts. Allocates nothing."""
+        self._first._in_engine = None  # where a write fails, half of two banks is there: nobody may judge by it
         for name, rows in prepared.inputs.items():
             self._engine.write(name, rows)
         write_fusion(self._engine, prepared.bank.info.fusion)

@@ -9,7 +9,7 @@ from edge_resad.messages.origin import Origin, Stamp, origin_fields
 from edge_resad.messages.strict import Whole
 from edge_resad.messages.thumbnail import ImageReference
 from edge_resad.messages.topic import Address, Id, Severity
-from edge_resad.messages.verdict import Judgement, VerdictLike, judgement_of
+from edge_resad.messages.verdict import Judgement, VerdictLike, judgement_fields
 
 Phase = Literal["new", "update", "end"]
 
@@ -59,7 +59,7 @@ def alert_message(
         camera=camera,
         product=product,
         product_version=product_version,
-        verdict=judgement_of(verdict, frame_id, latency_ms),
+        verdict=Judgement(**judgement_fields(verdict, frame_id, latency_ms)),
         image=image,
     )
     return AlertMessage(**envelope_fields(address, stamp.event_id, stamp.wall), data=data).payload()

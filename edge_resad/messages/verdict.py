@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import Field, FiniteFloat
 
@@ -115,10 +115,9 @@ def verdict_message(
     product_version: int | None = None,
 ) -> bytes:
     """The payload for `address.verdict_topic(camera)`."""
-    judged = judgement_of(verdict, frame_id, latency_ms)
     data = Verdict(
         **origin_fields(address, stamp),
-        **dict(judged),
+        **judgement_fields(verdict, frame_id, latency_ms),
         camera=camera,
         product=product,
         product_version=product_version,
@@ -136,18 +135,18 @@ def not_inspected_message(
     return VerdictMessage(**envelope_fields(address, stamp.event_id, stamp.wall), data=data).payload()
 
 
-def judgement_of(verdict: VerdictLike, frame_id: int, latency_ms: float) -> Judgement:
-    """A verdict cut down to what a message has room for."""
-    return Judgement(
-        status=verdict.status,
-        score=verdict.score,
-        threshold=verdict.threshold,
-        severity=verdict.severity,
-        regions=tuple(_region(region) for region in verdict.regions[:MAX_REGIONS]),
-        regions_total=len(verdict.regions),
-        frame_id=frame_id,
-        latency_ms=round(latency_ms, 3),
-    )
+def judgement_fields(verdict: VerdictLike, frame_id: int, latency_ms: float) -> dict[str, Any]:
+    """The fields of a `Judgement`: a verdict cut down to what a message has room for."""
+    return {
+        "status": verdict.status,
+        "score": verdict.score,
+        "threshold": verdict.threshold,
+        "severity": verdict.severity,
+        "regions": tuple(_region(region) for region in verdict.regions[:MAX_REGIONS]),
+        "regions_total": len(verdict.regions),
+        "frame_id": frame_id,
+        "latency_ms": round(latency_ms, 3),
+    }
 
 
 def _region(region: RegionLike) -> Region:

@@ -28,7 +28,7 @@ from edge_resad.device.settings import ProductsSection, StationFile
 from edge_resad.device.spool import Spool
 from edge_resad.device.station import run_station
 from edge_resad.device.summary import StationSummary
-from edge_resad.errors import ProductError
+from edge_resad.errors import EngineError, ProductError
 from edge_resad.messages import AlertMessage, Verdict, VerdictMessage, read_message
 from edge_resad.recipe import Choice, Recipe, Roi, Shelf
 from tests.products import BUNDLE, SIDE, Image, bank_of, part, stocked
@@ -391,3 +391,28 @@ def test_codes_are_not_looked_for_unless_they_are_asked_for(shelf: Shelf) -> Non
     with watched(shelf) as judge:
         assert judge.before(coded("4711", "cap")) is False
         assert judge.product.label == "flange@1"
+
+
+def test_an_engine_that_does_not_take_the_next_product_costs_parts_and_not_the_line(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with watched(shelf) as judge:
+        engine = judge.inspector._engine
+        write, left = engine.write, [2]  # then the engine fails, with half of a bank written
+
+        def failing(name: str, rows: Any) -> None:
+            if not left[0]:
+                raise EngineError("the GPU is gone")
+            left[0] -= 1
+            write(name, rows)
+
+        monkeypatch.setattr(engine, "write", failing)
+        shelf.use(shelf.find("cap"))
+        judge.step()
+        assert judge.before(part("flange", 50)) is False
+        with pytest.raises(EngineError, match="the GPU is gone"):
+            judge.inspect(part("flange", 50))
+        monkeypatch.setattr(engine, "write", write)
+        assert judge.before(part("cap", 50)) is True
+        assert judge.inspect(part("cap", 50)).product == "cap"
+        assert judge.inspect(part("cap", 50)).status == "pass"

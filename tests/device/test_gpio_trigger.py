@@ -25,14 +25,14 @@ class FakeEdge:
 
 
 class FakePin:
-    """A pin whose edges the test gives; an OSError among them is raised."""
+    """A pin whose edges the test gives; an error among them is raised."""
 
     def __init__(self) -> None:
         self.released = threading.Event()
-        self._given: queue.Queue[FakeEdge | OSError] = queue.Queue()
+        self._given: queue.Queue[FakeEdge | Exception] = queue.Queue()
         self._next: list[FakeEdge] = []
 
-    def give(self, *events: FakeEdge | OSError) -> None:
+    def give(self, *events: FakeEdge | Exception) -> None:
         for event in events:
             self._given.put(event)
 
@@ -41,7 +41,7 @@ class FakePin:
             event = self._given.get(timeout=timeout)
         except queue.Empty:
             return False
-        if isinstance(event, OSError):
+        if isinstance(event, Exception):
             raise event
         self._next.append(event)
         return True
@@ -115,6 +115,16 @@ def test_a_pin_that_fails_is_said_once_and_asked_for_until_it_is_back(
     assert broken.released.is_set()
     assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
     assert "line 7 of /dev/gpiochip0 gives no edges any more" in caplog.messages[0]
+
+
+def test_an_error_that_nobody_expects_does_not_end_the_looking_for_edges(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpio_module, "FIRST_PAUSE_S", 0.01)
+    broken, back, heard = FakePin(), FakePin(), Heard(1)
+    with GpioTrigger(PIN, heard, open_pin=opener(broken, back)):
+        broken.give(RuntimeError("the request was released"))
+        back.give(FakeEdge(3_000_000_000, 1))
+        assert heard.complete.wait(WAIT_S)
+    assert broken.released.is_set()
 
 
 def test_a_pin_that_is_not_there_at_the_start_is_a_mistake_of_the_station_file() -> None:

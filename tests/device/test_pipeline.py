@@ -5,6 +5,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from edge_resad.decision import Verdict
 from edge_resad.device.pipeline import Alarm, Alert, Inspection, Line, Tally
 from edge_resad.device.verdict_log import VerdictLog, as_record
+from edge_resad.device.watch import Limits, Watch
 from tests.fakes import FakeClock, FakeJudge, frame, verdict
 
 GOOD, MINOR, MAJOR, CRITICAL = 50, 110, 150, 200  # scores against a threshold of 100
@@ -295,3 +297,11 @@ def test_a_log_that_cannot_be_opened_does_not_stop_the_line(tmp_path: Path, capl
         verdicts.append({"part": 0})
     assert verdicts.lost == 1
     assert "takes no verdicts" in caplog.text
+
+
+def test_a_picture_that_the_watch_cannot_look_at_costs_this_part_and_no_other() -> None:
+    line = Line(FakeJudge(), Alarm(1, 1), clock=FakeClock(), watch=Watch(Limits()))
+    gray = replace(frame(brightness=50), image=np.full((8, 16), 50, np.uint8))
+    assert [line.step(one).not_inspected for one in (frame(brightness=50), gray, frame(brightness=60))] == [
+        None, "inspector_error", None,
+    ]  # fmt: skip

@@ -373,3 +373,11 @@ def test_a_command_that_fires_nothing_says_why() -> None:
         triggers.fire("key")
     with pytest.raises(TriggerError, match="no camera of this station takes triggers"):
         Triggers({"belt": None}).fire("key")
+
+
+def test_names_of_those_who_fire_do_not_pile_up_over_the_years() -> None:
+    trigger = Trigger(clock=FakeClock())
+    for number in range(1000):  # somebody says the number of each part as its source
+        trigger.fire(f"part-{number}")
+    assert trigger.fired.total() == 1000
+    assert len(trigger.fired) <= 17

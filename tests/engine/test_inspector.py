@@ -245,3 +245,23 @@ def test_it_says_how_long_every_stage_took(flange: Bank) -> None:
         inspector.inspect(_part("flange", 86).image)
         assert set(inspector.timings) == {"resize_ms", "engine_ms", "decide_ms"}
         assert inspector.timings["engine_ms"] > max(inspector.timings["resize_ms"], 0)
+
+
+def test_half_of_another_bank_judges_nothing(flange: Bank, cap: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = _part("flange", 50).image
+    with Inspector(BUNDLE, flange) as inspector:
+        before = inspector.inspect(image).score
+        write = inspector._engine.write
+        left = [2]
+
+        def failing(name: str, rows: NDArray[np.float32]) -> None:
+            if not left[0]:
+                raise EngineError("the GPU is gone")
+            left[0] -= 1
+            write(name, rows)
+
+        monkeypatch.setattr(inspector._engine, "write", failing)
+        with pytest.raises(EngineError):
+            inspector.load(cap)
+        monkeypatch.setattr(inspector._engine, "write", write)
+        assert inspector.inspect(image).score == pytest.approx(before)

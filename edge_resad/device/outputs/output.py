@@ -27,6 +27,7 @@ TOLERANCE_S = 0.01  # a pulse that begins later after its moment is late
 EXIT_S = 0.5  # how long pulses that are still to come are waited for when the station stops
 JOIN_S = 1.5  # and how long a terminal that hangs
 RETRY_MIN_S, RETRY_MAX_S = 0.2, 5.0
+MOST_TOLD = 2 * MOST_WAITING  # signals that a thread which hangs has not taken yet
 STANDS_STILL = (
     f"more than {MOST_WAITING} signals wait for their moment. Check that the encoder counts, or set a shorter delay."
 )
@@ -49,6 +50,7 @@ class Output:
         self._backoff = Backoff(RETRY_MIN_S, RETRY_MAX_S)
         # What other threads tell:
         self._told: deque[tuple[float, float]] = deque()  # a signal: when its picture was taken, when it came
+        self._unheard = 0  # signals that the thread will never know of
         self._alive_at: float | None = None  # when the station last got on
         self._at_work_since: float | None = None  # None: it waits for a part
         self._blind = self._ill = False  # a camera of ours sees nothing; anything is wrong with it
@@ -84,6 +86,9 @@ class Output:
 
     def signal(self, captured_mono: float) -> None:
         """A part that this output is to show. captured_mono: when its picture was taken."""
+        if len(self._told) >= MOST_TOLD:  # the terminal hangs, for days perhaps: memory has an end
+            self._unheard += 1
+            return
         self._told.append((captured_mono, self._clock.monotonic()))
         self._ring()
 
@@ -134,7 +139,7 @@ class Output:
             name=self.wiring.name,
             fired=self._fired,
             late=self._late,
-            failed=self._failed,
+            failed=self._failed + self._unheard,
             waiting=len(self._pulses) + len(self._told),
             problem=self.problem or (STANDS_STILL if self._overflowed else None),
         )

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from edge_resad.device.outputs import Encoder, Output, Wiring
-from edge_resad.device.outputs.output import EXIT_S, JUDGING_S, LOOK_S, RETRY_MAX_S, STUCK_S
+from edge_resad.device.outputs.output import EXIT_S, JUDGING_S, LOOK_S, MOST_TOLD, RETRY_MAX_S, STUCK_S
 from edge_resad.device.outputs.pulses import MOST_WAITING
 from edge_resad.device.settings import Cause
 from edge_resad.errors import OutputError
@@ -365,3 +365,10 @@ def test_an_output_is_awake_at_the_count_that_it_waits_for_even_if_that_came_uns
     bench.step()
     belt.move(101.0, 70)
     assert bench.output._next(101.0) == 101.0
+
+
+def test_a_terminal_that_hangs_for_days_fails_signals_and_does_not_eat_the_memory() -> None:
+    bench = Bench(wired())
+    for _ in range(MOST_TOLD + 5):  # and its thread takes none of them
+        bench.output.signal(99.9)
+    assert (bench.output.status.waiting, bench.output.status.failed) == (MOST_TOLD, 5)
