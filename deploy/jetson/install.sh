@@ -191,6 +191,7 @@ install_package() {
 
 link_command() {
   target=/opt/edge-resad/venv/bin/edge-resad
+  is_system || target=../../..$target # it leads there below the prefix and where the prefix becomes a root
   if [ "$(readlink "$bin/edge-resad" 2>/dev/null)" = "$target" ]; then
     already "command $bin/edge-resad"
   else
@@ -226,6 +227,7 @@ next_steps() {
   ls -l /dev/edge-resad                                # cameras, by names that stay
   sudoedit /etc/edge-resad/$name.toml                  # camera, engine and broker
   sudo -u $user -H edge-resad enrol /dev/video0 -o $bank
+  sudo -u $user -H edge-resad build                    # only for [engine] provider = "tensorrt"
   sudo -u $user -H edge-resad doctor /etc/edge-resad/$name.toml
   sudo systemctl enable --now edge-resad@$name
 END
