@@ -146,7 +146,9 @@ def test_a_product_that_a_running_station_cannot_change_to_is_put_to_use_only_on
     stocked(shelf, "flange")
     recipe = Recipe(product="lid", regions=(Roi(name="whole", bank="whole.npz"),))
     made = bank_of("cap")
-    shelf.add(recipe, {"whole.npz": bank_content(replace(made, info=made.info.model_copy(update={"precision": "int8"})))})
+    shelf.add(
+        recipe, {"whole.npz": bank_content(replace(made, info=made.info.model_copy(update={"precision": "int8"})))}
+    )
     use = ("product", "use", "--products", shelf.folder)
     assert run(*use, "flange").code == 0
     refusal = run(*use, "lid").refusal

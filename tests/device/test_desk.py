@@ -61,7 +61,13 @@ class Place:
         self.refused: str | None = None  # a product that cannot judge here
         self.controls = Controls()
         lanes = [
-            CameraDesk(camera=name, shelf=shelf, threshold=self.threshold, check_product=self.check, self_test=lambda: self.wrong)
+            CameraDesk(
+                camera=name,
+                shelf=shelf,
+                threshold=self.threshold,
+                check_product=self.check,
+                self_test=lambda: self.wrong,
+            )
             for name in ("cam0", "cam1")
         ]
         desk = Desk(
