@@ -187,8 +187,8 @@ def _check_changes(shelf: Shelf, before: Choice, chosen: Choice) -> None:
         if theirs != ours:
             raise ProductError(
                 f"{chosen} is of {what} {theirs}, {before}, which is in use, of {what} {ours}: a station that runs "
-                f"cannot change from one to the other. Make it again: edge-resad product change {chosen.product} --good "
-                f"GOOD_PARTS {option}. Or, for a station that is started after this, edge-resad product use --anyway."
+                f"cannot change from one to the other. Make it again: edge-resad product change {chosen.product} "
+                f"--good GOOD_PARTS {option}. Or, for one that starts after this: edge-resad product use --anyway."
             )
 
 

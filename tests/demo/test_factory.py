@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 from edge_resad.demo.products import FAMILIES
-from edge_resad.demo.products.factory import FACTORY, KINDS, FactoryError, draw, kinds_of, write_factory
-from edge_resad.demo.products.factory import folder
+from edge_resad.demo.products.factory import FACTORY, KINDS, FactoryError, draw, folder, kinds_of, write_factory
 from edge_resad.demo.products.factory.folder import MARK
 from edge_resad.demo.products.factory.sheet import factory_sheet
 
@@ -204,11 +203,15 @@ def test_a_full_disk_is_one_sentence_and_the_factory_goes_on_where_it_stopped(
             raise OSError(errno.ENOSPC, "No space left on device")
         whole(path, content)
 
-    order = {"families": ["cap"], "variants": 1, "good": 1, "test_good": 1, "defective": 1, "size": SMALL}
+    def make() -> list[Path]:
+        return write_factory(
+            tmp_path / "out", families=["cap"], variants=1, good=1, test_good=1, defective=1, size=SMALL
+        )
+
     with monkeypatch.context() as patch:
         patch.setattr(folder, "write_whole", refuse)
         with pytest.raises(FactoryError, match=r"cannot write into .*: No space left on device\. Check space"):
-            write_factory(tmp_path / "out", **order)
-    (made,) = write_factory(tmp_path / "out", **order)
+            make()
+    (made,) = make()
     with (made / "parts.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 3
