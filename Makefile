@@ -5,6 +5,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 DEMO_ARGS ?=
 BENCH_ARGS ?=
+CHAOS_ARGS ?= --minutes 10 --kills 200
 TEST_ARGS ?= -n auto
 
 DEMO := .venv-demo
@@ -13,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bundle bench
+.PHONY: help demo test check chaos bundle bench
 
 help: ## list what there is
 	@echo "make TARGET, where TARGET is one of"
@@ -32,6 +33,9 @@ check: $(DEV)/.ready ## ruff and mypy over the whole tree
 	@$(DEV)/bin/ruff check .
 	@$(DEV)/bin/ruff format --check .
 	@$(DEV)/bin/mypy
+
+chaos: $(DEV)/.ready ## kill, freeze and cut stations, broker and collector for ten minutes and count what is lost
+	@$(DEV)/bin/python -m tests.chaos $(CHAOS_ARGS)
 
 bundle: $(DEV)/.ready ## export the bundle that the package carries
 	@$(DEV)/bin/python -m export bundle --out edge_resad/bundles/edge

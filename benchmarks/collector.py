@@ -1,8 +1,10 @@
 """What the fleet's collector does: rows a second, bytes of storage, and how it takes a stampede.
 
 `store` measures reading and storing alone, with one and two processes on one store. `storage` counts what a million
-messages take. `stampede` starts a real broker and collectors, lets many stations connect at once, each with a backlog
-that it keeps until it is acknowledged, and waits until every message is stored. All of it runs on this machine, so that
+messages take. `way` sends alerts from a station's outbox through a real broker to a real collector and back, plain and
+with TLS: alerts a second, and how long one takes until the station knows that it is stored. `stampede` starts a real
+broker and collectors, lets many stations connect at once, each with a backlog that it keeps until it is acknowledged,
+and waits until every message is stored. All of it runs on this machine, so that
 stations, broker, store and collectors share its cores: a figure of `stampede` is a floor.
 """
 
@@ -17,25 +19,32 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.context import SpawnContext
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from rich.console import Console
+from rich.table import Table
 from sqlalchemy import Engine
 
 from benchmarks.latency import _machine as machine
+from edge_resad.device.publisher import Publisher
+from edge_resad.device.settings import BrokerSection, SpoolSection, StationSection
+from edge_resad.device.spool import Spool
 from edge_resad.fleet.database import opened
 from edge_resad.fleet.reading import Arrival, Unreadable, read
 from edge_resad.fleet.report import accounts, rejected
 from edge_resad.fleet.retention import used_bytes
 from edge_resad.fleet.store import Store
-from tests.fleet.letters import Writer
-from tests.mqtt_peers import Mosquitto
+from edge_resad.messages import Stamp, alert_message
+from tests.fleet.letters import Writer, judged
+from tests.mqtt_peers import Mosquitto, make_certificates
 from tests.postgres_server import POSTGRES, Postgres
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
@@ -71,18 +80,26 @@ def store(
     as_json: JsonOption = False,
 ) -> None:
     """Read and store verdicts in batches of 500, with one and two collectors."""
-    print(machine(), file=sys.stderr)
+    rates = []
     for kind in on:
         for collectors in (1, 2):
             with _new_store(kind) as url:
-                rate = _store_rate(url, kind, collectors, messages, devices)
-            if as_json:
-                print(json.dumps(asdict(rate)))
-            else:
-                print(
-                    f"{rate.on:11} {rate.collectors} collectors  {rate.a_second:9,.0f} messages/s  "
-                    f"{rate.cpu_us:6.1f} us of the CPU each"
-                )
+                rates.append(asdict(_store_rate(url, kind, collectors, messages, devices)))
+    _show("Reading and storing", rates, as_json)
+
+
+def _show(title: str, rows: Sequence[dict[str, Any]], as_json: bool) -> None:
+    """A table of them, or JSON, one object a line."""
+    if as_json:
+        for row in rows:
+            print(json.dumps(row))
+        return
+    table = Table(title=f"{title}; {machine()}")
+    for name, value in rows[0].items():
+        table.add_column(name.replace("_", " "), justify="left" if isinstance(value, str) else "right")
+    for row in rows:
+        table.add_row(*(f"{value:,.1f}" if isinstance(value, float) else str(value) for value in row.values()))
+    Console().print(table)
 
 
 def _store_rate(url: str, kind: str, collectors: int, messages: int, devices: int) -> Rate:
@@ -133,6 +150,7 @@ def storage(
     as_json: JsonOption = False,
 ) -> None:
     """Bytes that a million verdicts and a million alerts take, indexes included; settings as they come."""
+    rows: list[dict[str, Any]] = []
     for kind in on:
         for what in ("verdicts of good parts", "verdicts of failed parts", "alerts of two messages"):
             with _new_store(kind) as url, opened(url, writing=True) as engine:
@@ -141,10 +159,8 @@ def storage(
                 for first in range(0, messages, BATCH):
                     there.add([read(arrival) for arrival in _of_kind(what, first, min(BATCH, messages - first))])
                 each = (_size(engine) - before) / messages
-            if as_json:
-                print(json.dumps({"on": kind, "what": what, "mb_a_million": round(each, 1)}))
-            else:
-                print(f"{kind:11} {what:25} {each:8,.0f} MB a million")
+            rows.append({"on": kind, "what": what, "mb_a_million": round(each, 1)})
+    _show("Room of the store", rows, as_json)
 
 
 def _of_kind(what: str, first: int, count: int) -> list[Arrival]:
@@ -176,6 +192,7 @@ def fuzz(
     messages: Annotated[int, typer.Option(min=1, help="Random and mutated messages.")] = 100_000,
     seed: Annotated[int, typer.Option(help="Of the generator.")] = 1,
     on: Annotated[str, typer.Option("--on", help="sqlite or postgresql.")] = "sqlite",
+    as_json: JsonOption = False,
 ) -> None:
     """Random and mutated messages through reading and the store: none may raise, each must be counted."""
     dice = random.Random(seed)
@@ -191,7 +208,7 @@ def fuzz(
             outcomes.update({"stored": receipt.stored, "duplicates": receipt.duplicates, "rejected": receipt.rejected})
         with engine.connect() as connection:
             kept = sum(times for _, times in rejected(connection, most=1_000_000))
-    print(", ".join(f"{name} {number}" for name, number in sorted(outcomes.items())))
+    _show(f"{messages} messages, seed {seed}", [dict(sorted(outcomes.items()))], as_json)
     counted = outcomes["letter"] + outcomes["news"] + outcomes["unreadable"]
     if counted != messages or outcomes["rejected"] < outcomes["unreadable"] or kept != outcomes["rejected"]:
         print(f"{messages} came, {counted} were counted; {kept} of {outcomes['rejected']} are kept as not readable")
@@ -248,6 +265,117 @@ def take(topic: str, payload: bytes) -> None:
 
 
 @app.command()
+def way(
+    alerts: Annotated[int, typer.Option(min=100, help="Alerts as fast as they go.")] = 20_000,
+    paced: Annotated[int, typer.Option(min=100, help="Alerts one by one, whose time is taken.")] = 1000,
+    on: OnOption = list(ON_ALL),  # noqa: B006
+    as_json: JsonOption = False,
+) -> None:
+    """From a station's outbox into the store and back: alerts a second, and milliseconds until the station knows."""
+    rows = [_way(kind, tls=tls, alerts=alerts, paced=paced) for kind in on for tls in (False, True)]
+    _show("From the outbox into the store", rows, as_json)
+
+
+class _TimedSpool(Spool):
+    """Takes down when each letter was put and when a collector's word that it is stored came back."""
+
+    def __enter__(self) -> _TimedSpool:
+        super().__enter__()
+        self.put_at: dict[int, float] = {}
+        self.took_s: list[float] = []
+        return self
+
+    def acknowledged(self, stream_id: str, ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+        leaving = super().acknowledged(stream_id, ranges)
+        now = time.perf_counter()
+        for first, last in leaving:
+            self.took_s += [now - self.put_at[seq] for seq in range(first, last + 1) if seq in self.put_at]
+        return leaving
+
+
+def _way(kind: str, *, tls: bool, alerts: int, paced: int) -> dict[str, Any]:
+    settings = ["max_inflight_messages 2000", "max_queued_messages 100000", "set_tcp_nodelay true"]
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="way-", dir=os.getcwd())))
+        url = stack.enter_context(_new_store(kind))
+        ca = None
+        if tls:
+            ca, cert, key = make_certificates(folder / "authority")
+            settings += [f"certfile {cert}", f"keyfile {key}"]
+        broker = stack.enter_context(Mosquitto(folder / "broker", settings=settings))
+        collector = stack.enter_context(_collector(folder, broker.port, url, "c0", ca=ca))
+        _wait_for(lambda: "connected" in collector.read_text(), 60)
+        spool = stack.enter_context(_TimedSpool(folder / "spool.db", max_bytes=1 << 40))
+        writer = Writer()
+        address = writer.address
+        station = StationSection(site=address.site, line=address.line, device=address.device)
+        section = BrokerSection(host="localhost", port=broker.port, ca_file=ca, max_inflight=500)
+        delivery = SpoolSection(ack="collector", drain_per_s=0)
+        publisher = stack.enter_context(Publisher(spool, section, station, birth={}, delivery=delivery))
+        _wait_for(lambda: publisher.status.connected, 60)
+
+        def put() -> None:
+            began = time.perf_counter()
+            stamp = spool.put(address.alert_topic("major"), partial(_alert, writer), kind="alert")
+            spool.put_at[stamp.seq] = began
+
+        for _ in range(paced):
+            put()
+            time.sleep(0.01)
+        _wait_for(lambda: spool.waiting() == 0, 120)
+        took_ms = sorted(1e3 * seconds for seconds in spool.took_s)
+        began = time.perf_counter()
+        for _ in range(alerts):
+            spool.put(address.alert_topic("major"), partial(_alert, writer), kind="alert")
+        _wait_for(lambda: spool.waiting() == 0, 600)
+        seconds = time.perf_counter() - began
+        with opened(url) as engine, engine.connect() as connection:
+            (account,) = accounts(connection)
+    return {
+        "on": kind,
+        "tls": "yes" if tls else "no",
+        "alerts": account.stored,
+        "lost": account.lost,
+        "alerts_a_second": alerts / seconds,
+        "stored_p50_ms": statistics.median(took_ms),
+        "stored_p99_ms": took_ms[int(0.99 * (len(took_ms) - 1))],
+        "stored_max_ms": took_ms[-1],
+    }
+
+
+def _alert(writer: Writer, stamp: Stamp) -> bytes:
+    """An alert of a part with one region, as a station writes it."""
+    return alert_message(
+        writer.address,
+        stamp,
+        product="bolt",
+        camera="cam0",
+        verdict=judged("fail", 1.6),
+        frame_id=stamp.seq,
+        latency_ms=12.5,
+        phase="new",
+        severity="major",
+    )
+
+
+@contextmanager
+def _collector(folder: Path, port: int, url: str, name: str, *, ca: Path | None = None) -> Iterator[Path]:
+    """`edge-resad fleet ingest` in a process of its own; the file of its log."""
+    config, log = folder / f"{name}.toml", folder / f"{name}.log"
+    trusted = f'ca_file = "{ca}"\n' if ca is not None else ""
+    config.write_text(
+        f'[broker]\nhost = "localhost"\nport = {port}\n{trusted}[collector]\nid = "{name}"\n[store]\nurl = "{url}"\n'
+    )
+    with log.open("wb") as said:
+        process = subprocess.Popen([sys.executable, "-m", "edge_resad", "fleet", "ingest", str(config)], stderr=said)
+    try:
+        yield log
+    finally:
+        process.kill()
+        process.wait()
+
+
+@app.command()
 def stampede(
     devices: Annotated[int, typer.Option(min=1, help="Stations that connect at once.")] = 200,
     backlog: Annotated[int, typer.Option(min=1, help="Messages that wait on each.")] = 50,
@@ -262,21 +390,7 @@ def stampede(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stampede-")))
         url = stack.enter_context(_new_store(on))
         broker = stack.enter_context(Mosquitto(folder / "broker", settings=settings))
-        logs = []
-        for number in range(collectors):
-            config = folder / f"c{number}.toml"
-            config.write_text(
-                f'[broker]\nhost = "127.0.0.1"\nport = {broker.port}\n[collector]\nid = "c{number}"\n'
-                f'[store]\nurl = "{url}"\n'
-            )
-            log = folder / f"c{number}.log"
-            logs.append(log)
-            process = subprocess.Popen(
-                [sys.executable, "-m", "edge_resad", "fleet", "ingest", str(config)],
-                stderr=open(log, "wb"),  # noqa: SIM115
-            )
-            stack.callback(process.wait)
-            stack.callback(process.kill)
+        logs = [stack.enter_context(_collector(folder, broker.port, url, f"c{number}")) for number in range(collectors)]
         _wait_for(lambda: all("connected" in log.read_text() for log in logs), 60)
         took, latencies, resent = _play_stations(broker.port, devices, backlog, timeout_s)
         with opened(url) as engine, engine.connect() as connection:
@@ -296,10 +410,7 @@ def stampede(
         "acknowledged_p50_s": round(statistics.median(latencies), 3),
         "acknowledged_p99_s": round(sorted(latencies)[int(0.99 * (len(latencies) - 1))], 3),
     }
-    if as_json:
-        print(json.dumps(result))
-    else:
-        print(", ".join(f"{name} {value}" for name, value in result.items()))
+    _show("Stations come back at once", [result], as_json)
     if result["lost"]:
         raise typer.Exit(1)
 
@@ -377,8 +488,8 @@ def _wait_for(condition: Any, within_s: float) -> None:
     until = time.monotonic() + within_s
     while not condition():
         if time.monotonic() > until:
-            raise SystemExit("the collectors did not connect")
-        time.sleep(0.05)
+            raise SystemExit("what was waited for did not come")
+        time.sleep(0.01)
 
 
 @contextmanager

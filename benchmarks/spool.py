@@ -52,11 +52,16 @@ def main(
         if (program := shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin")) is not None:
             for tls in (False, True):
                 found["tls" if tls else "plain"] = _delivery(program, here, alerts, tls=tls)
+            found["backlog"] = backlog(program, here, rows)
     print(json.dumps(found)) if as_json else _show(found)
 
 
 def _message(stamp: Stamp) -> bytes:
     return f"{stamp.seq} {time.monotonic()} ".encode().ljust(BYTES, b"x")
+
+
+def _live_message(stamp: Stamp) -> bytes:
+    return f"{stamp.seq} {time.monotonic()} live".encode().ljust(BYTES, b"x")
 
 
 def _in_child(measure: Any, *args: Any) -> dict[str, float]:
@@ -144,11 +149,11 @@ def _delivery(program: str, folder: Path, alerts: int, *, tls: bool) -> dict[str
         ):
             _until(lambda: publisher.status.connected)
             for _ in range(500):  # one after the other: what a line feels
-                spool.put(TOPIC, _message, kind="alert")
+                spool.put(TOPIC, _live_message, kind="alert")
                 time.sleep(0.01)
             _until(lambda: spool.waiting() == 0)
             stop.set()
-            heard: list[float] = latencies.get()
+            heard: list[float] = latencies.get()[0]
             began, began_cpu = time.perf_counter(), time.process_time()
             for _ in range(alerts):
                 spool.put(TOPIC, _message, kind="alert")
@@ -162,9 +167,57 @@ def _delivery(program: str, folder: Path, alerts: int, *, tls: bool) -> dict[str
     }
 
 
+def backlog(program: str, folder: Path, rows: int) -> dict[str, float]:
+    """Let so many rows wait, then drain them while new alerts are put: how those fare, and the station's memory."""
+    with _mosquitto(program, folder, tls=False) as (port, ca), _collector(port, ca) as (latencies, stop):
+        found = _in_child(_drain, folder, rows, port)
+        stop.set()
+        heard, before = latencies.get()
+    return {
+        **found,
+        "live_p50_ms": 1e3 * statistics.median(heard),
+        "live_p99_ms": 1e3 * statistics.quantiles(heard, n=100)[98],
+        "rows_before_first_live": before[0],
+        "rows_before_20th_live": before[19],
+    }
+
+
+def _drain(folder: Path, rows: int, port: int) -> dict[str, float]:
+    path = folder / "backlog.db"
+    with Spool(path, max_bytes=BUDGET) as spool:
+        for _ in range(rows):
+            if spool.put(TOPIC, _message, kind="fail").seq % 5000 == 0:
+                assert spool.flush(600)
+        assert spool.flush(600)
+    broker = BrokerSection(host="localhost", port=port, max_inflight=200)
+    station = StationSection(site="site", line="line", device="bench")
+    delivery = SpoolSection(ack="collector", drain_per_s=0)
+    with Spool(path, max_bytes=BUDGET) as spool:
+        waiting_mb = highest_mb = _resident_mb()
+        began, alerts = time.perf_counter(), 0
+        with Publisher(spool, broker, station, birth={}, delivery=delivery) as publisher:
+            _until(lambda: publisher.status.connected)
+            while spool.waiting() or alerts < 20:
+                spool.put(TOPIC, _live_message, kind="alert")
+                alerts += 1
+                highest_mb = max(highest_mb, _resident_mb())
+                time.sleep(0.02)
+                if alerts >= 20 and spool.waiting() < 100:  # what is left are the live ones and the last few rows
+                    _until(lambda: spool.waiting() == 0)
+            took_s = time.perf_counter() - began
+    return {
+        "rows": rows,
+        "live_alerts": alerts,
+        "drain_s": took_s,
+        "drained_per_s": (rows + alerts) / took_s,
+        "rss_waiting_mb": waiting_mb,
+        "rss_highest_while_draining_mb": highest_mb,
+    }
+
+
 @contextmanager
 def _collector(port: int, ca: Path | None) -> Iterator[tuple[Any, Any]]:
-    """A stub of one: its latencies, once it is told to hand them over, and how to tell it."""
+    """A stub of one: live messages' latencies and how many came before each, once told; how to tell."""
     context = multiprocessing.get_context("spawn")
     latencies, hand_over, ready = context.Queue(), context.Event(), context.Event()
     process = context.Process(target=_collect, args=(port, ca, latencies, hand_over, ready), daemon=True)
@@ -180,13 +233,19 @@ def _collector(port: int, ca: Path | None) -> Iterator[tuple[Any, Any]]:
 def _collect(port: int, ca: Path | None, latencies: Any, hand_over: Any, ready: Any) -> None:
     seqs: list[int] = []
     took: list[float] = []
+    before: list[int] = []
     stream: list[str] = []
+    heard = 0
 
     def on_message(_client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
+        nonlocal heard
         now = time.monotonic()
-        seq, written, _ = message.payload.split(b" ", 2)
+        seq, written, rest = message.payload.split(b" ", 2)
         seqs.append(int(seq))
-        took.append(now - float(written))
+        if rest.startswith(b"live"):
+            took.append(now - float(written))
+            before.append(heard)
+        heard += 1
         if not stream:
             about: Any = message.properties
             stream.append(dict(about.UserProperty)["id"].rpartition("-")[0])
@@ -211,7 +270,7 @@ def _collect(port: int, ca: Path | None, latencies: Any, hand_over: Any, ready: 
             seqs.clear()
             acknowledge_at = time.monotonic() + 0.01
         if hand_over.is_set() and not handed:
-            latencies.put(took)
+            latencies.put((took, before))
             handed = True
 
 

@@ -10,7 +10,7 @@ usage: install.sh [options]
 
   --from PATH      wheel or checkout to install; without it, the checkout this script is in
   --station NAME   also make a station of this name: its file, from an example, and its folder
-  --camera KIND    which example: v4l2, folder or video (default: v4l2)
+  --camera KIND    which example: v4l2, csi, gstreamer, rtsp, genicam, basler, folder or video (default: v4l2)
   --extra NAMES    extras of the package, such as jetson,live,gpio, or none (default: jetson on a Jetson, else none)
   --python PYTHON  Python 3.10 or newer (default: python3, the one that sees JetPack's TensorRT)
   --pip "OPTIONS"  more options for pip, such as "--no-index --find-links wheels" without a network
@@ -96,7 +96,7 @@ check() {
     *[!A-Za-z0-9_-]*) die "a station's name has letters, digits, - and _ only, not '$station'" ;;
   esac
   [ "${#station}" -le 64 ] || die "a station's name has at most 64 letters"
-  [ -f "$here/stations/$camera.toml" ] || die "there is no example for --camera $camera: use v4l2, folder or video"
+  [ -f "$here/stations/$camera.toml" ] || die "there is no example for --camera $camera: use v4l2, csi, gstreamer, rtsp, genicam, basler, folder or video"
   case $from in
     *.whl) [ -f "$from" ] || die "there is no wheel $from" ;;
     *) [ -f "$from/pyproject.toml" ] || die "$from is neither a wheel nor a checkout. Name one: --from PATH" ;;

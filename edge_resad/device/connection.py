@@ -20,6 +20,7 @@ from paho.mqtt.properties import Properties
 from edge_resad.device.access import Access
 from edge_resad.device.bell import Bell
 from edge_resad.device.hearing import Heard
+from edge_resad.device.parting import last_word, parting_reason
 
 Protocol = Literal["5", "3.1.1"]
 QOS_NOT_SUPPORTED = 0x9B
@@ -88,6 +89,7 @@ class Connection:
         client.on_subscribe = self._on_subscribe
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
+        client.on_socket_close = self._on_socket_close
         client.on_publish = self._on_publish
         client.max_inflight_messages = 0  # the window bounds it: the client knows nothing of the broker's limits
         client.connect_timeout = access.connect_timeout_s
@@ -216,6 +218,12 @@ class Connection:
         if flags.is_disconnect_packet_from_server and reason is not None:
             self.close_reason = reason.value
         self._lost(f"the broker hung up: {reason}" if self.close_reason is not None else "the connection was lost")
+
+    @_never_raises
+    def _on_socket_close(self, client: mqtt.Client, userdata: Any, sock: Any) -> None:
+        """Writing may have failed before the broker's reason was read: it lies in the socket still."""
+        if self.protocol == "5" and self.close_reason is None and not self.given_up:
+            self.close_reason = parting_reason(last_word(sock))
 
     @_never_raises
     def _on_publish(self, client: mqtt.Client, userdata: Any, mid: int, reason: Any, properties: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import sqlite3
 import threading
@@ -17,6 +16,7 @@ from types import TracebackType
 from typing import Protocol
 
 from edge_resad.device.crash_points import reach
+from edge_resad.device.kernel_clock import clock_state
 from edge_resad.device.ranges import Ranges
 from edge_resad.device.spoolfile import EXPENDABLE, STRIDE, Changes, GivenUp, Kind, Letter, SpoolFile
 from edge_resad.errors import SpoolError
@@ -315,7 +315,8 @@ class Spool:
         self, topic: str, compose: Callable[[Stamp], bytes], content_type: str, kind: Kind
     ) -> tuple[Stamp, Letter]:
         """A letter with the next number."""
-        stamp = Stamp(self.stream_id, self._next_seq, self.boot_id, time.time(), time.monotonic(), _clock_synced())
+        wall, mono = time.time(), time.monotonic()
+        stamp = Stamp(self.stream_id, self._next_seq, self.boot_id, wall, mono, *clock_state())
         letter = Letter(seq=stamp.seq, topic=topic, content_type=content_type, kind=kind, body=compose(stamp))
         self._next_seq += 1
         return stamp, letter
@@ -527,16 +528,3 @@ def _boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return str(uuid.uuid4())  # not Linux: the monotonic clock is then comparable within this process
-
-
-_TIME_ERROR = 5  # adjtimex(2): the clock is not synchronized
-_libc = ctypes.CDLL(None)
-
-
-def _clock_synced() -> bool | None:
-    """What the kernel says of its clock; None where it does not say."""
-    adjtimex = getattr(_libc, "adjtimex", None)
-    if adjtimex is None:
-        return None
-    said = int(adjtimex(ctypes.create_string_buffer(512)))  # a zeroed `struct timex` asks and changes nothing
-    return None if said < 0 else said != _TIME_ERROR

@@ -128,7 +128,7 @@ class Link:
                 if call.trouble is not None:
                     self._say(_sentence(_Refused(call.trouble), self._broker))
             if call.lost is not None:
-                self._say(f"the connection to the broker at {self._broker.where} was lost: {call.lost}.")
+                self._say(_lost(call.lost, self._broker, let_in=call.ready))
         finally:
             if self._stopping.is_set() and self.connected:
                 self._speak(call)
@@ -301,6 +301,16 @@ def _topic(message: mqtt.MQTTMessage) -> str:
         return message.topic
     except UnicodeDecodeError:
         return "a topic that is not UTF-8"
+
+
+def _lost(why: str, broker: BrokerAddress, *, let_in: bool) -> str:
+    if let_in:
+        return f"the connection to the broker at {broker.where} was lost: {why}."
+    if broker.cert_file is not None:
+        wants = f"Does it trust who signed {broker.cert_file}, and has that not ended?"
+    else:
+        wants = f"Does this port want {'TLS ([broker] ca_file)' if broker.ca_file is None else '[broker] cert_file'}?"
+    return f"the broker at {broker.where} hung up before it let us in: {why}. {wants}"
 
 
 def _sentence(error: Exception, broker: BrokerAddress) -> str:

@@ -12,9 +12,10 @@ import pytest
 from edge_resad.fleet.crash_points import EXIT_CODE
 from edge_resad.fleet.database import opened
 from edge_resad.fleet.report import StreamAccount, accounts, alerts
+from tests.device.certificates import make_certificate
 from tests.fleet.letters import Writer
 from tests.fleet.peers import CHECKOUT, Collector, ScriptedStation
-from tests.mqtt_peers import Mosquitto, eventually
+from tests.mqtt_peers import Mosquitto, eventually, make_certificates
 from tests.postgres_server import Postgres
 
 pytestmark = pytest.mark.broker
@@ -178,6 +179,25 @@ def test_a_full_disk_stops_the_acknowledgements_and_nothing_else(tmp_path: Path,
         ballast.unlink()
         assert eventually(lambda: station.waiting == 0, LONG_S), collector.log
         assert_nothing_lost(url, station)
+
+
+@pytest.mark.parametrize("expired", [True, False])
+def test_a_collector_with_a_certificate_that_ended_or_is_foreign_stays_outside_and_says_so(
+    tmp_path: Path, expired: bool
+) -> None:
+    ca, cert, key = make_certificates(tmp_path / "authority")
+    make_certificates(tmp_path / "foreign")
+    signer = tmp_path / ("authority" if expired else "foreign")
+    its_cert, its_key = make_certificate(tmp_path, "c1", authority=signer, expired=expired)
+    tls = [f"cafile {ca}", f"certfile {cert}", f"keyfile {key}", "require_certificate true"]
+    named = f'ca_file = "{ca}"\ncert_file = "{its_cert}"\nkey_file = "{its_key}"\n'
+    with (
+        Mosquitto(tmp_path / "broker", settings=tls) as broker,
+        Collector(tmp_path, broker.port, f"sqlite:///{tmp_path / 'fleet.db'}", broker_more=named) as collector,
+    ):
+        says = f"hung up before it let us in: it broke. Does it trust who signed {its_cert}, and has that not ended?"
+        assert eventually(lambda: says in collector.log, LONG_S), collector.log
+        assert "connected to" not in collector.log
 
 
 def test_the_rights_on_the_page_suffice(tmp_path: Path) -> None:

@@ -1,0 +1,131 @@
+"""Clocks that jump by a day or begin in 1970, of a station or the collector: nothing is lost, no order changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+
+from edge_resad.fleet import schema
+from edge_resad.fleet.database import opened
+from tests.chaos.history import read
+from tests.chaos.site import Program, Site, Station
+from tests.chaos.verdict import judge
+from tests.mqtt_peers import eventually
+
+LIBRARY = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+LONG_S = 90.0
+DAY_BACK, DAY_ON, EPOCH, RIGHT = "-1d", "+1d", "@1970-01-01 00:00:05", "+0"
+
+pytestmark = [
+    pytest.mark.broker,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(LIBRARY is None, reason="no libfaketime: apt-get install faketime"),
+]
+
+
+class WallClock:
+    """The wall clock of a program, which can be set while it runs. Its monotonic clock goes on as it is."""
+
+    def __init__(self, program: Program, file: Path, says: str = RIGHT) -> None:
+        self._file = file
+        self.set(says)
+        program.environment = {
+            "LD_PRELOAD": str(LIBRARY),
+            "FAKETIME_TIMESTAMP_FILE": str(file),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "DONT_FAKE_MONOTONIC": "1",
+        }
+
+    def set(self, says: str) -> None:
+        """says: what faketime calls a time."""
+        beside = self._file.with_suffix(".new")
+        beside.write_text(f"{says}\n")
+        beside.replace(self._file)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with Site(tmp_path / "site", stations=1, a_second=20.0, ack_s=2.0) as entered:
+        yield entered
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+
+
+def restart(program: Program) -> None:
+    program.kill()
+    program.start()
+
+
+def parts(station: Station) -> int:
+    return sum(1 for _ in read(station.history))
+
+
+def wait_for_parts(station: Station, more: int = 20) -> None:
+    wanted = parts(station) + more
+    assert eventually(lambda: parts(station) >= wanted, LONG_S), station.log[-3000:]
+
+
+def stored(site: Site) -> int:
+    with opened(site.url) as engine, engine.connect() as connection:
+        return int(connection.execute(select(func.count()).select_from(schema.raw)).scalar_one())
+
+
+def assert_nothing_lost(site: Site) -> None:
+    site.quiet()
+    (station,) = site.stations
+    assert eventually(lambda: station.waiting == 0, LONG_S), (station.log[-3000:], site.collector.log[-3000:])
+    verdict = judge(site.url, {station.name: station.history})
+    assert verdict.good, verdict
+    assert verdict.stored == verdict.generated > 0
+
+
+def test_a_stations_clock_that_jumps_while_it_runs_changes_nothing(site: Site, tmp_path: Path) -> None:
+    (station,) = site.stations
+    clock = WallClock(station, tmp_path / "clock")
+    restart(station)
+    wait_for_parts(station)
+    for says in (DAY_ON, DAY_BACK, EPOCH, RIGHT):
+        clock.set(says)
+        wait_for_parts(station)
+    assert_nothing_lost(site)
+    with opened(site.url) as engine, engine.connect() as connection:
+        walls = connection.execute(select(schema.raw.c.payload).order_by(schema.raw.c.seq)).scalars()
+        years = {bytes(payload).partition(b'"time":"')[2][:4] for payload in walls}
+    assert len(years) > 1  # the clock did jump
+    assert b"1970" in years
+
+
+@pytest.mark.parametrize("says", [DAY_BACK, DAY_ON, EPOCH])
+def test_a_station_that_starts_with_a_wrong_clock_keeps_everything_until_it_is_right(
+    site: Site, tmp_path: Path, says: str
+) -> None:
+    (station,) = site.stations
+    clock = WallClock(station, tmp_path / "clock", says)
+    restart(station)
+    wait_for_parts(station)
+    clock.set(RIGHT)
+    wait_for_parts(station)
+    assert_nothing_lost(site)
+
+
+@pytest.mark.parametrize("says", [DAY_BACK, DAY_ON, EPOCH])
+def test_a_collector_with_a_wrong_clock_loses_nothing(site: Site, tmp_path: Path, says: str) -> None:
+    (station,) = site.stations
+    wait_for_parts(station)
+    clock = WallClock(site.collector, tmp_path / "clock")
+    restart(site.collector)
+    before = stored(site)
+    assert eventually(lambda: stored(site) > before, LONG_S), site.collector.log[-3000:]
+    clock.set(says)  # while it runs
+    wait_for_parts(station)
+    restart(site.collector)  # and from its start on
+    wait_for_parts(station)
+    clock.set(RIGHT)
+    assert_nothing_lost(site)

@@ -1,0 +1,87 @@
+"""The count of chaos sees what it is there to see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, delete, update
+
+from edge_resad.device.spool import Spool
+from edge_resad.fleet import schema
+from edge_resad.fleet.database import opened
+from edge_resad.fleet.reading import Arrival, read
+from edge_resad.fleet.store import Store
+from edge_resad.messages import verdict_message
+from tests.chaos.history import WitnessedSpool
+from tests.chaos.history import read as read_history
+from tests.chaos.verdict import Verdict, judge
+from tests.fleet.letters import NOW_MS, Writer, judged
+
+WRITER = Writer(device="press-7")
+PARTS = 20
+
+
+def committed_and_stored(folder: Path, change: Callable[[Connection], object] = lambda _: None) -> Verdict:
+    """The judgement of a station whose messages all went into a store, in which somebody then changes something."""
+    url, history = f"sqlite:///{folder / 'fleet.db'}", folder / "history"
+    WitnessedSpool.history = history
+    with WitnessedSpool(folder / "spool.db", max_bytes=1 << 26, commit_ms=1.0, reserve_bytes=0) as spool:
+        letters = put(spool)
+    with opened(url, writing=True) as engine:
+        Store(engine, raw="all").add([read(arrival) for arrival in letters])
+        with engine.begin() as connection:
+            change(connection)
+    return judge(url, {WRITER.device: history})
+
+
+def put(spool: Spool) -> list[Arrival]:
+    topic = WRITER.address.verdict_topic("cam0")
+    for number in range(PARTS):
+        spool.put(
+            topic,
+            lambda stamp, number=number: verdict_message(  # type: ignore[misc]
+                WRITER.address, stamp, product="bolt", camera="cam0", verdict=judged("fail", 1.5), frame_id=number,
+                latency_ms=1.0,
+            ),
+            kind="fail",
+        )  # fmt: skip
+    assert spool.flush(20)
+    return [Arrival(topic, letter.body, NOW_MS, spool.event_id(letter)) for letter in spool.oldest(PARTS)]
+
+
+def test_a_store_that_has_everything_is_good(tmp_path: Path) -> None:
+    verdict = committed_and_stored(tmp_path)
+    assert str(verdict) == f"generated {PARTS} stored {PARTS} lost 0 duplicates 0"
+    assert verdict.good
+
+
+@pytest.mark.parametrize("seq", [1, 7, PARTS])
+def test_one_message_that_is_not_in_the_store_is_lost(tmp_path: Path, seq: int) -> None:
+    def forget(connection: Connection) -> None:
+        for table in (schema.verdict, schema.raw):
+            connection.execute(delete(table).where(table.c.seq == seq))
+
+    verdict = committed_and_stored(tmp_path, forget)
+    assert str(verdict) == f"generated {PARTS} stored {PARTS - 1} lost 1 duplicates 0"
+    assert not verdict.good
+
+
+def test_a_number_with_another_message_is_disorder(tmp_path: Path) -> None:
+    table = schema.raw
+
+    def swap(connection: Connection) -> None:
+        for seq, other in ((3, 10_000), (4, 3), (10_000, 4)):
+            connection.execute(update(table).where(table.c.seq == seq).values(seq=other))
+
+    verdict = committed_and_stored(tmp_path, swap)
+    assert verdict.lost == 0
+    assert verdict.disorder >= 2
+    assert not verdict.good
+
+
+def test_a_line_that_a_kill_cut_off_is_passed_over(tmp_path: Path) -> None:
+    history = tmp_path / "history"
+    history.write_text("\ns 1 fail aa .\ns 2 fail b\ns 3 fail cc .")
+    assert [letter.seq for letter in read_history(history)] == [1, 3]
