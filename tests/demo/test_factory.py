@@ -16,6 +16,7 @@ from edge_resad.demo.products import FAMILIES
 from edge_resad.demo.products.factory import FACTORY, KINDS, FactoryError, draw, folder, kinds_of, write_factory
 from edge_resad.demo.products.factory.folder import MARK
 from edge_resad.demo.products.factory.sheet import factory_sheet
+from edge_resad.whole_file import write_whole
 
 EVERY_FAMILY = pytest.mark.parametrize("family", sorted(FACTORY))
 EVERY_KIND = pytest.mark.parametrize("kind", sorted(KINDS))
@@ -196,12 +197,10 @@ def test_the_factory_needs_no_torch() -> None:
 def test_a_full_disk_is_one_sentence_and_the_factory_goes_on_where_it_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: str
 ) -> None:
-    whole = folder.write_whole
-
     def refuse(path: Path, content: bytes) -> None:
         if path.name == full:
             raise OSError(errno.ENOSPC, "No space left on device")
-        whole(path, content)
+        write_whole(path, content)
 
     def make() -> list[Path]:
         return write_factory(
