@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -90,6 +91,7 @@ class Bank:
 
     info: BankInfo
     levels: tuple[Rows, ...]
+    file: Path | None = field(default=None, compare=False)  # where it was read from, for those who are told of it
 
 
 def save_bank(bank: Bank, path: Path) -> None:
@@ -129,7 +131,7 @@ def load_bank(path: Path) -> Bank:
         raise BankError(
             f"{path} is not a bank or is damaged ({error}). Make it again: edge-resad enrol GOOD_PARTS -o {path}"
         ) from error
-    return read_bank(content, path)
+    return replace(read_bank(content, path), file=path)
 
 
 def read_bank(content: bytes, path: object) -> Bank:
@@ -197,24 +199,35 @@ def _unusable(bank: Bank) -> str | None:
     return None
 
 
-def check_fits(bank: Bank, bundle_id: str, precision: Precision, channels: Sequence[int]) -> None:
+def check_fits(
+    bank: Bank,
+    bundle_id: str,
+    precision: Precision,
+    channels: Sequence[int],
+    *,
+    bundle: Path | None = None,
+    remake: str | None = None,
+) -> None:
     """Refuse a bank that was made with another bundle or another precision.
+
+    bundle: the bundle's folder, where it is not the one that comes with the package.
+    remake: the command that makes the bank anew; without it that of a bank in a file.
 
     Raises:
         BankError: with the command that makes it anew.
     """
     info = bank.info
+    again = remake or f"edge-resad enrol GOOD_PARTS -o {shlex.quote(str(bank.file)) if bank.file else 'BANK'}"
+    again += f" --precision {precision}" + (f" --bundle {shlex.quote(str(bundle))}" if bundle else "")
     if info.bundle_id != bundle_id or [rows.shape[1] for rows in bank.levels] != list(channels):
         raise BankError(
             f"the bank of {info.product!r} belongs to another bundle ({info.bundle_id[:12]}..., this one is "
-            f"{bundle_id[:12]}...). Distances mean something else there. Make the bank again with this bundle: "
-            "edge-resad enrol GOOD_PARTS -o BANK"
+            f"{bundle_id[:12]}...). Distances mean something else there. Make the bank again with this bundle: {again}"
         )
     if info.precision != precision:
         raise BankError(
             f"the bank of {info.product!r} was made in {info.precision}, the engine runs {precision}. "
-            f"Make the bank again in {precision}, so that rounding cancels: edge-resad enrol GOOD_PARTS -o BANK "
-            f"--precision {precision}"
+            f"Make the bank again in {precision}, so that rounding cancels: {again}"
         )
 
 

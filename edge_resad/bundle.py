@@ -172,6 +172,11 @@ class Bundle:
     path: Path
     manifest: Manifest
 
+    @property
+    def named(self) -> Path | None:
+        """What `--bundle` has to say for it; None for the one that comes with the package."""
+        return None if self.path == _SHIPPED else self.path
+
     def graphs(self, precision: Precision) -> GraphPair:
         """The graphs of one precision.
 

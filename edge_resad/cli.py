@@ -424,7 +424,7 @@ def inspect(
         unread = f", {unreadable} could not be read" if unreadable else ""
         without = f", {not_inspected} not inspected" if not_inspected else ""
         print(f"{_counted(parts, 'part')}, {failed} failed{without}{unread}")
-    if unreadable:
+    if unreadable or not_inspected:
         raise typer.Exit(1)
 
 
@@ -903,6 +903,8 @@ def _text_line(name: str, verdict: Verdict) -> str:
     if verdict.regions:
         x, y, width, height = verdict.regions[0].box
         line += f"  {verdict.severity}, {len(verdict.regions)} region(s), worst {width} x {height} px at ({x}, {y})"
+        if verdict.regions[0].size_mm is not None:
+            line += ", {:.1f} x {:.1f} mm".format(*verdict.regions[0].size_mm)
     return line
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_resad.bank import Bank
-    from edge_resad.recipe import Product, Recipe, Shelf
+    from edge_resad.recipe import Choice, Product, Recipe, Shelf
 
 product_app = typer.Typer(no_args_is_help=True, help="Products with recipes: regions, masks, thresholds, versions.")
 
@@ -152,16 +152,44 @@ def diff(
 
 
 @product_app.command()
-def use(name: ChosenArgument, products: FolderOption = Path("products")) -> None:
+def use(
+    name: ChosenArgument,
+    products: FolderOption = Path("products"),
+    anyway: Annotated[
+        bool,
+        typer.Option("--anyway", help="Of another precision or bundle too, for a station that is started after this."),
+    ] = False,
+) -> None:
     """Put a product on the line: a running station changes to it within a second, between two parts."""
     from edge_resad.recipe import Shelf
 
     shelf = Shelf(products)
     chosen = shelf.find(name)
     before = shelf.in_use()
+    if before is not None and not anyway:
+        _check_changes(shelf, before, chosen)
     shelf.use(chosen)
     was = "" if before is None or before == chosen else f", after {before}"
     print(f"in use: {chosen}{was}")
+
+
+def _check_changes(shelf: Shelf, before: Choice, chosen: Choice) -> None:
+    """Refuse what no running station can change to: one engine judges all its products."""
+    new = shelf.open(chosen).bank_of(0).info
+    try:
+        old = shelf.open(before).bank_of(0).info
+    except ProductError:  # it is gone or damaged, so that nothing judges by it
+        return
+    for what, theirs, ours, option in (
+        ("bundle", new.bundle_id[:12], old.bundle_id[:12], "--bundle BUNDLE"),
+        ("precision", new.precision, old.precision, f"--precision {old.precision}"),
+    ):
+        if theirs != ours:
+            raise ProductError(
+                f"{chosen} is of {what} {theirs}, {before}, which is in use, of {what} {ours}: a station that runs "
+                f"cannot change from one to the other. Make it again: edge-resad product change {chosen.product} "
+                f"--good GOOD_PARTS {option}. Or, for one that starts after this: edge-resad product use --anyway."
+            )
 
 
 @product_app.command()

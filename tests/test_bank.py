@@ -250,6 +250,14 @@ def test_a_bank_of_another_precision_is_refused_with_the_command() -> None:
         check_fits(_bank(), "b" * 64, "int8", CHANNELS)
 
 
+def test_the_command_names_the_bank_and_the_bundle(tmp_path: Path) -> None:
+    save_bank(_bank(), tmp_path / "flange.npz")
+    read = load_bank(tmp_path / "flange.npz")
+    command = f"enrol GOOD_PARTS -o {tmp_path}/flange.npz --precision int8 --bundle own$"
+    with pytest.raises(BankError, match=command):
+        check_fits(read, "c" * 64, "int8", CHANNELS, bundle=Path("own"))
+
+
 def test_filling_repeats_rows_and_never_adds_zeros() -> None:
     rows = _rows(3, 2)
     assert np.array_equal(filled(rows, 7), rows[[0, 1, 2, 0, 1, 2, 0]])

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from tests.products import SIDE, part
+from edge_resad.bank import bank_content
+from edge_resad.recipe import Recipe, Roi, Shelf
+from tests.products import SIDE, bank_of, part, stocked
 from tests.test_cli import Shell, run
 
 __all__ = ["run"]  # the fixture
@@ -135,6 +139,26 @@ def test_a_product_is_carried_to_another_station(run: Shell, products: Path, tmp
     assert shown[0] == shown[1]
 
 
+def test_a_product_that_a_running_station_cannot_change_to_is_put_to_use_only_on_purpose(
+    run: Shell, tmp_path: Path
+) -> None:
+    shelf = Shelf(tmp_path / "products")
+    stocked(shelf, "flange")
+    recipe = Recipe(product="lid", regions=(Roi(name="whole", bank="whole.npz"),))
+    made = bank_of("cap")
+    shelf.add(
+        recipe, {"whole.npz": bank_content(replace(made, info=made.info.model_copy(update={"precision": "int8"})))}
+    )
+    use = ("product", "use", "--products", shelf.folder)
+    assert run(*use, "flange").code == 0
+    refusal = run(*use, "lid").refusal
+    assert "lid@1 is of precision int8, flange@1, which is in use, of precision fp32" in refusal
+    assert "edge-resad product change lid --good GOOD_PARTS --precision fp32" in refusal
+    assert str(shelf.in_use()) == "flange@1"
+    assert run(*use, "lid", "--anyway").code == 0
+    assert str(shelf.in_use()) == "lid@1"
+
+
 def test_parts_are_inspected_by_a_product(run: Shell, line: Path, products: Path, tmp_path: Path) -> None:
     pictures = tmp_path / "pictures"
     done = run("inspect", line / "parts", "--product", "flange", "--products", products, "--out", pictures)
@@ -142,6 +166,8 @@ def test_parts_are_inspected_by_a_product(run: Shell, line: Path, products: Path
     assert [text.split()[0] for text in lines[:2]] == ["PASS", "FAIL"]
     assert lines[2].startswith("----  not inspected: the part cannot be aligned")
     assert lines[3] == "3 parts, 1 failed, 1 not inspected"
+    assert done.code == 1  # a script must not take an unjudged part for a good one
+    assert re.search(r"worst \d+ x \d+ px at \(\d+, \d+\), \d+\.\d x \d+\.\d mm$", lines[1])
     assert sorted(file.name for file in pictures.iterdir()) == ["1.jpg", "2.jpg"]
     as_json = run("inspect", line / "parts" / "3.png", "--product", "flange", "--products", products, "--json")
     assert json.loads(as_json.out)["reason"] == "not_aligned"

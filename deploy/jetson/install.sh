@@ -191,6 +191,7 @@ install_package() {
 
 link_command() {
   target=/opt/edge-resad/venv/bin/edge-resad
+  is_system || target=../../..$target # it leads there below the prefix and where the prefix becomes a root
   if [ "$(readlink "$bin/edge-resad" 2>/dev/null)" = "$target" ]; then
     already "command $bin/edge-resad"
   else
@@ -222,10 +223,19 @@ next_steps() {
   bank=/var/lib/edge-resad/$name/bank.npz
   printf '\nWhat comes next:\n'
   [ -n "$station" ] || printf '  sudo %s --station %s              # a station of your own\n' "$0" "$name"
+  enrol="edge-resad enrol /dev/video0 -o $bank"
   cat <<END
   ls -l /dev/edge-resad                                # cameras, by names that stay
   sudoedit /etc/edge-resad/$name.toml                  # camera, engine and broker
-  sudo -u $user -H edge-resad enrol /dev/video0 -o $bank
+END
+  case ",$extra," in
+    *,jetson,*)
+      printf '  sudo -u %s -H edge-resad build --precision fp16  # engines, for [engine] in that file\n' "$user"
+      enrol="$enrol --precision fp16"
+      ;;
+  esac
+  cat <<END
+  sudo -u $user -H $enrol
   sudo -u $user -H edge-resad doctor /etc/edge-resad/$name.toml
   sudo systemctl enable --now edge-resad@$name
 END

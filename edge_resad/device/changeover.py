@@ -124,6 +124,14 @@ class Changeover:
         """Milliseconds of the last part's stages."""
         return self._inspector.timings
 
+    def check(self, choice: Choice) -> None:
+        """Refuse a version that cannot judge here, before anybody puts it to use. Any thread may ask.
+
+        Raises:
+            ProductError: it is damaged, or its banks belong to another bundle or precision.
+        """
+        self._inspector.check(self._shelf.open(choice))
+
     def before(self, frame: NDArray[np.uint8]) -> bool:
         """Change to the product that was asked for, or that the part's code names; True where that is another one."""
         with self._lock:
@@ -182,20 +190,24 @@ class Changeover:
     def _watch(self) -> None:
         while not self._closing.wait(self._poll_s):
             try:
-                self._by_timetable()
+                self._by_timetable(running=True)
                 self.step()
             except Exception:  # whatever the folder holds, parts are judged by the product that is in use
                 log.exception("the products in %s could not be looked at", self._settings.folder)
 
-    def _by_timetable(self) -> None:
+    def _by_timetable(self, *, running: bool = False) -> None:
         """Put to use what is due, as a person would: it is in use over restarts."""
         change = self._timetable.due(time.time())
         if change is None:
             return
         try:
-            self._shelf.use(self._shelf.find(change.use))
+            choice = self._shelf.find(change.use)
+            if running:
+                self.check(choice)  # what is said to be in use would be what judges after the next start
+            self._shelf.use(choice)
             log.info("it is %s: %s is put to use, as [products] schedule says", change.at, change.use)
         except EdgeResadError as error:
+            self.problem = str(error)
             log.error("it is %s, but the product stays as it is: %s", change.at, error)
 
     def _prepared(self, choice: Choice) -> ReadyProduct:

@@ -15,7 +15,7 @@ from edge_resad.device.control import Controls
 from edge_resad.device.labels import Labels
 from edge_resad.device.lights import Light, camera_lights
 from edge_resad.errors import ControlError
-from edge_resad.recipe import Shelf
+from edge_resad.recipe import Choice, Shelf
 
 Arguments = dict[str, Any]
 
@@ -28,6 +28,8 @@ class CameraDesk:
     shelf: Shelf | None  # where its products are; None where it judges by a bank
     threshold: Callable[[float | None], float]
     """Sets the threshold between two parts, or with None only says it. Raises ControlError where a recipe holds it."""
+    check_product: Callable[[Choice], None]
+    """Raises ProductError where this version of a product cannot judge here."""
     self_test: Callable[[], str | None]
     """What is wrong with what its engine computes, in words; None where nothing is."""
 
@@ -118,6 +120,9 @@ class Desk:
         if not shelves:
             raise ControlError("this camera has one bank and no products. To change over set [products] folder.")
         choices = {folder: shelf.find(wanted) for folder, shelf in shelves.items()}  # all or none
+        for lane in lanes:
+            if lane.shelf is not None:
+                lane.check_product(choices[lane.shelf.folder])
         for folder, choice in choices.items():
             shelves[folder].use(choice)
         return {"asked_for": str(next(iter(choices.values()))), "cameras": [lane.camera for lane in lanes]}

@@ -28,7 +28,7 @@ from edge_resad.engine.golden import Golden
 from edge_resad.engine.golden_run import golden_runs
 from edge_resad.engine.inspector import Inspector
 from edge_resad.errors import ControlError
-from edge_resad.recipe import Shelf
+from edge_resad.recipe import Choice, Shelf
 
 log = logging.getLogger(__name__)
 
@@ -166,6 +166,7 @@ class OperatorSide:
             camera=lane.name,
             shelf=None if products is None else Shelf(products.folder),
             threshold=lambda value: _threshold(lane, value),
+            check_product=lambda choice: _check_product(lane.judge, choice),
             self_test=lambda: self._self_test(lane.judge),
         )
 
@@ -219,6 +220,11 @@ def product_facts(settings: StationFile, products: Mapping[str, tuple[str, int |
 
 def _starting(_arguments: dict[str, Any]) -> dict[str, Any]:
     raise ControlError("the station is starting and loads its engine. Wait a moment.")
+
+
+def _check_product(judge: Judge, choice: Choice) -> None:
+    if isinstance(judge, Changeover):
+        judge.check(choice)
 
 
 def _threshold(lane: Judging, value: float | None) -> float:

@@ -114,21 +114,32 @@ class Inspector:
         """
         self.put(self.prepare(bank))
 
-    def prepare(self, bank: Bank) -> PreparedBank:
-        """Make a bank ready for `put`. Touches no buffer: another thread may do it while parts are judged.
+    def check(self, bank: Bank, remake: str | None = None) -> None:
+        """Refuse a bank that cannot be judged by here. Needs no engine: any thread may ask at any time.
+
+        remake: the command that makes the bank anew; without it that of a bank in a file.
 
         Raises:
             BankError: the bank belongs to another bundle or precision, or lost rows.
         """
         manifest = self._bundle.manifest
-        check_fits(bank, manifest.bundle_id, self._precision, [level.channels for level in manifest.levels])
+        channels = [level.channels for level in manifest.levels]
+        check_fits(bank, manifest.bundle_id, self._precision, channels, bundle=self._bundle.named, remake=remake)
         for index, (level, rows) in enumerate(zip(manifest.levels, bank.levels, strict=True)):
             least = min(level.cells, level.capacity)
             if not least <= len(rows) <= level.capacity:
                 raise BankError(
                     f"the bank of {bank.info.product!r} has {len(rows)} rows at level {index}, expected {least} to "
-                    f"{level.capacity}. Make it again: edge-resad enrol GOOD_PARTS -o BANK"
+                    f"{level.capacity}. Make it again: {remake or 'edge-resad enrol GOOD_PARTS -o BANK'}"
                 )
+
+    def prepare(self, bank: Bank, remake: str | None = None) -> PreparedBank:
+        """Make a bank ready for `put`. Touches no buffer: another thread may do it while parts are judged.
+
+        Raises:
+            BankError: as `check`.
+        """
+        self.check(bank, remake)
         level_norm = np.array(bank.info.level_norm, np.float32)
         inputs = bank_inputs(self._engine, self._bundle, bank.levels, level_norm)
         return PreparedBank(bank=bank, inputs=inputs)

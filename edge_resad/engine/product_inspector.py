@@ -73,6 +73,7 @@ class ProductInspector:
         self.timings: dict[str, float] = {"align_ms": 0.0, "resize_ms": 0.0, "engine_ms": 0.0, "decide_ms": 0.0}
 
     def __enter__(self) -> ProductInspector:
+        self.check(self._first)
         with _as_of(self._first):
             self._inspector.__enter__()
         try:
@@ -87,6 +88,16 @@ class ProductInspector:
     ) -> None:
         self._inspector.__exit__(kind, error, trace)
 
+    def check(self, product: Product) -> None:
+        """Refuse a product whose banks cannot be judged by here. Needs no engine: any thread may ask at any time.
+
+        Raises:
+            ProductError: a bank belongs to another bundle or precision, or lost rows.
+        """
+        with _as_of(product):
+            for bank in product.banks.values():
+                self._inspector.check(bank, _remake(product))
+
     def prepare(self, product: Product) -> ReadyProduct:
         """Make a product ready to judge. Another thread may do it while parts are judged by the one before.
 
@@ -95,7 +106,7 @@ class ProductInspector:
         """
         recipe = product.recipe
         with _as_of(product):
-            banks = {name: self._inspector.prepare(bank) for name, bank in product.banks.items()}
+            banks = {name: self._inspector.prepare(bank, _remake(product)) for name, bank in product.banks.items()}
         cutouts = tuple(cutouts_of(product, self._bundle.manifest.image_size))
         plain = len(cutouts) == 1 and recipe.regions[0].box is None and recipe.alignment is None
         return ReadyProduct(
@@ -266,11 +277,13 @@ def check_size(frame: Image, picture_px: tuple[int, int] | None) -> None:
 
 @contextmanager
 def _as_of(product: Product) -> Iterator[None]:
-    """What is wrong with a bank, as what is wrong with its product, with the command that makes it anew."""
+    """What is wrong with a bank, as what is wrong with its product."""
     try:
         yield
     except BankError as error:
-        raise ProductError(
-            f"{product.label} cannot be used here: {error} For a product that is: "
-            f"edge-resad product change {product.recipe.product} --good GOOD_PARTS."
-        ) from error
+        raise ProductError(f"{product.label} cannot be used here: {error}") from error
+
+
+def _remake(product: Product) -> str:
+    """The command that makes a product's banks anew."""
+    return f"edge-resad product change {product.recipe.product} --good GOOD_PARTS"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +13,10 @@ import numpy as np
 import pytest
 
 from edge_resad.demo.products import FAMILIES
-from edge_resad.demo.products.factory import FACTORY, KINDS, FactoryError, draw, kinds_of, write_factory
+from edge_resad.demo.products.factory import FACTORY, KINDS, FactoryError, draw, folder, kinds_of, write_factory
 from edge_resad.demo.products.factory.folder import MARK
 from edge_resad.demo.products.factory.sheet import factory_sheet
+from edge_resad.whole_file import write_whole
 
 EVERY_FAMILY = pytest.mark.parametrize("family", sorted(FACTORY))
 EVERY_KIND = pytest.mark.parametrize("kind", sorted(KINDS))
@@ -189,3 +191,26 @@ def test_the_contact_sheet_has_a_row_for_every_family() -> None:
 def test_the_factory_needs_no_torch() -> None:
     code = "import sys, edge_resad.demo.products.factory; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("full", ["factory.json", "parts.csv"])
+def test_a_full_disk_is_one_sentence_and_the_factory_goes_on_where_it_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: str
+) -> None:
+    def refuse(path: Path, content: bytes) -> None:
+        if path.name == full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_whole(path, content)
+
+    def make() -> list[Path]:
+        return write_factory(
+            tmp_path / "out", families=["cap"], variants=1, good=1, test_good=1, defective=1, size=SMALL
+        )
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folder, "write_whole", refuse)
+        with pytest.raises(FactoryError, match=r"cannot write into .*: No space left on device\. Check space"):
+            make()
+    (made,) = make()
+    with (made / "parts.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 3

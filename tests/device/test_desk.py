@@ -31,7 +31,7 @@ from edge_resad.device.link import LinkStatus
 from edge_resad.device.spool import Spool
 from edge_resad.errors import ControlError, ProductError
 from edge_resad.messages import Address, not_inspected_message
-from edge_resad.recipe import Shelf
+from edge_resad.recipe import Choice, Shelf
 from tests.device.test_board import BAD, GOOD, MAP, inspection
 from tests.mqtt_peers import eventually
 from tests.products import stocked
@@ -58,9 +58,16 @@ class Place:
         self.labels = folder / "labels.jsonl"
         self.threshold = Threshold()
         self.wrong: str | None = None
+        self.refused: str | None = None  # a product that cannot judge here
         self.controls = Controls()
         lanes = [
-            CameraDesk(camera=name, shelf=shelf, threshold=self.threshold, self_test=lambda: self.wrong)
+            CameraDesk(
+                camera=name,
+                shelf=shelf,
+                threshold=self.threshold,
+                check_product=self.check,
+                self_test=lambda: self.wrong,
+            )
             for name in ("cam0", "cam1")
         ]
         desk = Desk(
@@ -68,6 +75,10 @@ class Place:
             lights=lambda: [Light(name="disk", colour="green", says="9.0 GB free")],
         )  # fmt: skip
         desk.register(self.controls)
+
+    def check(self, choice: Choice) -> None:
+        if choice.product == self.refused:
+            raise ProductError(f"{choice} was made in int8")
 
     def ask(self, name: str, **arguments: Any) -> dict[str, Any]:
         """The result; a refusal is raised with its sentence."""
@@ -203,6 +214,18 @@ def test_a_product_is_put_to_use_and_one_that_is_not_there_is_refused(tmp_path: 
         place.ask("product", use="ring")
     with pytest.raises(ControlError, match=r"use is missing\. Say it like use=flange"):
         place.ask("product")
+
+
+def test_a_product_that_cannot_judge_here_is_refused_and_not_put_to_use(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path / "products")
+    stocked(shelf, "flange")
+    stocked(shelf, "cap")
+    shelf.use(shelf.find("flange"))
+    place = Place(tmp_path, shelf)
+    place.refused = "cap"
+    with pytest.raises(ControlError, match="cap@1 was made in int8"):
+        place.ask("product", use="cap")
+    assert str(shelf.in_use()) == "flange@1"  # or the next start would begin with it
 
 
 def test_a_station_of_one_bank_has_no_products_to_change(place: Place) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_resad.bank import bank_content
 from edge_resad.device.changeover import Changeover
 from edge_resad.device.settings import ProductsSection, ScheduleSection, load_station
 from edge_resad.device.timetable import Timetable
 from edge_resad.errors import ProductError, SettingsError
-from edge_resad.recipe import Shelf
+from edge_resad.recipe import Recipe, Roi, Shelf
 from tests.mqtt_peers import eventually
-from tests.products import BUNDLE, stocked
+from tests.products import BUNDLE, bank_of, stocked
 
 CHANGES = [ScheduleSection(at="06:00", use="bolt"), ScheduleSection(at="22:30", use="cap@2")]
 
@@ -92,6 +94,21 @@ def test_a_running_station_puts_a_product_to_use_when_it_is_due(
         assert judge.product.label == "flange@1"
         now[0] = at(2, 6, 0, 1)
         assert eventually(lambda: str(shelf.in_use()) == "cap@1")
+
+
+def test_a_running_station_puts_nothing_to_use_that_it_cannot_judge_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf, now = shelf_of(tmp_path), [at(2, 5, 59)]
+    made = bank_of("cap")
+    lid = bank_content(replace(made, info=made.info.model_copy(update={"precision": "int8"})))
+    shelf.add(Recipe(product="lid", regions=(Roi(name="whole", bank="whole.npz"),)), {"whole.npz": lid})
+    monkeypatch.setattr("edge_resad.device.changeover.time.time", lambda: now[0])
+    with changeover(shelf, at="06:00", use="lid") as judge:
+        now[0] = at(2, 6, 0, 1)
+        assert eventually(lambda: judge.problem is not None)
+        assert shelf.in_use() is None
+        assert judge.product.label == "flange@1"
 
 
 def test_a_product_of_the_schedule_that_is_not_there_is_said_at_the_start(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_inspect_takes_the_banks_own_precision(line: Path) -> None:
 def test_inspect_refuses_another_precision_with_the_command_that_helps(line: Path) -> None:
     said = _refusal("inspect", line / "parts", "-b", line / "int8.bank", "--precision", "fp16")
     assert "made in int8, the engine runs fp16" in said
-    assert "edge-resad enrol GOOD_PARTS -o BANK --precision fp16" in said
+    assert f"edge-resad enrol GOOD_PARTS -o {line / 'int8.bank'} --precision fp16" in said
 
 
 def test_a_station_takes_the_banks_own_precision_and_refuses_another(line: Path) -> None:

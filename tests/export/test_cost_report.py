@@ -16,9 +16,9 @@ pytest.importorskip("onnx", reason="onnx is the workstation's alone: pip install
 
 from edge_resad.bundle import open_bundle
 from edge_resad.errors import BundleError
-from export.__main__ import app
 from export.cost import GraphCost, StageCost
 from export.cost_report import CAVEAT, Report, as_json, as_text, report
+from export.verbs import app
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "cost.md"
 SHIPPED = open_bundle()

@@ -16,7 +16,7 @@ onnx = pytest.importorskip("onnx", reason="onnx is the workstation's alone: pip 
 
 from typer.testing import CliRunner, Result  # noqa: E402 - after the skip
 
-import export.__main__ as command  # noqa: E402
+import export.verbs as command  # noqa: E402
 from edge_resad.bundle import Bundle, open_bundle, write_verification  # noqa: E402
 from edge_resad.demo.products import DEFECTS, draw  # noqa: E402
 from edge_resad.engine.enrolment import enrol  # noqa: E402

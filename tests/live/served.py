@@ -42,7 +42,13 @@ class Line:
         self.controls = Controls()
         self.told: list[tuple[str, dict[str, Any]]] = []
         self._parts = 0
-        lane = CameraDesk(camera="cam0", shelf=shelf, threshold=lambda _: 1.0, self_test=lambda: None)
+        lane = CameraDesk(
+            camera="cam0",
+            shelf=shelf,
+            threshold=lambda _: 1.0,
+            check_product=lambda choice: None,
+            self_test=lambda: None,
+        )
         facts = {"site": "berlin", "line": "a", "device": "press-7", "started": time.time(), **(about or {})}
         desk = Desk(self.board, [lane], self.bypass, Labels(self.labels), about=facts, lights=lambda: self.lights)
         desk.register(self.controls)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import signal
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -18,6 +21,7 @@ from numpy.typing import NDArray
 from edge_resad.demo.products.factory.families import FACTORY
 from edge_resad.demo.products.factory.part import draw, kinds_of
 from edge_resad.errors import EdgeResadError
+from edge_resad.whole_file import write_whole
 
 MARK = "factory.json"
 """The file by which a folder of the factory is known; it holds what the folder was made with."""
@@ -71,7 +75,8 @@ def write_factory(
     """
     chosen = _known(families)
     settings = {"good": good, "test_good": test_good, "defective": defective, "size": size, "seed": seed}
-    _claim(out, settings)
+    with _said_of(out):
+        _claim(out, settings)
     orders = [
         Order(
             out=out / f"{family}-{variant}",
@@ -87,10 +92,23 @@ def write_factory(
         for variant in range(first_variant, first_variant + variants)
     ]
     per_class = good + orders[0].test_good + defective if orders else 0
-    for k, _ in enumerate(_made(orders, jobs)):
-        if progress is not None:
-            progress((k + 1) * per_class, len(orders) * per_class)
+    with _said_of(out):
+        for k, _ in enumerate(_made(orders, jobs)):
+            if progress is not None:
+                progress((k + 1) * per_class, len(orders) * per_class)
     return [order.out for order in orders]
+
+
+@contextmanager
+def _said_of(out: Path) -> Iterator[None]:
+    """What the disk refuses, in one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise FactoryError(
+            f"the factory cannot write into {out}: {error.strerror or error}. Check space and rights, and run it again "
+            "with the same settings: it goes on with what is missing."
+        ) from error
 
 
 def _known(families: Sequence[str]) -> list[str]:
@@ -109,7 +127,7 @@ def _claim(out: Path, settings: dict[str, int | None]) -> None:
         if out.exists() and any(out.iterdir()):
             raise FactoryError(f"{out} holds files that are not the factory's. Name an empty or a new folder.")
         out.mkdir(parents=True, exist_ok=True)
-        mark.write_text(json.dumps(settings) + "\n", encoding="utf-8")
+        write_whole(mark, (json.dumps(settings) + "\n").encode())
     elif mark.read_text(encoding="utf-8").strip() != json.dumps(settings):
         raise FactoryError(
             f"{out} was made with other settings: {mark.read_text(encoding='utf-8').strip()}. "
@@ -122,11 +140,15 @@ def _made(orders: Sequence[Order], jobs: int) -> Iterable[None]:
         yield from map(make_class, orders)
         return
     with ProcessPoolExecutor(max_workers=jobs, mp_context=get_context("spawn"), initializer=_alone) as pool:
-        for done in as_completed([pool.submit(make_class, order) for order in orders]):
-            yield done.result()
+        try:
+            for done in as_completed([pool.submit(make_class, order) for order in orders]):
+                yield done.result()
+        finally:
+            pool.shutdown(cancel_futures=True)  # what is not begun is not made where one failed
 
 
 def _alone() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches all of us, and only the first needs to say so
     cv2.setNumThreads(1)  # one process a core is quicker than threads within each
 
 
@@ -145,10 +167,11 @@ def make_class(order: Order) -> None:
         plan += [kinds[k] for k in rng.permutation(len(kinds))]
     first = base + order.good + order.test_good
     rows += [_defective(order, k, first + k, plan[k]) for k in range(order.defective)]
-    with listing.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("file", "defect", "severity", "seed", "share"))
-        writer.writerows(rows)
+    table = io.StringIO(newline="")
+    writer = csv.writer(table)
+    writer.writerow(("file", "defect", "severity", "seed", "share"))
+    writer.writerows(rows)
+    write_whole(listing, table.getvalue().encode())  # half a list would call the class complete
 
 
 Row = tuple[str, str, int, int, float]
