@@ -34,7 +34,6 @@ def test_outboxes_that_are_damaged_cost_no_more_than_is_told(tmp_path: Path) -> 
     outcome = unleash(tmp_path, seconds=30.0, kills=3, damages=8, seed=11, a_second=10.0, stations=2, ack_s=2.0)
     verdict = outcome.verdict
     assert sum(count for what, count in outcome.done.items() if what.startswith("damage")) > 0
-    assert verdict.streams > 2  # at least one was noticed
     assert verdict.good, (verdict, outcome)
     assert verdict.stored + verdict.given_up == verdict.generated
     assert outcome.drain_s is not None
