@@ -112,18 +112,17 @@ class Link:
             self._had.clear()
             self._inbox.begin()
             self.connections += 1
-            until = time.monotonic() + _ANSWER_S
             while not self._stopping.is_set() and call.lost is None:
                 call.pump(self._clapper, 1.0)
                 if call.refused is not None:
                     raise _Refused(call.refused)
-                if not call.ready and time.monotonic() > until:
+                if not call.ready and time.monotonic() > call.heard_at + _ANSWER_S:
                     raise TimeoutError
                 if call.ready and not self.connected:
                     self.connected = True
                     self._say(None)
                     log.info("connected to %s as %s", self._broker.where, self._collector.id)
-                if call.ready:
+                if call.accepted:  # a session that goes on gives what it holds before it says that we are subscribed
                     self._speak(call)
                 if call.trouble is not None:
                     self._say(_sentence(_Refused(call.trouble), self._broker))
@@ -158,7 +157,9 @@ class _Call:
 
     def __init__(self, broker: BrokerAddress, collector: CollectorSection, number: int, inbox: Inbox) -> None:
         self.number = number
+        self.accepted = False  # the broker let us in
         self.ready = False  # subscribed to everything
+        self.heard_at = time.monotonic()  # when the broker last gave or answered anything
         self.refused: str | None = None
         self.lost: str | None = None
         self.trouble: str | None = None
@@ -260,6 +261,7 @@ class _Call:
                 self.refused = f"refuses this collector ({reason})"
                 return
             self._room = getattr(properties, "ReceiveMaximum", 65535)
+            self.accepted, self.heard_at = True, time.monotonic()
             client.subscribe([(name, SubscribeOptions(qos=1)) for name in filters(self._collector)])
 
         self._guarded(subscribe)
@@ -271,6 +273,7 @@ class _Call:
 
     def _on_message(self, client: mqtt.Client, userdata: Any, message: mqtt.MQTTMessage) -> None:
         def put() -> None:
+            self.heard_at = time.monotonic()
             about = getattr(message.properties, "UserProperty", ())
             event_id = next((value for name, value in about if name == "id"), None)
             now_ms = time.time_ns() // 1_000_000

@@ -51,7 +51,7 @@ def run(*words: str, code: int = 0) -> str:
 
 
 def test_a_store_is_made_and_named(config: Path) -> None:
-    assert run("migrate", str(config)) == f"sqlite:///{config.parent}/fleet.db: revision 0001\n"
+    assert run("migrate", str(config)) == f"sqlite:///{config.parent}/fleet.db: revision 0002\n"
     assert "no station has said anything yet" in run("status", str(config))
     assert run("alerts", str(config)) == "no alerts\n"
     assert run("gaps", str(config)) == "nothing is missing\n"
@@ -101,6 +101,7 @@ def test_a_dry_run_of_retention_names_every_rule(config: Path) -> None:
         "pictures older than 365 days",
         "other verdicts older than 180 days",
         "states older than 180 days",
+        "commands older than 1095 days",
         "gaps older than 1095 days",
         "alerts older than 1095 days",
     ]
