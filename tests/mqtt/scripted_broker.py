@@ -62,6 +62,7 @@ class Rules:
     hangs_up: Callable[[Publish], int | None] = field(default=lambda publish: None)
     """The reason with which it ends the connection instead of answering; None: it does not."""
     suback: Callable[[str], int] = field(default=lambda topic_filter: 1)
+    says_suback: bool = True  # False: it subscribes and says nothing of it
     expiry_taken_s: int = 0  # how long messages have waited in it, as it claims: what is left of their expiry
     delivers: bool = True  # False: it acknowledges and forgets
     reads: bool = True  # False: it reads nothing after its CONNACK
@@ -369,7 +370,8 @@ class _Connection:
                 asked.append(topic_filter)
             self.broker.subscribed.append((self._client_id, topic_filter))
             reasons.append(reason)
-        self._write(packet(0x90, body[:2] + (b"\x00" if self._level == 5 else b"") + bytes(reasons)))
+        if self.broker.rules.says_suback:
+            self._write(packet(0x90, body[:2] + (b"\x00" if self._level == 5 else b"") + bytes(reasons)))
         for topic_filter in asked:
             if _share(topic_filter)[0] is None:
                 for retained in list(self.broker.retained.values()):
