@@ -443,7 +443,7 @@ def run(
         from edge_resad.device.station import run as run_station
 
         run_station(station, precision=precision, quiet=quiet, stop=stop, products=products)
-    if left_behind():  # in a driver's code: Python's own end would abort it, and us with it
+    if left_behind(patience_s=0.5):  # in a driver's code: Python's own end would abort it, and us with it
         logging.shutdown()
         sys.stdout.flush()
         os._exit(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
@@ -307,6 +308,13 @@ class _Reader:
                 pass
 
 
-def left_behind() -> bool:
-    """Whether a camera still hangs in a read, although nobody wants its frames any more."""
-    return any(thread.name == THREAD for thread in threading.enumerate())
+def left_behind(patience_s: float = 0.0) -> bool:
+    """Whether a camera still hangs in a read, although nobody wants its frames any more.
+
+    patience_s: how long it may take to end, where the machine is only slow.
+    """
+    until = time.monotonic() + patience_s
+    readers = [thread for thread in threading.enumerate() if thread.name == THREAD]
+    for reader in readers:
+        reader.join(max(0.0, until - time.monotonic()))
+    return any(reader.is_alive() for reader in readers)
