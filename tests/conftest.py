@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("no mosquitto on PATH or in /usr/sbin: apt-get install mosquitto")
     if item.get_closest_marker("postgres") and POSTGRES is None:
         pytest.skip("no PostgreSQL server programs (initdb, pg_ctl): apt-get install postgresql")
+
+
+@pytest.fixture(autouse=True)
+def _log_levels() -> Iterator[None]:
+    """What a test says of how much is logged, as a station does when it is told to, ends with the test."""
+    loggers = [logging.getLogger(), logging.getLogger("edge_resad")]
+    levels = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
 
 
 @pytest.fixture
