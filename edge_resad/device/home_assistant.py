@@ -96,7 +96,7 @@ def announce(settings: StationFile, *, version: str, prefix: str, remove: bool =
     told = settings.broker
     if told is None:
         raise SettingsError("the station file has no [broker]. Home Assistant and the station meet at one: set it.")
-    address = Address(site=settings.station.site, line=settings.station.line, device=settings.station.device)
+    address = settings.station.address
     topic, payload = discovery(address, [camera.name for camera in settings.cameras], version=version, prefix=prefix)
     access = read_access(told, client_id=f"{settings.station.device}-home-assistant", connect_timeout_s=TIMEOUT_S)
     protocols = [mqtt.MQTTv5, mqtt.MQTTv311]

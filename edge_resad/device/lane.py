@@ -29,7 +29,6 @@ from edge_resad.device.spool import Spool
 from edge_resad.device.trigger import Trigger
 from edge_resad.device.watch import Limits, Watch
 from edge_resad.engine.inspector import Inspector
-from edge_resad.messages import Address
 from edge_resad.overlay import thumbnail
 
 OpenSource = Callable[[StationFile, threading.Event], FrameSource]
@@ -306,7 +305,7 @@ def _post(told: StationFile, spool: Spool) -> Post:
     station = told.station
     return Post(
         spool,
-        Address(site=station.site, line=station.line, device=station.device),
+        station.address,
         product=station.product,
         camera=told.camera.name,
         draw=thumbnail if told.spool.thumbnails else None,

@@ -10,7 +10,7 @@ from typing import Any
 from edge_resad.device.settings import StationSection
 from edge_resad.device.spool import Spool
 from edge_resad.device.stages import StageTimes
-from edge_resad.messages import Address, birth_message, offline_message
+from edge_resad.messages import birth_message, offline_message
 
 AskStages = Callable[[], Mapping[str, StageTimes]]
 AskFacts = Callable[[], Mapping[str, object]]
@@ -32,7 +32,7 @@ class Presence:
         changing: facts that are asked for each time.
         """
         self.device = station.device
-        self._address = Address(site=station.site, line=station.line, device=station.device)
+        self._address = station.address
         self._spool = spool
         self._facts = {"product": station.product, **facts}
         self._faults: dict[str, tuple[str, ...]] | None = None

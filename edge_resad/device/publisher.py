@@ -30,7 +30,7 @@ from edge_resad.device.spool import Spool
 from edge_resad.device.telegram import Telegram, Telegrams
 from edge_resad.device.timing import Timing
 from edge_resad.errors import SettingsError
-from edge_resad.messages import AcknowledgementMessage, Address, read_message
+from edge_resad.messages import AcknowledgementMessage, read_message
 
 __all__ = ["Heard", "LinkStatus", "Publisher", "Telegram", "Timing"]
 
@@ -68,7 +68,7 @@ class Publisher:
         self._hearing = Hearing()
         self._telegrams = Telegrams()
         self._bell: Bell | None = None
-        self._address = Address(site=station.site, line=station.line, device=station.device)
+        self._address = station.address
         if self._delivery.ack == "collector":
             self._hearing.add(self._address.ack_topic, self._on_acknowledgement)
 

@@ -43,7 +43,7 @@ from edge_resad.device.telemetry import Telemeter
 from edge_resad.device.trigger import TRIGGER_SAYS, Triggers
 from edge_resad.device.verdict_log import VerdictLog, as_record
 from edge_resad.errors import SpoolError
-from edge_resad.messages import Address, gap_message
+from edge_resad.messages import gap_message
 from edge_resad.signals import stopped_by_signals
 
 log = logging.getLogger(__name__)
@@ -200,7 +200,7 @@ def _machine(
     told, station = settings.machine, settings.station
     if not told.watch:
         return nullcontext()
-    address = Address(site=station.site, line=station.line, device=station.device)
+    address = station.address
     post = Post(spool, address, product=station.product, camera=MACHINE, draw=None)
     roll = Roll(MACHINE, people.say_faults)
     faults = Faults("the machine", post, lambda said: roll.tell(MACHINE, said), severity="major")
@@ -216,7 +216,7 @@ def _output_health(
     if not settings.outputs:
         return None
     station = settings.station
-    address = Address(site=station.site, line=station.line, device=station.device)
+    address = station.address
     post = Post(spool, address, product=station.product, camera=OUTPUTS, draw=None)
     roll = Roll(OUTPUTS, publisher.say_faults if publisher is not None else None)
     faults = Faults(None, post, lambda said: roll.tell(OUTPUTS, said), severity="critical")
@@ -288,7 +288,7 @@ def _say_faults(people: OperatorSide, outputs: Outputs) -> SayFaults:
 
 def _spool(settings: StationFile) -> Spool:
     spool, station = settings.spool, settings.station
-    address = Address(site=station.site, line=station.line, device=station.device)
+    address = station.address
     return Spool(
         spool.path,
         max_bytes=spool.max_mb * 10**6,

@@ -22,7 +22,7 @@ from edge_resad.device.spool import Spool
 from edge_resad.device.stages import Stages
 from edge_resad.device.telegram import Telegram
 from edge_resad.device.worker import Worker
-from edge_resad.messages import DELIVERY, Address, Room, Waiting, telemetry_message
+from edge_resad.messages import DELIVERY, Room, Waiting, telemetry_message
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Telemeter:
     ) -> None:
         """look: how the machine did when it was looked at last; None where nobody does."""
         station = settings.station
-        self._address = Address(site=station.site, line=station.line, device=station.device)
+        self._address = station.address
         self._folder = settings.spool.path.parent
         self._publisher = publisher
         self._spool = spool

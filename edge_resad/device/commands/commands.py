@@ -35,7 +35,6 @@ from edge_resad.device.telegram import Telegram
 from edge_resad.device.worker import Worker
 from edge_resad.errors import ControlError, EdgeResadError
 from edge_resad.messages import (
-    Address,
     Arguments,
     Command,
     Desired,
@@ -110,7 +109,7 @@ class Commands:
         self.refused: Counter[Refusal] = Counter()  # messages that were no command of ours, by what was wrong
         self._settings = settings
         self._told = told
-        self._address = Address(site=station.site, line=station.line, device=station.device)
+        self._address = station.address
         keys = [read_key(path).for_device(self._address) for path in told.keys]
         self._keys: Sequence[SigningKey] = keys
         self._wire = wire

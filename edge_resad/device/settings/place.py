@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from edge_resad.messages import Id
+from edge_resad.messages import Address, Id
 from edge_resad.sections import Section
 
 
@@ -15,3 +15,8 @@ class StationSection(Section):
     line: Id = Field(default="line", description="second part of every topic")
     device: Id = Field(description="this station alone; also its MQTT client id")
     product: Id = Field(default="product", description="what is on the line; stands in every message")
+
+    @property
+    def address(self) -> Address:
+        """Where this station speaks."""
+        return Address(site=self.site, line=self.line, device=self.device)
