@@ -6,7 +6,6 @@ import base64
 import getpass
 import json
 import logging
-import math
 import sys
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from edge_resad.errors import BrokerError, SettingsError
+from edge_resad.options import read_pair
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -426,15 +426,7 @@ def _user() -> str:
 
 def _pair(text: str) -> tuple[str, Any]:
     """`product=cap` is text, `value=1.4` a number."""
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise typer.BadParameter(f"{text} is no KEY=VALUE")
-    try:
-        said = json.loads(value)
-    except ValueError:
-        return name, value
-    if isinstance(said, float) and not math.isfinite(said):
-        return name, value
+    name, value, said = read_pair(text)
     return name, value if isinstance(said, (dict, list)) or said is None else said
 
 

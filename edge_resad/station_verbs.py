@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 import sys
 import termios
 import tty
@@ -16,6 +15,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from edge_resad.errors import ControlError
+from edge_resad.options import read_pair
 
 StationArgument = Annotated[Path, typer.Argument(help="The station file.", metavar="STATION")]
 
@@ -145,15 +145,7 @@ def socket_of(station: Path) -> Path:
 
 def _pair(text: str) -> tuple[str, Any]:
     """`use=cap` is text, `set=1.4` a number."""
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise typer.BadParameter(f"{text} is no KEY=VALUE")
-    try:
-        said = json.loads(value)
-    except ValueError:
-        return name, value
-    if isinstance(said, float) and not math.isfinite(said):
-        return name, value
+    name, value, said = read_pair(text)
     return name, said if isinstance(said, (bool, int, float)) else value
 
 
