@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import logging
 import math
 import os
 import re
@@ -439,14 +438,9 @@ def run(
 
     with stopped_by_signals() as stop:  # before the imports that take their time
         from edge_resad.demo import products
-        from edge_resad.device.handover import left_behind
         from edge_resad.device.station import run as run_station
 
         run_station(station, precision=precision, quiet=quiet, stop=stop, products=products)
-    if left_behind(patience_s=0.5):  # in a driver's code: Python's own end would abort it, and us with it
-        logging.shutdown()
-        sys.stdout.flush()
-        os._exit(0)
 
 
 @app.command("home-assistant")

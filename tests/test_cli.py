@@ -410,12 +410,26 @@ def draw(*arguments, **more):
         cv2.GaussianBlur(picture, (0, 0), 9)
 products.draw = draw
 sys.argv = ["edge-resad", "run", {str(station)!r}]
-from edge_resad.cli import main
+from edge_resad.__main__ import main
 main()
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=CHECKOUT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "0 parts: 0 passed, 0 failed" in done.stderr
+
+
+def test_a_camera_that_hangs_does_not_change_how_a_program_ends(tmp_path: Path) -> None:
+    script = f"""
+import sys, threading, time
+from edge_resad.device.handover import THREAD
+threading.Thread(target=lambda: time.sleep(1000), name=THREAD, daemon=True).start()
+sys.argv = ["edge-resad", "run", {str(tmp_path / "none.toml")!r}]
+from edge_resad.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=CHECKOUT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.startswith("edge-resad: "), done.stderr
 
 
 def test_help_needs_no_heavy_import() -> None:
