@@ -130,7 +130,7 @@ class _Observer:
 
     def _begin(self) -> None:
         self._stages.clear()
-        self._watch.memory.clear()
+        self._watch.clear()
         self.warm = held()
         self.began = self.ended = time.monotonic()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,7 @@ class Watch:
     """Looks at memory and heat in a thread of its own."""
 
     def __init__(self, root: Path = ROOT, *, every_s: float = EVERY_S) -> None:
-        self.memory: list[tuple[float, float]] = []  # (seconds since the beginning, MB)
+        self._memory = array("d")  # seconds since the beginning, MB, and so on: objects would be a growth of their own
         self._root = root
         self._every_s = every_s
         self._warmest: tuple[float, str] | None = None
@@ -70,11 +71,20 @@ class Watch:
         """Take one more look."""
         rss_mb = held(self._root).rss_mb
         if rss_mb is not None:
-            self.memory.append((time.monotonic() - self.began, rss_mb))
+            self._memory.extend((time.monotonic() - self.began, rss_mb))
         for zone in zones(self._root)[:1]:  # the hottest
             self._warmest = max(self._warmest or (zone.celsius, zone.name), (zone.celsius, zone.name))
         self._after = throttling(self._root)
         self._alerts.update(self._after.now)
+
+    @property
+    def memory(self) -> Sequence[tuple[float, float]]:
+        """What was held when: (seconds since the beginning, MB)."""
+        return list(zip(self._memory[::2], self._memory[1::2], strict=True))
+
+    def clear(self) -> None:
+        """Forget what was held so far."""
+        del self._memory[:]
 
     @property
     def heat(self) -> Heat:

@@ -15,12 +15,12 @@ import errno
 import fcntl
 import os
 import re
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from edge_resad.device.pictures.shelf import Shelf
 from edge_resad.errors import PicturesError
 
 Kind = Literal["reject", "pass", "not_inspected"]
@@ -70,15 +70,17 @@ class Album:
         free: Callable[[Path], int] | None = None,
     ) -> None:
         """free: how many bytes are free on a folder's disk; the system's answer without it."""
-        self.size = 0  # bytes on the disk
         self._folder = folder
         self._max = max_bytes
         self._floor = min_free_bytes
         self._free = free or free_bytes
-        self._kept: dict[Kind, deque[Entry]] = {kind: deque() for kind in FOLDERS}  # oldest first
-        self._sizes: dict[Kind, int] = dict.fromkeys(FOLDERS, 0)
-        self._hot: deque[Entry] = deque()  # rejects that have their heat, oldest first
+        self._clear()
         self._next = 1
+
+    @property
+    def size(self) -> int:
+        """Bytes on the disk."""
+        return self._hot.size + sum(shelf.size for shelf in self._kept.values())
 
     def read(self) -> None:
         """See what is in the folder, take away what was never finished, and come down to the budget."""
@@ -88,17 +90,16 @@ class Album:
         for entry in [entry for entry in found if not entry.is_whole]:
             for what in (ABOUT, HEAT, FRAME):
                 entry.file(self._folder, what).unlink(missing_ok=True)
-        whole = [entry for entry in found if entry.is_whole]
         for kind in FOLDERS:
             _sweep(self._folder / FOLDERS[kind])
-            self._kept[kind] = deque(entry for entry in whole if entry.kind == kind)
-            self._sizes[kind] = sum(entry.size for entry in self._kept[kind])
-        self._hot = deque(entry for entry in self._kept["reject"] if entry.heat_size)
-        self.size = sum(self._sizes.values()) + sum(entry.heat_size for entry in self._hot)
+        whole = [entry for entry in found if entry.is_whole]
+        self._clear()
+        for entry in whole:
+            self._put(entry)
         self._next = max((int(entry.stem[:10]) for entry in whole), default=0) + 1
         self._give_up("reject", self.size - self._max)
-        while self.size > self._max and self._kept["reject"]:
-            self._drop(self._kept["reject"])
+        while self.size > self._max and self._kept["reject"].count:
+            self._drop("reject")
         self.tidy()
 
     def tidy(self) -> int:
@@ -124,11 +125,7 @@ class Album:
         self._next += 1
         entry.heat_size = on_disk(len(files[HEAT])) if HEAT in files else 0
         entry.size = need - entry.heat_size
-        self._kept[kind].append(entry)
-        self._sizes[kind] += entry.size
-        self.size += need
-        if entry.heat_size:
-            self._hot.append(entry)
+        self._put(entry)
         return entry.file(self._folder)
 
     def room_for(self, size: int) -> bool:
@@ -138,61 +135,88 @@ class Album:
     def _make_room(self, kind: Kind, need: int) -> bool:
         """Take away what a picture of this kind may displace; False where that does not suffice."""
         over = self.size + need - self._max
-        if over > self._may_go(kind) + (self._sizes["reject"] if kind == "reject" else 0):
+        if over > self._may_go(kind) + (self._kept["reject"].size if kind == "reject" else 0):
             return False  # all of it would go for nothing
         short = self._floor + need - self._free(self._folder)
         short -= self._give_up(kind, max(over, short))
         if kind != "reject":
             return self.size + need <= self._max and short <= 0
         exchanged = 0  # for want of free space a reject goes for a reject, but somebody else's files are no reason
-        while self._kept["reject"] and (self.size + need > self._max or (short > 0 and exchanged < need)):
-            gone = self._drop(self._kept["reject"])
+        while self._kept["reject"].count and (self.size + need > self._max or (short > 0 and exchanged < need)):
+            gone = self._drop("reject")
             exchanged, short = exchanged + gone, short - gone
         return self.size + need <= self._max and (short <= 0 or exchanged >= need)
 
     def _make_way(self, kind: Kind, need: int) -> bool:
         """Take away as much as a picture needs, whatever is said to be free; False where nothing is left to go."""
         freed = self._give_up(kind, need)
-        while kind == "reject" and freed < need and self._kept["reject"]:
-            freed += self._drop(self._kept["reject"])
+        while kind == "reject" and freed < need and self._kept["reject"].count:
+            freed += self._drop("reject")
         return freed > 0
 
     def _may_go(self, kind: Kind) -> int:
         """Bytes of all that a picture of this kind displaces before rejects."""
-        passes, unjudged = self._sizes["pass"], self._sizes["not_inspected"]
-        heat = self.size - sum(self._sizes.values())
+        passes, unjudged = self._kept["pass"].size, self._kept["not_inspected"].size
+        heat = self._hot.size
         return {"pass": passes, "not_inspected": passes + unjudged, "reject": passes + unjudged + heat}[kind]
 
     def _give_up(self, kind: Kind, wanted: int) -> int:
         """Take away what a picture of this kind displaces before rejects; the bytes that came free."""
         # Counted here and not asked of the system: some file systems free a file's room long after it has gone.
         freed = 0
-        while freed < wanted and self._kept["pass"]:
-            freed += self._drop(self._kept["pass"])
-        while freed < wanted and kind != "pass" and self._kept["not_inspected"]:
-            freed += self._drop(self._kept["not_inspected"])
-        while freed < wanted and kind == "reject" and self._hot:
-            freed += self._cool(self._hot[0])
+        while freed < wanted and self._kept["pass"].count:
+            freed += self._drop("pass")
+        while freed < wanted and kind != "pass" and self._kept["not_inspected"].count:
+            freed += self._drop("not_inspected")
+        while freed < wanted and kind == "reject" and self._hot.count:
+            freed += self._cool()
         return freed
 
-    def _drop(self, kept: deque[Entry]) -> int:
-        """Take the oldest of these away; the bytes that came free."""
-        entry = kept[0]
-        freed = self._cool(entry) if entry.heat_size else 0
+    def _drop(self, kind: Kind) -> int:
+        """Take the oldest of a kind away; the bytes that came free."""
+        shelf = self._kept[kind]
+        stem = shelf.oldest
+        if stem is None:  # somebody else did
+            return 0
+        freed = self._cool() if kind == "reject" and self._hot.oldest == stem else 0
+        entry = Entry(stem=stem, kind=kind)
         entry.file(self._folder).unlink(missing_ok=True)  # the frame first: what is left without it is swept at a start
         entry.file(self._folder, ABOUT).unlink(missing_ok=True)
-        kept.popleft()
-        self._sizes[entry.kind] -= entry.size
-        self.size -= entry.size
-        return freed + entry.size
+        return freed + shelf.take()
 
-    def _cool(self, entry: Entry) -> int:
-        """Take a reject's heat away. It is the oldest that has any."""
-        entry.file(self._folder, HEAT).unlink(missing_ok=True)
-        self._hot.popleft()
-        freed, entry.heat_size = entry.heat_size, 0
-        self.size -= freed
-        return freed
+    def _cool(self) -> int:
+        """Take away the oldest heat that a reject has; the bytes that came free."""
+        stem = self._hot.oldest
+        if stem is None:
+            return 0
+        Entry(stem=stem, kind="reject").file(self._folder, HEAT).unlink(missing_ok=True)
+        return self._hot.take()
+
+    def _put(self, entry: Entry) -> None:
+        """Note a picture that is newer than all others of its kind."""
+        self._kept[entry.kind].put(entry.stem, entry.size)
+        if entry.heat_size:
+            self._hot.put(entry.stem, entry.heat_size)
+
+    def _clear(self) -> None:
+        """Know of nothing."""
+        self._kept = {kind: self._shelf(kind, FRAME, ABOUT) for kind in FOLDERS}
+        self._hot = self._shelf("reject", HEAT)
+
+    def _shelf(self, kind: Kind, *files: str) -> Shelf:
+        """What a kind has of certain files; a picture is there where the first of them is."""
+        folder = self._folder / FOLDERS[kind]
+
+        def names() -> Iterator[str]:
+            for file in _files(folder):
+                named = _NAME.fullmatch(file.name)
+                if named is not None and named[2] == files[0]:
+                    yield named[1]
+
+        def measure(stem: str) -> int:
+            return sum(_taken(Entry(stem=stem, kind=kind).file(self._folder, what)) for what in files)
+
+        return Shelf(names, measure)
 
     def _write(self, entry: Entry, files: Mapping[str, bytes]) -> None:
         """All files of a picture or none: each is whole on the disk before it has its name, the frame's comes last."""
@@ -276,6 +300,13 @@ def free_bytes(folder: Path) -> int:
 def on_disk(size: int) -> int:
     """What a file of this many bytes takes of a disk."""
     return -(-size // _BLOCK) * _BLOCK
+
+
+def _taken(file: Path) -> int:
+    try:
+        return on_disk(file.stat(follow_symlinks=False).st_size)
+    except FileNotFoundError:
+        return 0
 
 
 def _write_through(path: Path, content: bytes) -> None:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from edge_resad.device.pictures import shelf
 from edge_resad.device.pictures.album import (
     ABOUT,
     FOLDERS,
@@ -28,6 +30,12 @@ from edge_resad.device.pictures.album import (
 
 BLOCK = 4096
 PLENTY = 10**12
+
+
+@pytest.fixture(params=[256, 1], ids=["all held", "one held"], autouse=True)
+def window(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few pictures are held in memory, and what is held makes no difference."""
+    monkeypatch.setattr(shelf, "WINDOW", request.param)
 
 
 def files(blocks: int, *, heat: int = 0) -> dict[str, bytes]:
@@ -344,3 +352,24 @@ def test_a_hundred_thousand_pictures_are_found_again(quick_disk: Path) -> None:
     path = kept.store("pass", files(2))
     assert path is not None
     assert path.name == "0000100001.jpg"
+
+
+def test_memory_does_not_grow_with_the_pictures_that_are_kept(
+    quick_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shelf, "WINDOW", 16)
+    kept = album(quick_disk, 10**6)
+
+    def store() -> None:
+        for _ in range(50):
+            kept.store("reject", files(2, heat=1), ["one-message", "another-message"])
+
+    store()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        store()
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 50 * 64  # the least object of Python takes 16 bytes, a name twice as many
