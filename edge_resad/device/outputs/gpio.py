@@ -177,7 +177,7 @@ def _refused(chip: str, pin: int | str, error: OSError) -> OutputError:
     if error.errno in (errno.EACCES, errno.EPERM):
         who = getpass.getuser()
         return OutputError(f"{who} may not open {chip}. Run: sudo usermod -aG gpio {who}, and log in again.")
-    return OutputError(f"{_named(chip, pin)} cannot be opened: {error.strerror}. Check chip and pin in the station file.")
+    return OutputError(f"{_named(chip, pin)} cannot be opened: {error.strerror}. Correct its chip and pin.")
 
 
 def _named(chip: str, pin: int | str) -> str:

@@ -60,8 +60,8 @@ class CameraSection(Section):
             raise ValueError("watch is of a folder: source, without loop and fps. Remove one of them")
         if self.trigger.is_told and self.watch:
             raise ValueError(
-                f'trigger kind is "{self.trigger.kind}", and watch is true: each file that is put into a watched folder '
-                'is a part already, whoever puts it there. Set kind = "camera", or remove [camera.trigger]'
+                f'trigger kind is "{self.trigger.kind}", and watch is true: each file that is put into a watched '
+                'folder is a part already, whoever puts it there. Set kind = "camera", or remove [camera.trigger]'
             )
         if self.trigger.is_told and kind in ("synthetic", "folder", "video") and self.fps is None:
             raise ValueError(
