@@ -124,7 +124,7 @@ class OpenStation:
     ) -> None:
         self._open.__exit__(kind, error, trace)
         for lane in self.lanes:
-            lane.count_unseen()
+            lane.count_unseen()  # only now do its parts not grow any more
 
     @property
     def tally(self) -> Tally:

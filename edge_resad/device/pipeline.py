@@ -92,13 +92,13 @@ class Tally:
 
     @classmethod
     def of(cls, tallies: Iterable[Tally]) -> Tally:
-        """All of them together, as they are now."""
+        """All of them together, as they are now. From any thread."""
         whole = cls()
         for tally in tallies:
             whole.passed += tally.passed
             whole.failed += tally.failed
             whole.alerts += tally.alerts
-            whole.not_inspected.update(tally.not_inspected)
+            whole.not_inspected.update(dict(tally.not_inspected))  # it may grow meanwhile
             whole._latencies.merge(tally._latencies)
         return whole
 
