@@ -30,7 +30,7 @@ from edge_resad.device.outputs import Outputs, open_outputs
 from edge_resad.device.pictures.commands import register_pictures
 from edge_resad.device.pictures.pictures import Pictures
 from edge_resad.device.pipeline import Inspection, Judge, Tally
-from edge_resad.device.post import Post
+from edge_resad.device.post import Post, end_interrupted
 from edge_resad.device.publisher import Publisher, Timing
 from edge_resad.device.revival import Revival
 from edge_resad.device.rota import Rota
@@ -110,6 +110,7 @@ def run_station(
     service = Service.of_environment(describe=lambda: str(tally))
     spool = _spool(settings)
     with spool, ExitStack() as stack:
+        end_interrupted(spool, settings.station.address)  # before this run has an alert of its own
         outputs = stack.enter_context(open_outputs(settings))  # first: safe while the engine is made ready
         people = stack.enter_context(OperatorSide(settings))
         revival = stack.enter_context(reviving_judges(settings, open_judge, stop))
