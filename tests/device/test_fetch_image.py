@@ -281,7 +281,7 @@ def test_a_reject_of_a_running_station_is_fetched_on_command(tmp_path: Path, cer
             assert hashlib.sha256(kept.read_bytes()).hexdigest() == reply.result["sha256"]
             for what in ("overlay", "heatmap"):
                 there = f"https://localhost:{port}{image_path(ADDRESS, event, what)}"
-                asked = {"event": event, "what": what, "upload_url": there, "token_id": "operator-1"}
+                asked: dict[str, Any] = {"event": event, "what": what, "upload_url": there, "token_id": "operator-1"}
                 drawn = done(office.send("fetch-image", keys["operator"], **asked))
                 assert drawn.result is not None
                 assert drawn.result["what"] == what

@@ -32,16 +32,16 @@ line = "a"
 product = "flange"
 
 [[camera]]
-name = "turns"
-source = "synthetic:flange"
-fps = 2
-products = "products"
-
-[[camera]]
 name = "stays"
 source = "synthetic:flange"
 fps = 2
 bank = "flange.bank"
+
+[[camera]]
+name = "turns"
+source = "synthetic:flange"
+fps = 2
+products = "products"
 
 [spool]
 ack = "broker"
@@ -68,9 +68,8 @@ def begun(folder: Path, port: int) -> Iterator[Office]:
         command = [sys.executable, "-m", "edge_resad", "run", str(folder / "station.toml"), "--quiet"]
         with subprocess.Popen(command, cwd=ROOT) as station:
             try:
-                first = {"turns": ("flange", 1), "stays": ("flange", None)}
-                for camera, product in first.items():
-                    awaited(office, camera, lambda found, of=product: product_of(found) == of)
+                awaited(office, "turns", lambda verdict: product_of(verdict) == ("flange", 1))
+                awaited(office, "stays", lambda verdict: product_of(verdict) == ("flange", None))
                 yield office
             finally:
                 station.terminate()
@@ -120,7 +119,7 @@ def test_what_is_sent_takes_effect_on_the_parts_that_follow(tmp_path: Path) -> N
         judged = awaited(office, "stays", lambda verdict: verdict.threshold == wanted)
         assert judged.status == ("fail" if float(judged.score or 0.0) >= wanted else "pass")
 
-        code, reply = send(tmp_path, broker.port, "engineer", "threshold", f"value={wanted}", "camera=turns")
+        code, reply = send(tmp_path, broker.port, "engineer", "threshold", "value=0.001")  # of all cameras, or of none
         assert (code, reply["status"]) == (1, "failed")
         assert "stands in its recipe" in reply["sentence"]
 
@@ -132,4 +131,5 @@ def test_what_is_sent_takes_effect_on_the_parts_that_follow(tmp_path: Path) -> N
         assert "nut" in reply["sentence"]
         verdicts: list[Verdict] = office.told(VerdictMessage)
         assert {product_of(one) for one in verdicts if one.camera == "stays"} == {("flange", None)}
+        assert {one.threshold for one in verdicts if one.camera == "stays"} == {before.threshold, wanted}
         assert [one for one in verdicts if one.camera == "turns"][-1].product == "cap"
