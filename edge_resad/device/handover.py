@@ -6,14 +6,16 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import chain
 from types import TracebackType
 from typing import Protocol
 
 from edge_resad.device.frame import FIRST_PAUSE_S, LONGEST_PAUSE_S, Clock, Frame, FrameSource
 from edge_resad.device.pipeline import Reason
 from edge_resad.device.progress import VitalSigns
+from edge_resad.device.unseen import MissedPart, Unseen
 from edge_resad.errors import CameraError
 
 log = logging.getLogger(__name__)
@@ -61,14 +63,16 @@ class Slot(Protocol):
     def unseen(self) -> dict[Reason, int]:
         """The parts that `take` never gave, by what became of them."""
 
+    def missed(self) -> Iterable[MissedPart]:
+        """Those of them that this has not told yet, and when each was there."""
+
 
 class NewestFrame:
     """A slot for one frame. Of a live camera the newest frame wins; a backlog waits until the slot is free."""
 
     def __init__(self, *, live: bool, changed: threading.Condition | None = None) -> None:
         """changed: notified of all news; the slots of several cameras share one, so that one loop waits on all."""
-        self.overwritten = 0  # frames that a newer one replaced
-        self.left = 0  # frames that were there when the inspection stopped
+        self._unseen = Unseen()
         self._live = live
         self._frame: Frame | None = None
         self._ended = False
@@ -82,9 +86,10 @@ class NewestFrame:
             while not self._live and self._frame is not None and not self._abandoned:
                 self._changed.wait()
             if self._abandoned:
-                self.left += 1
+                self._unseen.add("stopped", frame.there_mono)
                 return False
-            self.overwritten += self._frame is not None
+            if self._frame is not None:
+                self._unseen.add("overwritten", self._frame.there_mono)
             self._frame = frame
             self._changed.notify_all()
             return True
@@ -134,13 +139,20 @@ class NewestFrame:
         """Stop taking frames; a camera's thread that waits in `put` goes on at once."""
         with self._changed:
             self._abandoned = True
-            self.left += self._frame is not None
+            if self._frame is not None:
+                self._unseen.add("stopped", self._frame.there_mono)
             self._frame = None
             self._changed.notify_all()
 
     def unseen(self) -> dict[Reason, int]:
         """The parts that `take` never gave, by what became of them."""
-        return {"overwritten": self.overwritten, "stopped": self.left}
+        with self._changed:
+            return dict(self._unseen.counts)
+
+    def missed(self) -> Iterable[MissedPart]:
+        """Those of them that this has not told yet, and when each was there."""
+        with self._changed:
+            return self._unseen.take()
 
 
 class Capture:
@@ -203,6 +215,11 @@ class Capture:
     def unreadable(self) -> int:
         """How many parts there were without a picture that could be read."""
         return self._unreadable_before + sum(reader.source.unreadable for reader in self._readers)
+
+    def missed(self) -> Iterable[MissedPart]:
+        """Parts that nobody judges and that this has not told yet: why, and when each was there."""
+        files = [getattr(reader.source, "unseen", None) for reader in self._readers]  # a camera has none
+        return chain(self.slot.missed(), *(unseen.take() for unseen in files if unseen is not None))
 
     def shown(self) -> bool:
         """Whether the camera gave a sign of life since this was last asked, or is being opened again."""

@@ -27,6 +27,7 @@ from edge_resad.device.revival import Absent
 from edge_resad.device.settings import StationFile, split_source
 from edge_resad.device.spool import Spool
 from edge_resad.device.trigger import Trigger
+from edge_resad.device.unseen import MissedPart
 from edge_resad.device.watch import Limits, Watch
 from edge_resad.engine.inspector import Inspector
 from edge_resad.overlay import thumbnail
@@ -92,7 +93,6 @@ class Lane:
         self._looked_at = 0.0  # when the watch last looked at a picture without a part
         self._open = ExitStack()
         self._last_look_at = -math.inf
-        self._missed: dict[Reason, int] = {}  # those that `missed` has told
 
     def __enter__(self) -> Lane:
         with ExitStack() as opening:
@@ -191,15 +191,11 @@ class Lane:
             self._last_look_at = now
         return self._progress.step(inspection) or self.capture.slot.ended
 
-    def missed(self) -> Iterator[Reason]:
-        """Parts that passed without ever reaching the judge since this was last asked: why, each."""
-        counts: dict[Reason, int] = {**self.capture.slot.unseen(), "unreadable": self.capture.unreadable}
-        for reason, count in counts.items():
-            if reason == "stopped":  # the station stops, and so do its signals
-                continue
-            for _ in range(count - self._missed.get(reason, 0)):
-                yield reason
-            self._missed[reason] = count
+    def missed(self) -> Iterator[MissedPart]:
+        """Parts that passed without ever reaching the judge since this was last asked: why, and when each was there."""
+        for reason, there_mono in self.capture.missed():
+            if reason != "stopped":  # the station stops, and so do its signals
+                yield reason, there_mono
 
     def count_unseen(self) -> dict[Reason, int]:
         """Parts that never reached the judge, by reason; they are counted by this."""

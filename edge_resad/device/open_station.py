@@ -167,10 +167,10 @@ class OpenStation:
             elif self._settings.engine.provider != "cpu":  # a CPU needs no such thing
                 keep_warm(self.revival.judges)
             for one in lanes:
-                for reason in one.missed():
+                for reason, there_mono in one.missed():
                     people.missed(reason)
                     if not people.is_bypassed():  # or a bypass would reject what nobody looks at
-                        outputs.missed(reason, one.name)
+                        outputs.missed(reason, one.name, there_mono)
             if self.revival.step(inspection):
                 for one, judge in zip(lanes, self.revival.judges, strict=True):
                     one.put(judge)
