@@ -35,8 +35,9 @@ class _File:
 class InboxCamera:
     """New files of a folder, in the order in which they were whole; those that were there before are not parts.
 
-    A file that is written again is a new part. Nothing is deleted, and nothing is skipped. A part was there when its file
-    came to be as it is: from then on signals to the line count, however long the file waits for its turn.
+    A file that is written again is a new part. Nothing is deleted, and nothing is skipped.
+
+    A part was there when its file came to be as it is: signals to the line count from then, however long the file waits.
     """
 
     live = False
