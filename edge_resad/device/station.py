@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from edge_resad.device.output_health import OutputHealth
 from edge_resad.device.outputs import Outputs, open_outputs
 from edge_resad.device.pictures.commands import register_pictures
 from edge_resad.device.pictures.pictures import Pictures
-from edge_resad.device.pipeline import Inspection, Judge, Tally
+from edge_resad.device.pipeline import Inspection, Judge, Reason, Tally
 from edge_resad.device.post import Post
 from edge_resad.device.publisher import Publisher, Timing
 from edge_resad.device.revival import Revival
@@ -148,6 +148,7 @@ def run_station(
                 running.enter_context(lane)
             running.callback(service.stopping)
             running.callback(outputs.stopping)
+            running.callback(_leave, lanes, outputs, people)  # while outputs still take signals
             if commands is not None:
                 commands.begin(people.controls, people.errands, lanes, pictures)
                 running.enter_context(commands)
@@ -257,10 +258,7 @@ def _inspections(
         elif engine.provider != "cpu":  # a CPU needs no such thing
             keep_warm(revival.judges)
         for one in lanes:
-            for reason in one.missed():
-                people.missed(reason)
-                if not people.is_bypassed():  # or a bypass would reject what nobody looks at
-                    outputs.missed(reason, one.name)
+            _tell_missed(one.name, one.missed(), outputs, people)
         if revival.step(inspection):
             for one, judge in zip(lanes, revival.judges, strict=True):
                 one.put(judge)
@@ -274,6 +272,19 @@ def _inspections(
             service.progress()
             outputs.alive()
             got_on.clear()
+
+
+def _leave(lanes: Sequence[Lane], outputs: Outputs, people: OperatorSide) -> None:
+    """Take no more parts. Those that came and that nobody looked at are told as all others are."""
+    for lane in lanes:
+        _tell_missed(lane.name, lane.leave(), outputs, people)
+
+
+def _tell_missed(camera: str, reasons: Iterable[Reason], outputs: Outputs, people: OperatorSide) -> None:
+    for reason in reasons:
+        people.missed(reason)
+        if not people.is_bypassed():  # or a bypass would reject what nobody looks at
+            outputs.missed(reason, camera)
 
 
 def _say_faults(people: OperatorSide, outputs: Outputs) -> SayFaults:
