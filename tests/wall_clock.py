@@ -10,7 +10,7 @@ LIBFAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 MONOTONIC_AS_IT_IS = {
     "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     "DONT_FAKE_MONOTONIC": "1",  # what older versions call it
-    # Debian's reckons waits by the monotonic clock with the faked one (wolfcw/libfaketime, issue 287, pull request 503).
+    # Debian's reckons waits by the monotonic clock with the faked one (wolfcw/libfaketime, issue 287, request 503).
     # Each is over at once then: Python's threads spin while they wait for one another, and get on in jerks.
     "FAKETIME_FORCE_MONOTONIC_FIX": "0",
 }

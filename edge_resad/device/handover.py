@@ -201,7 +201,7 @@ class Capture:
             log.warning("the camera hangs in a read; left behind, it ends with the program")
 
     def leave(self) -> None:
-        """Take no more frames. What a backlog held ready is counted then; a live camera may hang, and is not waited for."""
+        """Take no more frames. What a backlog held ready is counted then; a live camera may hang: no wait for it."""
         if self._has_left:
             return
         self._has_left = True
