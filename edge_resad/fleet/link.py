@@ -33,9 +33,9 @@ from edge_resad.sections import BrokerAddress, read_password, read_tls
 
 log = logging.getLogger(__name__)
 
-SHARED = ("evt/+", "alert/+", "img/+", "gap", "audit", "tm")
+SHARED = ("evt/+", "alert/+", "img/+", "gap", "audit", "tm", "rsp/+")
 """Channels of which each message goes to one collector of the group."""
-OWN = ("state",)
+OWN = ("state", "cfg/reported")
 """Channels that every collector hears: a broker hands retained messages to no group."""
 _LARGEST_PACKET = 1 << 20  # bytes
 _MOST_SAYS = 100_000  # acknowledgements that wait for the broker
