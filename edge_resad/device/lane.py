@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -191,11 +191,14 @@ class Lane:
             self._last_look_at = now
         return self._progress.step(inspection) or self.capture.slot.ended
 
-    def missed(self) -> Iterator[MissedPart]:
+    def missed(self) -> Iterable[MissedPart]:
         """Parts that passed without ever reaching the judge since this was last asked: why, and when each was there."""
-        for reason, there_mono in self.capture.missed():
-            if reason != "stopped":  # the station stops, and so do its signals
-                yield reason, there_mono
+        return self.capture.missed()
+
+    def leave(self) -> Iterable[MissedPart]:
+        """Take no more parts: those that are there by now and that `missed` has not told of, as it tells them."""
+        self.capture.leave()
+        return self.missed()
 
     def count_unseen(self) -> dict[Reason, int]:
         """Parts that never reached the judge, by reason; they are counted by this."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from types import TracebackType
@@ -39,6 +39,7 @@ from edge_resad.device.stages import Stages
 from edge_resad.device.summary import StationSummary
 from edge_resad.device.telemetry import Telemeter
 from edge_resad.device.trigger import TRIGGER_SAYS, Triggers
+from edge_resad.device.unseen import MissedPart
 from edge_resad.device.verdict_log import VerdictLog, as_record
 from edge_resad.messages import Severity, gap_message
 
@@ -140,6 +141,7 @@ class OpenStation:
                 running.enter_context(lane)
             running.callback(self._service.stopping)
             running.callback(self.outputs.stopping)
+            running.callback(self._leave)  # while outputs still take signals
             if self.commands is not None:
                 self.commands.begin(self.people.controls, self.people.errands, self.lanes, self.pictures)
                 running.enter_context(self.commands)
@@ -167,10 +169,7 @@ class OpenStation:
             elif self._settings.engine.provider != "cpu":  # a CPU needs no such thing
                 keep_warm(self.revival.judges)
             for one in lanes:
-                for reason, there_mono in one.missed():
-                    people.missed(reason)
-                    if not people.is_bypassed():  # or a bypass would reject what nobody looks at
-                        outputs.missed(reason, one.name, there_mono)
+                self._tell_missed(one, one.missed())
             if self.revival.step(inspection):
                 for one, judge in zip(lanes, self.revival.judges, strict=True):
                     one.put(judge)
@@ -230,6 +229,17 @@ class OpenStation:
             cameras={lane.name: lane.tally for lane in self.lanes},
             outputs=self.outputs.status,
         )
+
+    def _leave(self) -> None:
+        """Take no more parts. Those that came and that nobody looked at are told as all others are."""
+        for lane in self.lanes:
+            self._tell_missed(lane, lane.leave())
+
+    def _tell_missed(self, lane: Lane, missed: Iterable[MissedPart]) -> None:
+        for reason, there_mono in missed:
+            self.people.missed(reason)
+            if not self.people.is_bypassed():  # or a bypass would reject what nobody looks at
+                self.outputs.missed(reason, lane.name, there_mono)
 
     def _publisher(self) -> Publisher:
         settings = self._settings

@@ -237,6 +237,35 @@ def test_the_signal_of_a_part_that_never_came_to_the_judge_counts_from_its_own_p
     assert sorted(there for _, there in told) == taken
 
 
+@pytest.mark.parametrize("live", [True, False])
+def test_parts_that_nobody_looked_at_because_of_the_stop_are_rejected(tmp_path: Path, live: bool) -> None:
+    stop, first_is_judged = threading.Event(), threading.Event()
+
+    class OneFirst(FakeCamera):
+        def read(self) -> Frame | None:
+            assert self._taken == 0 or first_is_judged.wait(PATIENCE_S)
+            return super().read()
+
+    camera = OneFirst([GOOD] * 6, live=live, hangs=live)
+
+    def judged(_inspection: Inspection) -> None:
+        first_is_judged.set()
+        assert not live or camera.hanging.wait(PATIENCE_S)  # the newest part lies in the slot
+        stop.set()
+
+    with Plc() as plc:
+        summary = run_station(
+            settings(tmp_path, plc, safe="idle", on=["not_inspected"]),
+            stop=stop,
+            on_inspection=judged,
+            open_source=lambda _settings, _halt: camera,
+            open_judge=lambda _settings: FakeJudge(),
+        )
+        camera.released.set()
+    assert summary.not_inspected["stopped"] >= 1
+    assert summary.outputs[0].fired == sum(summary.not_inspected.values())
+
+
 def test_the_safe_level_is_there_before_the_engine_and_after_the_last_part(tmp_path: Path) -> None:
     with Plc() as plc:
 
