@@ -37,7 +37,7 @@ class InboxCamera:
 
     A file that is written again is a new part. Nothing is deleted, and nothing is skipped.
 
-    A part was there when its file came to be as it is: signals to the line count from then, however long the file waits.
+    A part was there when its file came to be as it is: signals to the line count from then, however long it waits.
     """
 
     live = False

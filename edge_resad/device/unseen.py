@@ -18,8 +18,8 @@ MissedPart = tuple[Reason, float]
 class Unseen:
     """The parts that a camera or a place where parts wait has lost. From any thread.
 
-    Of more than `most` parts between two questions the oldest are merged, for their moments are over first: they are told
-    as if all of them had been there when the last of them was.
+    Of more than `most` parts between two questions the oldest are merged, for their moments are over first: they are
+    told as if all of them had been there when the last of them was.
     """
 
     def __init__(self, most: int = MOST_MOMENTS) -> None:
