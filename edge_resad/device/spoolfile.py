@@ -403,7 +403,9 @@ class SpoolFile:
                 "Check that its folder can be written and its disk has room, or set [spool] path."
             ) from error
         if self._witness is not None and self._witness.stream_id != self.stream_id:
-            lost = GivenUp(reason="corruption", kind="", first=0, last=0, previous=self._witness.stream_id)
+            last = self._witness.next_seq - 1
+            first = min(1, last)  # 0 and 0 where it had said nothing
+            lost = GivenUp(reason="corruption", kind="", first=first, last=last, previous=self._witness.stream_id)
             log.error("the spool %s is not the one that was here: a new stream begins", self.path)
             with suppress(sqlite3.Error):
                 self._say_given_up([lost])
@@ -502,7 +504,7 @@ class SpoolFile:
         """Bring what can be read of a damaged file into this new one, below every number of this stream."""
         found, writer, witness = Salvage(), self._writer, self._witness
         batch: list[tuple[Any, ...]] = []
-        there = Ranges()
+        there, spoilt = Ranges(), Ranges()
 
         def write() -> None:
             writer.execute("BEGIN IMMEDIATE")
@@ -523,7 +525,10 @@ class SpoolFile:
             if found.stream_id is None:
                 log.error("%s does not say of which stream it is: its letters stay in it", aside)
                 break
-            if not _is_sound(row) or row[0] < -(2**62):  # of the five hundredth stream before this
+            if not isinstance(row[0], int) or row[0] < -(2**62):  # of the five hundredth stream before this
+                continue
+            if not _is_sound(row):
+                spoilt.add(row[0], row[0])
                 continue
             batch.append((row[0] - STRIDE, *row[1:]))
             there.add(row[0], row[0])
@@ -531,19 +536,22 @@ class SpoolFile:
                 write()
         previous = found.stream_id or (witness.stream_id if witness is not None else None)
         next_seq = max(found.next_seq or 1, witness.next_seq if witness and witness.stream_id == previous else 1)
+        next_seq = min(next_seq, STRIDE)  # a flipped bit can make any number of it
         given_up = [
             GivenUp(reason=reason, previous=of or previous, kind=kind, first=first, last=last)
             for id, reason, of, kind, first, last in found.gaps
             if id not in told
         ]
-        lost = Ranges()
-        if not found.whole and next_seq > 1:
-            begins = next((first for first, _ in there if first > 0), 1)
+        # Of a tree that was damaged nobody can say which of the letters that are not there were delivered before.
+        lost = Ranges(spoilt.within(1, next_seq - 1)) if found.whole else Ranges()
+        begins = (found.next_seq or 1) if found.whole else 1  # it lost its end: what came after that
+        if begins < next_seq:
             lost.add(begins, next_seq - 1)
-            for first, last in there:
-                lost.remove(first, last)
-        pieces = list(lost)[-MAX_RANGES:] or [(0, 0)]
+        for first, last in there:
+            lost.remove(first, last)
+        pieces = list(lost) or [(0, 0)]
         given_up += [GivenUp(reason="corruption", kind="", first=a, last=b, previous=previous) for a, b in pieces]
+        given_up += _lost_of_earlier(found, spoilt)
         write()
         self._say_given_up(given_up)
         earlier = {stream: base - STRIDE for stream, base in found.earlier.items()}
@@ -839,6 +847,17 @@ def _is_sound(row: tuple[Any, ...]) -> bool:
     if kinds != [int, str, str, str, bytes, int, int]:
         return False
     return crc is None or crc == _crc(Letter(seq=seq, topic=topic, content_type=content_type, kind=kind, body=body))
+
+
+def _lost_of_earlier(found: Salvage, spoilt: Ranges) -> list[GivenUp]:
+    """What a damaged file lost of the streams before its own: letters that are not sound, or nobody knows which."""
+    if not found.whole:
+        return [GivenUp(reason="corruption", kind="", first=0, last=0, previous=of) for of in found.earlier]
+    return [
+        GivenUp(reason="corruption", kind="", first=first - base, last=last - base, previous=of)
+        for of, base in found.earlier.items()
+        for first, last in spoilt.within(base + 1, base + MAX_SEQ)
+    ]
 
 
 def _as_gaps(freed: Iterable[tuple[int, str, int, int]], reason: GapReason) -> list[GivenUp]:

@@ -195,6 +195,26 @@ def _garbage(path: Path) -> None:
     path.write_bytes(os.urandom(50_000))
 
 
+@pytest.mark.parametrize("end", [101, 103])
+def test_a_letter_that_is_not_sound_in_a_file_that_is_set_aside_is_told_as_well(tmp_path: Path, end: int) -> None:
+    path = tmp_path / "spool.db"
+    with spool_of(path) as spool:
+        put(spool, 100)
+        assert spool.flush(20)
+        spool.published(spool.oldest(20))  # of these nothing is to be told
+        first = spool.stream_id
+    _flip_body(path)
+    note = path.with_name("spool.db.lock")
+    pid, stream, _next_seq, bd_seq = note.read_text().split()
+    note.write_text(f"{pid}\n{stream} {end + 1} {bd_seq}\n")  # it lost its end
+    with spool_of(path) as spool:
+        (gap,) = gaps(spool)
+        assert (gap.reason, gap.previous_stream_id) == ("corruption", first)
+        assert numbers(gap) == {57, *range(101, end + 1)}
+        events = [spool.event_id(letter) for letter in spool.oldest(1000) if letter.kind != "gap"]
+        assert events == [f"{first}-{seq}" for seq in range(21, 101) if seq != 57]
+
+
 @pytest.mark.parametrize("damage", [_cut_log, _no_log, _empty, _garbage])
 def test_a_file_that_lost_its_end_begins_a_new_stream_so_that_no_number_is_given_twice(
     tmp_path: Path, damage: Damage
@@ -220,6 +240,7 @@ def test_a_file_that_lost_its_end_begins_a_new_stream_so_that_no_number_is_given
         if damage in (_cut_log, _no_log):
             assert saved == {f"{first}-{seq}" for seq in range(1, len(saved) + 1)}
         assert not saved & {f"{first}-{seq}" for seq in lost}
+        assert len(saved) + len(lost) == 200  # every letter is there or told
     with spool_of(copy) as spool:  # and that is all
         assert [letter.seq for letter in spool.oldest(1000) if letter.seq > 0 and letter.kind != "gap"] == [1]
 
@@ -282,7 +303,10 @@ def test_damage_while_the_station_runs_begins_a_new_stream_and_keeps_what_can_be
         assert len(found) == len(set(found))
         if damage == "tree":
             assert len([event for event in found if event.startswith(first)]) > 100
-        assert {gap.previous_stream_id for gap in gaps(spool)} == {first}
+        told = gaps(spool)
+        assert {gap.previous_stream_id for gap in told} == {first}
+        lost = {f"{first}-{seq}" for gap in told for seq in numbers(gap)}
+        assert {f"{first}-{seq}" for seq in range(1, 401)} <= lost | set(found)
         assert spool.lost == 0
     assert len(list(tmp_path.glob("spool.db.damaged-*[0-9]"))) == 1
     assert "is damaged" in caplog.text
