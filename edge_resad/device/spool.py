@@ -207,11 +207,15 @@ class Spool:
             clock_error_s=error_s,
         )
 
+    @property
+    def committed_seq(self) -> int:
+        """Every letter up to this number is on the disk, or gone."""
+        with self._changed:
+            return next(iter(self._writing or self._pending), self._next_seq) - 1
+
     def is_committed(self, seq: int) -> bool:
         """Whether every letter up to this one is on the disk, or gone."""
-        with self._changed:
-            first = next(iter(self._writing or self._pending), None)
-            return first is None or first > seq
+        return self.committed_seq >= seq
 
     def waiting(self) -> int:
         """Letters that are not delivered yet, in the file and in memory."""
@@ -219,12 +223,17 @@ class Spool:
             undelivered = self._totals.waiting + len(self._pending) + len(self._writing)
             return max(0, undelivered - len(self._gone) - len(self._dead))
 
-    def oldest(self, limit: int, after_seq: int = -(2**63), until_seq: int = 2**63 - 1) -> list[Letter]:
-        """The first committed letters after `after_seq`, up to `until_seq`, that still wait, in order."""
+    def oldest(
+        self, limit: int, after_seq: int = -(2**63), until_seq: int = 2**63 - 1, kinds: Sequence[Kind] = ()
+    ) -> list[Letter]:
+        """The first committed letters after `after_seq`, up to `until_seq`, that still wait, in order.
+
+        kinds: only those; all where none is named.
+        """
         letters: list[Letter] = []
         while len(letters) < limit:
             try:
-                page = self._file.read(limit, after_seq)
+                page = self._file.read(limit, after_seq, kinds)
             except SpoolError:
                 with self._changed:
                     self._changed.notify_all()  # the writing thread looks what is the matter

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from edge_resad.device.crash_points import reach
 from edge_resad.device.quarantine import Quarantine, Salvage, open_alerts, salvage
@@ -24,6 +24,7 @@ from edge_resad.errors import SpoolError
 from edge_resad.messages import MAX_RANGES, MAX_SEQ, GapReason
 
 Kind = Literal["pass", "fail", "alert", "image", "gap"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 EXPENDABLE: tuple[Kind, ...] = ("image", "pass")  # what may be given up, in this order; never a failed part or an alert
 STRIDE = MAX_SEQ + 1  # letters of the stream before this one lie so far below their own numbers
 _SHED_TIMES = 8
@@ -235,17 +236,23 @@ class SpoolFile:
                     raise
         return self._write(changes)
 
-    def read(self, limit: int, after_seq: int) -> Page:
-        """The first waiting letters after `after_seq`, in order."""
-        query = (
-            "SELECT seq, topic, content_type, kind, body, crc FROM letter "
-            "WHERE state = ? AND seq > ? ORDER BY seq LIMIT ?"
-        )
+    def read(self, limit: int, after_seq: int, kinds: Sequence[Kind] = ()) -> Page:
+        """The first waiting letters after `after_seq`, in order; of these kinds alone, where any are named."""
+        chosen = f"letter WHERE state = {_WAITING} AND seq > :after ORDER BY seq LIMIT :limit"
+        if kinds:  # each kind by the index: a million letters of others must not be walked past
+            of_kind = (
+                f"SELECT * FROM (SELECT seq FROM letter INDEXED BY letter_by_kind WHERE kind = :kind{number} "
+                f"AND state = {_WAITING} AND seq > :after ORDER BY seq LIMIT :limit)"
+                for number in range(len(kinds))
+            )
+            chosen = f"letter WHERE seq IN ({' UNION ALL '.join(of_kind)}) ORDER BY seq LIMIT :limit"
+        query = f"SELECT seq, topic, content_type, kind, body, crc FROM {chosen}"
+        values = {"after": after_seq, "limit": limit, **{f"kind{number}": kind for number, kind in enumerate(kinds)}}
         try:
             with self._read_lock:
                 if not self._is_open:
                     return Page([], [], None, None)
-                rows = self._reader.execute(query, (_WAITING, after_seq, limit)).fetchall()
+                rows = self._reader.execute(query, values).fetchall()
                 stream_id, origins = self.stream_id, [self.origin(row[0]) for row in rows]
         except sqlite3.Error as error:
             self.suspect = True
