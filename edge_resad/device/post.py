@@ -107,8 +107,8 @@ class Post:
             reason=inspection.not_inspected or "inspector_error",
             frame_id=inspection.frame.frame_id,
         )
-        # As expendable as a passed part on a full disk: a black camera must not push failed parts out of the spool.
-        return self._spool.put(self._address.verdict_topic(self._camera), compose, kind="pass").event_id
+        # A kind of its own, which may be given up: a black camera must not push failed parts out of the spool.
+        return self._spool.put(self._address.verdict_topic(self._camera), compose, kind="not_inspected").event_id
 
     @property
     def _shown_product(self) -> str:

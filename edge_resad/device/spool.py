@@ -50,7 +50,8 @@ class Spool:
     """Letters on their way out. `put` never waits for the disk: one thread writes, many letters in one commit.
 
     Only what is committed is ever handed to a publisher, so nothing is sent that a power cut could make unwritten.
-    Where room runs out the oldest pictures go first, then verdicts of good parts; never a failed part, never an alert.
+    Where room runs out the oldest pictures go first, then verdicts of good parts, then of parts not inspected; never a
+    failed part, never an alert.
     What goes is noted in the same transaction, and a letter tells it.
     """
 

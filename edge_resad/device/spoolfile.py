@@ -23,9 +23,10 @@ from edge_resad.device.ranges import Ranges
 from edge_resad.errors import SpoolError
 from edge_resad.messages import MAX_RANGES, MAX_SEQ, GapReason
 
-Kind = Literal["pass", "fail", "alert", "image", "gap"]
+Kind = Literal["pass", "not_inspected", "fail", "alert", "image", "gap"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-EXPENDABLE: tuple[Kind, ...] = ("image", "pass")  # what may be given up, in this order; never a failed part or an alert
+# What may be given up, in this order; never a failed part or an alert.
+EXPENDABLE: tuple[Kind, ...] = ("image", "pass", "not_inspected")
 STRIDE = MAX_SEQ + 1  # letters of the stream before this one lie so far below their own numbers
 _SHED_TIMES = 8
 MOST_DELETED = 5000  # rows that one transaction deletes for what a collector has stored

@@ -80,6 +80,22 @@ def test_what_the_budget_costs_is_told_exactly_and_pictures_go_before_verdicts(t
         assert spool.dropped == counted(found).total()
 
 
+def test_parts_that_were_not_inspected_go_after_good_ones_and_before_failed_ones_and_are_counted_apart(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "spool.db"
+    with spool_of(path, max_letters=40) as spool:
+        kept = put(spool, 10, "fail")
+        blind = put(spool, 20, "not_inspected")
+        put(spool, 30, "pass")
+        assert spool.flush(20)
+        assert seqs(spool) == [*kept, *blind, *range(51, 61)]
+        kept += put(spool, 25, "fail")
+        assert spool.flush(20)
+        assert seqs(spool) == [*kept[:10], *blind[-5:], *kept[10:]]
+        assert counted(gaps(spool)) == Counter({"pass": 30, "not_inspected": 15})
+
+
 def test_a_budget_of_letters_holds_as_well(tmp_path: Path) -> None:
     with spool_of(tmp_path / "spool.db", max_letters=100) as spool:
         passes = put(spool, 500, "pass")

@@ -19,7 +19,7 @@ from tests.mqtt_peers import eventually
 ADDRESS = Address(site="s", line="l", device="d")
 MOST = 8  # letters
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # nobody pulls the plug here: no need for a disk
-KINDS = st.sampled_from(["pass", "fail", "alert", "image"])
+KINDS = st.sampled_from(["pass", "not_inspected", "fail", "alert", "image"])
 
 
 class Machine(RuleBasedStateMachine):
@@ -58,8 +58,8 @@ class Machine(RuleBasedStateMachine):
         assert eventually(lambda: not self.spool._has_work())
 
     def make_room(self) -> None:
-        """The oldest pictures, then the oldest passes, until so many are left as may be."""
-        for kind in ("image", "pass"):
+        """The oldest pictures, then the oldest passes, then what was not inspected, until so many are left as may be."""
+        for kind in ("image", "pass", "not_inspected"):
             rows = [*self.waiting.items(), *self.dead.items()]
             for event, of in sorted(rows, key=self.place):
                 if len(self.waiting) + len(self.dead) <= MOST:
