@@ -164,7 +164,7 @@ class Spool:
 
     @property
     def left_open(self) -> Mapping[str, bytes]:
-        """Alerts that a run before this one began and never ended, for it was killed: the last that was said of each."""
+        """The last that was said of each alert that was open when the run before this one was killed."""
         return self._left_open
 
     def put(

@@ -18,8 +18,18 @@ from edge_resad.device.post import end_interrupted
 from edge_resad.device.spool import Spool
 from edge_resad.device.spool_look import look
 from edge_resad.errors import SpoolError
-from edge_resad.messages import Address, Alert, AlertMessage, Phase, Stamp, Verdict, VerdictMessage, fault_message
-from edge_resad.messages import read_message as read
+from edge_resad.messages import (
+    Address,
+    Alert,
+    AlertMessage,
+    NotInspected,
+    Phase,
+    Stamp,
+    Verdict,
+    VerdictMessage,
+    fault_message,
+    read_message,
+)
 from tests.mqtt_peers import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +46,8 @@ from tests.device.commanded import GOOD, Running, station_file
 from tests.fakes import FakeJudge
 folder, well = Path(sys.argv[1]), sys.argv[2] == "well"
 told = station_file(folder, 1).model_dump(exclude_unset=True, mode="json")
-told |= {"drift": {"on": False}, "camera": [{"source": "/dev/video0", "name": "left"}, {"source": "/dev/video1", "name": "right"}]}
+cameras = [{"source": "/dev/video0", "name": "left"}, {"source": "/dev/video1", "name": "right"}]
+told |= {"drift": {"on": False}, "camera": cameras}
 del told["broker"], told["cameras"]
 seen, stop = set(), threading.Event()
 def opened(told, halt):
@@ -52,6 +63,9 @@ run_station(StationFile.model_validate(told), stop=stop, open_source=opened, ope
 """
 
 
+Message = Alert | Verdict | NotInspected
+
+
 def begun(folder: Path, how: str, crash_at: str | None = None) -> subprocess.Popen[bytes]:
     """A station in a process of its own."""
     environment = {**os.environ, **({"EDGE_RESAD_CRASH_AT": crash_at} if crash_at else {})}
@@ -65,13 +79,13 @@ def alerts_written(folder: Path) -> int:
         return 0
 
 
-def said(folder: Path) -> list[Alert | Verdict]:
+def said(folder: Path) -> list[Message]:
     with Spool(folder / "spool.db", max_bytes=10**9, reserve_bytes=0) as spool:
-        messages = [read(letter.body) for letter in spool.oldest(100_000) if letter.kind != "image"]
+        messages = [read_message(letter.body) for letter in spool.oldest(100_000) if letter.kind != "image"]
     return [message.data for message in messages if isinstance(message, AlertMessage | VerdictMessage)]
 
 
-def of_alerts(messages: Sequence[Alert | Verdict]) -> list[Alert]:
+def of_alerts(messages: Sequence[Message]) -> list[Alert]:
     return [message for message in messages if isinstance(message, Alert)]
 
 
@@ -99,7 +113,7 @@ def test_a_station_that_is_killed_ends_its_alerts_with_the_next_start_and_each_o
     assert {(alert.alert_id, alert.camera, alert.fault) for alert in ended} == left
     assert len(ended) == len(left)
     assert {(alert.phase, alert.reason, alert.image) for alert in ended} == {("end", "interrupted", None)}
-    first_part = next(message.seq for message in after if isinstance(message, Verdict))
+    first_part = next(message.seq for message in after if not isinstance(message, Alert))
     assert max(alert.seq for alert in ended) < first_part
 
 
@@ -136,7 +150,7 @@ def test_an_alert_is_known_to_be_open_when_every_message_of_it_has_long_been_del
         end_interrupted(spool, ADDRESS)
         assert spool.flush(WAIT_S)
         assert eventually(lambda: len(spool.oldest(10)) == 1)
-        (end,) = (read(letter.body).data for letter in spool.oldest(10))
+        (end,) = (read_message(letter.body).data for letter in spool.oldest(10))
         assert isinstance(end, Alert)
         assert (end.alert_id, end.phase, end.reason, end.fault) == (lasting, "end", "interrupted", "black")
     with spool_of(path) as spool:

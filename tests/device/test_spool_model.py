@@ -23,7 +23,7 @@ KINDS = st.sampled_from(["pass", "not_inspected", "fail", "alert", "image"])
 
 
 class Machine(RuleBasedStateMachine):
-    """The model: which events wait and of which kind, which are dead, which were given up, and which alerts are open."""
+    """The model: which events wait and of which kind, are dead, and were given up, and which alerts are open."""
 
     @initialize()
     def begin(self) -> None:
