@@ -521,6 +521,7 @@ class SpoolFile:
                     _INSERT.replace("INSERT", "INSERT OR IGNORE"), batch
                 )  # a damaged tree repeats itself
                 writer.execute("COMMIT")
+                reach("salvage-written")
             except sqlite3.Error:
                 with suppress(sqlite3.Error):
                     writer.execute("ROLLBACK")
@@ -714,7 +715,9 @@ class SpoolFile:
                 self._say_given_up([self._located(gap) for gap in _as_gaps(rows, "disk_full")])
                 own = sum(row[0] > 0 for row in rows)
                 writer.execute("UPDATE stream SET dropped = dropped + ?", (own,))
+                reach("before-shed")
                 writer.execute("COMMIT")
+                reach("after-shed")
             except sqlite3.Error:
                 self._tails = tails
                 with suppress(sqlite3.Error):
@@ -756,7 +759,9 @@ class SpoolFile:
                 self._say_given_up([self._located(gap) for gap in _as_gaps(chosen, reason)])
                 own = sum(row[0] > 0 for row in chosen)
                 writer.execute("UPDATE stream SET dropped = dropped + ?", (own,))
+            reach("before-settle")
             writer.execute("COMMIT")
+            reach("after-settle")
         except sqlite3.Error:
             with suppress(sqlite3.Error):
                 writer.execute("ROLLBACK")

@@ -107,7 +107,9 @@ def test_what_was_sent_before_a_crash_comes_again_and_nothing_is_missing(tmp_pat
     assert committed <= came
 
 
-@pytest.mark.parametrize("point", ["quarantine-begun", "quarantine-begun:2", "quarantine-moved", "quarantine-salvaged"])
+@pytest.mark.parametrize(
+    "point", ["quarantine-begun", "quarantine-begun:2", "quarantine-moved", "salvage-written", "quarantine-salvaged"]
+)
 def test_a_crash_while_a_damaged_file_is_set_aside_costs_none_of_what_can_be_read(tmp_path: Path, point: str) -> None:
     path = tmp_path / "spool.db"
     _, committed, acknowledged = run(path, "after-commit:30")
@@ -129,7 +131,30 @@ def test_a_crash_while_a_damaged_file_is_set_aside_costs_none_of_what_can_be_rea
     assert not path.with_name("spool.db.quarantine").exists()
 
 
-def test_a_crash_while_the_reserve_is_given_up_costs_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("point", ["before-settle", "after-settle"])
+@pytest.mark.parametrize("verb", ["retry_dead", "drop_dead"])
+def test_a_crash_while_dead_letters_are_settled_settles_all_or_none(tmp_path: Path, point: str, verb: str) -> None:
+    path = tmp_path / "spool.db"
+    with Spool(path, max_bytes=1 << 26, commit_ms=1.0, reserve_bytes=0) as spool:
+        for _ in range(5):
+            spool.put(EVT, lambda stamp: stamp.event_id.encode(), kind="fail")
+        assert spool.flush(20)
+        for letter in spool.oldest(3):
+            spool.refused(letter, "never")
+    script = "import sys; from pathlib import Path; from edge_resad.device.spoolfile import SpoolFile\n"
+    script += "with SpoolFile(Path(sys.argv[1]), max_bytes=1 << 26, reserve_bytes=0) as file: getattr(file, sys.argv[2])([])"
+    environment = {**os.environ, "EDGE_RESAD_CRASH_AT": point}
+    command = [sys.executable, "-c", script, str(path), verb]
+    assert subprocess.run(command, timeout=100, cwd=ROOT, env=environment).returncode == CRASH_CODE
+    with Spool(path, max_bytes=1 << 26, commit_ms=1.0, reserve_bytes=0) as spool:
+        settled = point == "after-settle"
+        assert spool.dead == (0 if settled else 3)
+        assert len(spool.oldest(10)) == (5 if settled and verb == "retry_dead" else 2)
+        assert spool.dropped == (3 if settled and verb == "drop_dead" else 0)
+
+
+@pytest.mark.parametrize("point", ["reserve-released", "before-shed", "after-shed"])
+def test_a_crash_while_the_reserve_is_given_up_costs_nothing(tmp_path: Path, point: str) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], capture_output=True).returncode:
@@ -142,7 +167,7 @@ def test_a_crash_while_the_reserve_is_given_up_costs_nothing(tmp_path: Path) -> 
         free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_bsize
         with open(disk / "filler", "wb") as filler:
             os.posix_fallocate(filler.fileno(), 0, free)
-        code, committed, acknowledged = run(path, "reserve-released", reserve=16 << 10)
+        code, committed, acknowledged = run(path, point, reserve=16 << 10)
         assert code == CRASH_CODE
         assert not (disk / "spool.db.reserve").exists()
         (disk / "filler").unlink()
