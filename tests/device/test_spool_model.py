@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sqlite3
 import tempfile
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
@@ -50,6 +52,7 @@ class Machine(RuleBasedStateMachine):
             retry_s=0.01,
         )
         self.spool.__enter__()
+        self.spool._file._writer.execute("PRAGMA busy_timeout = 1")  # else each refusal takes 5 seconds
         self.sent.clear()
         assert self.spool.left_open == {alert: event.encode() for alert, event in self.open_alerts.items()}
 
@@ -91,6 +94,28 @@ class Machine(RuleBasedStateMachine):
         self.open_alerts.pop(alert, None)
         if phase != "end":
             self.open_alerts[alert] = stamp.event_id
+
+    @rule(kinds=st.lists(KINDS, min_size=1, max_size=8), kill=st.booleans())
+    def put_while_the_disk_refuses(self, kinds: list[Kind], kill: bool) -> None:
+        """What is put then waits in memory, unseen, until the disk takes it or the station is killed."""
+        before = [self.spool.event_id(letter) for letter in self.spool.oldest(1000)]
+        put: dict[str, Kind] = {}
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            for kind in kinds:
+                put[self.spool.put("t", lambda stamp: stamp.event_id.encode(), kind=kind).event_id] = kind
+            assert eventually(lambda: "cannot be written" in str(self.spool.health()))
+            assert [self.spool.event_id(letter) for letter in self.spool.oldest(1000)] == before
+            if kill:
+                self.killed()
+        if kill:
+            self.open()
+            return
+        self.settle()
+        for event, kind in put.items():
+            self.waiting[event] = kind
+            self.make_room()
+        assert self.spool.health() is None or "more than its budget" in str(self.spool.health())
 
     @rule(count=st.integers(1, 8))
     def send(self, count: int) -> None:
@@ -148,14 +173,17 @@ class Machine(RuleBasedStateMachine):
         if not kill:
             self.spool.__exit__(None, None, None)
         else:
-            copy = Path(tempfile.mkdtemp(dir=MEMORY))
-            for suffix in ("", "-wal", ".lock"):
-                with suppress(FileNotFoundError):
-                    shutil.copy(self.path.with_name(f"spool.db{suffix}"), copy)
-            self.spool.__exit__(None, None, None)
-            shutil.rmtree(self.folder)
-            self.folder, self.path = copy, copy / "spool.db"
+            self.killed()
         self.open()
+
+    def killed(self) -> None:
+        copy = Path(tempfile.mkdtemp(dir=MEMORY))
+        for suffix in ("", "-wal", ".lock"):
+            with suppress(FileNotFoundError):
+                shutil.copy(self.path.with_name(f"spool.db{suffix}"), copy)
+        self.spool.__exit__(None, None, None)
+        shutil.rmtree(self.folder)
+        self.folder, self.path = copy, copy / "spool.db"
 
     @rule()
     def lose_the_end(self) -> None:
@@ -206,7 +234,11 @@ class Machine(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
 
+# `HYPOTHESIS_PROFILE=thorough` looks where nobody has looked yet; without it every run looks at the same.
+settings.register_profile(
+    "every-run", max_examples=30, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck),
+    derandomize=True,
+)  # fmt: skip
+settings.register_profile("thorough", settings.get_profile("every-run"), max_examples=2000, derandomize=False)
 TestSpool = Machine.TestCase
-TestSpool.settings = settings(
-    max_examples=30, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
-)
+TestSpool.settings = settings.get_profile(os.environ.get("HYPOTHESIS_PROFILE", "every-run"))
