@@ -29,7 +29,7 @@ class LinkStatus:
 def fate_of(reason: int, *, final: bool = False) -> Fate:
     """What a PUBACK's reason code means for the letter.
 
-    final: the letter leaves with this answer; then one that the broker dropped, for nobody subscribes, was not delivered.
+    final: the letter leaves with this answer; then one that the broker dropped, as nobody subscribes, is not delivered.
     """
     if reason == NOBODY_SUBSCRIBES and final:
         return "later"

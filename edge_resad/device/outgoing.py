@@ -1,4 +1,4 @@
-"""What goes out next: alerts, then failed parts, then the rest. What is new goes at once, what is old at a bounded rate."""
+"""What goes out next: alerts, then failed parts, then the rest; what is new at once, what is old at a bounded rate."""
 
 from __future__ import annotations
 

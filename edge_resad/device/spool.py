@@ -67,6 +67,7 @@ class Spool:
         ram_bytes: int = 64 << 20,
         reserve_bytes: int = 16 << 20,
         retry_s: float = 1.0,
+        machine: Mapping[str, str] | None = None,
     ) -> None:
         """Remember what to open.
 
@@ -77,8 +78,11 @@ class Spool:
         ram_bytes:     of letters that wait in memory while the disk refuses them.
         reserve_bytes: kept beside the file for the day the disk is full.
         retry_s:       between two tries to write to a disk that refused.
+        machine:       ids of this one; a file of another is taken over into a new stream.
         """
-        self._file = SpoolFile(path, max_bytes=max_bytes, reserve_bytes=reserve_bytes, max_rows=max_letters)
+        self._file = SpoolFile(
+            path, max_bytes=max_bytes, reserve_bytes=reserve_bytes, max_rows=max_letters, machine=machine
+        )
         self._gap_topic, self._gap_letter = gap_topic, gap_letter
         self._path = path
         self._commit_s = commit_ms / 1000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import logging
 import os
 import shutil
@@ -18,6 +19,7 @@ from types import TracebackType
 from typing import Any, Literal, get_args
 
 from edge_resad.device.crash_points import reach
+from edge_resad.device.machine_ids import are_of_others
 from edge_resad.device.quarantine import Quarantine, Salvage, open_alerts, salvage
 from edge_resad.device.ranges import Ranges
 from edge_resad.errors import SpoolError
@@ -32,7 +34,7 @@ _SHED_TIMES = 8
 MOST_DELETED = 5000  # rows that one transaction deletes for what a collector has stored
 
 _APPLICATION_ID = 0x45525350  # "ERSP": the file is ours
-_SCHEMA_VERSION = 3
+_SCHEMA_VERSION = 4
 _SQLITE_HEADER = b"SQLite format 3\0"  # of every SQLite file that is not empty
 _WAITING, _DEAD = 0, 2
 _NEWER = """
@@ -75,7 +77,8 @@ CREATE TABLE stream (
     stream_id TEXT NOT NULL,
     next_seq INTEGER NOT NULL,
     bd_seq INTEGER NOT NULL,
-    dropped INTEGER NOT NULL
+    dropped INTEGER NOT NULL,
+    machine TEXT NOT NULL DEFAULT '{{}}'
 );
 {_NEWER}
 {_NEWEST}
@@ -157,8 +160,19 @@ class Page:
 class SpoolFile:
     """Letters on the disk. Every write is one transaction that survives a power cut once it returned."""
 
-    def __init__(self, path: Path, *, max_bytes: int, reserve_bytes: int, max_rows: int = 2**62) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        max_bytes: int,
+        reserve_bytes: int,
+        max_rows: int = 2**62,
+        machine: Mapping[str, str] | None = None,
+    ) -> None:
+        """machine: ids of the one that writes it; without them nobody looks whether the file is of another."""
         self.path = path
+        self._machine = machine or {}
+        self._home: dict[str, str] = {}  # ids of the machine that the file is of
         self.stream_id = ""
         self.next_seq = 1
         self.bd_seq = 0
@@ -304,18 +318,20 @@ class SpoolFile:
         except sqlite3.Error as found:
             return "locked" not in str(found)
 
-    def replace(self, why: str, told: Collection[int] = ()) -> None:
+    def replace(self, why: str, told: Collection[int] = (), *, damaged: bool = True) -> None:
         """Set the file aside, begin another stream and take over what can be read. told: gaps that letters tell.
 
+        damaged: which a gap tells in any case; otherwise only if something cannot be read.
         Raises:
             sqlite3.Error, OSError: the disk does not allow it now; it may be tried again.
         """
         self._close()
         aside = self._quarantine.move()
-        log.error("the spool %s is damaged (%s): set aside as %s, a new stream begins", self.path, why, aside)
+        state = f"damaged ({why})" if damaged else why
+        log.error("the spool %s is %s: set aside as %s, a new stream begins", self.path, state, aside)
         self._connect()
         try:
-            self._take_over(aside, told)
+            self._take_over(aside, told, damaged=damaged)
         except BaseException:
             self._close()  # it is begun again from the file that was set aside
             raise
@@ -397,12 +413,14 @@ class SpoolFile:
                 if not self._release_reserve():
                     raise
                 self._connect()
+            if are_of_others(self._home, self._machine):
+                raise _Moved("of another machine")
         except _Damaged as damage:
             try:
-                self.replace(str(damage))
+                self.replace(str(damage), damaged=not isinstance(damage, _Moved))
             except (OSError, sqlite3.Error) as error:
                 raise SpoolError(
-                    f"the spool {self.path} is damaged ({damage}) and cannot be set aside: {error}. "
+                    f"the spool {self.path} is not one to go on with ({damage}) and cannot be set aside: {error}. "
                     "Check that its folder can be written and its disk has room."
                 ) from error
         except sqlite3.Error as error:
@@ -418,6 +436,10 @@ class SpoolFile:
             with suppress(sqlite3.Error):
                 self._say_given_up([lost])
                 self._count()
+        if self._machine and self._machine != self._home:  # the first time, or its system is new
+            self._home = {**self._home, **self._machine}
+            with suppress(sqlite3.Error):
+                self._writer.execute("UPDATE stream SET machine = ?", (json.dumps(self._home),))
         self._testify()
 
     def _connect(self) -> None:
@@ -444,8 +466,9 @@ class SpoolFile:
     def _prepare(self, writer: sqlite3.Connection) -> None:
         try:
             self._check(writer)
-            row = writer.execute("SELECT stream_id, next_seq, bd_seq FROM stream").fetchone()
-            self.stream_id, self.next_seq, self.bd_seq = row
+            row = writer.execute("SELECT stream_id, next_seq, bd_seq, machine FROM stream").fetchone()
+            self.stream_id, self.next_seq, self.bd_seq = row[:3]
+            self._home = _read_ids(row[3])
             self.earlier = dict(writer.execute("SELECT stream_id, base FROM earlier"))
             # Of a new file, which knows none, those that were open in the one before it stay.
             self.open_alerts = {**self.open_alerts, **dict(open_alerts(writer))}
@@ -482,7 +505,8 @@ class SpoolFile:
         writer.execute(f"PRAGMA wal_autocheckpoint = {max(16, min(1000, self._log_bytes // 4096))}")
         if not tables:
             writer.executescript(f"BEGIN IMMEDIATE; {_SCHEMA}")
-            writer.execute("INSERT INTO stream VALUES (1, ?, 1, 0, 0)", (str(uuid.uuid4()),))
+            values = (str(uuid.uuid4()), json.dumps(dict(self._machine)))
+            writer.execute("INSERT INTO stream VALUES (1, ?, 1, 0, 0, ?)", values)
             writer.execute("COMMIT")
             return
         if _pragma(writer, "application_id") != _APPLICATION_ID:
@@ -496,7 +520,7 @@ class SpoolFile:
                 "Run the version of edge-resad that wrote it until it is empty, or set another [spool] path."
             )
         said = writer.execute("PRAGMA quick_check(1)").fetchone()[0]
-        needed = {"letter", "stream"} | ({"gap", "earlier", "open_alert"} if version == _SCHEMA_VERSION else set())
+        needed = {"letter", "stream"} | ({"gap", "earlier", "open_alert"} if version >= 3 else set())
         if said != "ok" or not needed <= tables:
             raise _Damaged(str(said))
         if writer.execute("SELECT count(*) FROM stream").fetchone()[0] != 1:
@@ -507,8 +531,11 @@ class SpoolFile:
             )
         if version <= 2:  # before it knew which alerts are open
             writer.executescript(f"BEGIN IMMEDIATE; {_NEWEST} PRAGMA user_version = 3; COMMIT")
+        if version <= 3:  # before it knew of which machine it is
+            added = "ALTER TABLE stream ADD COLUMN machine TEXT NOT NULL DEFAULT '{}'"
+            writer.executescript(f"BEGIN IMMEDIATE; {added}; PRAGMA user_version = 4; COMMIT")
 
-    def _take_over(self, aside: Path, told: Collection[int]) -> None:
+    def _take_over(self, aside: Path, told: Collection[int], *, damaged: bool) -> None:
         """Bring what can be read of a damaged file into this new one, below every number of this stream."""
         found, writer, witness = Salvage(), self._writer, self._witness
         batch: list[tuple[Any, ...]] = []
@@ -558,7 +585,7 @@ class SpoolFile:
             lost.add(begins, next_seq - 1)
         for first, last in there:
             lost.remove(first, last)
-        pieces = list(lost) or [(0, 0)]
+        pieces = list(lost) or ([(0, 0)] if damaged else [])
         given_up += [GivenUp(reason="corruption", kind="", first=a, last=b, previous=previous) for a, b in pieces]
         given_up += _lost_of_earlier(found, spoilt)
         write()
@@ -828,6 +855,10 @@ class _Damaged(Exception):
     """The file is ours but cannot be trusted."""
 
 
+class _Moved(_Damaged):
+    """Nothing is wrong with the file, but another machine may go on with its stream."""
+
+
 @dataclass(frozen=True)
 class _Witness:
     """How far a stream had come, as the file beside the outbox says."""
@@ -842,6 +873,14 @@ class _Witness:
         if len(words) != 3 or not (words[1].isdecimal() and words[2].isdecimal()):
             return None
         return cls(words[0], int(words[1]), int(words[2]))
+
+
+def _read_ids(said: object) -> dict[str, str]:
+    try:
+        found = json.loads(str(said))
+    except ValueError:
+        return {}
+    return {str(name): str(id) for name, id in found.items()} if isinstance(found, dict) else {}
 
 
 def _crc(letter: Letter) -> int:

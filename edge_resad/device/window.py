@@ -20,7 +20,7 @@ class _Hold:
 
 
 def held_as(letter: Letter) -> str:
-    """The topic, or for pictures the filter of theirs, whose letters wait where the broker does not want this one now."""
+    """The topic, or the filter of all pictures, whose letters wait where the broker does not want this one now."""
     return letter.topic if letter.kind != "image" else f"{letter.topic.rpartition('/')[0]}/+"
 
 

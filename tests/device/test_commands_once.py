@@ -20,7 +20,13 @@ import edge_resad.device.commands.commands as commands_module
 from edge_resad.device.clock_floor import FLOOR_S
 from edge_resad.device.commands.audit import Audit
 from edge_resad.device.commands.ledger import LARGE, LARGE_KEPT, Answer, Ledger, Record
-from edge_resad.device.crash_points import COMMAND_CRASH_POINTS, CONFIG_CRASH_POINTS, CRASH_CODE, CommandCrashPoint, ConfigCrashPoint
+from edge_resad.device.crash_points import (
+    COMMAND_CRASH_POINTS,
+    CONFIG_CRASH_POINTS,
+    CRASH_CODE,
+    CommandCrashPoint,
+    ConfigCrashPoint,
+)
 from edge_resad.errors import ControlError
 from edge_resad.messages import COMMANDS, Moment, desired_message, read_key
 from tests.device.commanded import ADDRESS, make_keys

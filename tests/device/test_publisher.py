@@ -443,7 +443,9 @@ def test_mosquitto_killed_in_the_middle_gets_everything_after_its_restart(spool:
         before = [int(heard.payload) for heard in ear.on("/evt/")]
         broker.start()
         assert eventually(lambda: _delivered(spool))
-        assert eventually(lambda: {int(heard.payload) for heard in ear.on("/evt/")} == set(seqs))  # though it came later
+        assert eventually(
+            lambda: {int(heard.payload) for heard in ear.on("/evt/")} == set(seqs)
+        )  # though it came later
     assert before == sorted(before)
 
 

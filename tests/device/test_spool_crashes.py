@@ -142,7 +142,9 @@ def test_a_crash_while_dead_letters_are_settled_settles_all_or_none(tmp_path: Pa
         for letter in spool.oldest(3):
             spool.refused(letter, "never")
     script = "import sys; from pathlib import Path; from edge_resad.device.spoolfile import SpoolFile\n"
-    script += "with SpoolFile(Path(sys.argv[1]), max_bytes=1 << 26, reserve_bytes=0) as file: getattr(file, sys.argv[2])([])"
+    script += (
+        "with SpoolFile(Path(sys.argv[1]), max_bytes=1 << 26, reserve_bytes=0) as file: getattr(file, sys.argv[2])([])"
+    )
     environment = {**os.environ, "EDGE_RESAD_CRASH_AT": point}
     command = [sys.executable, "-c", script, str(path), verb]
     assert subprocess.run(command, timeout=100, cwd=ROOT, env=environment).returncode == CRASH_CODE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import threading
@@ -26,8 +27,14 @@ TOPIC = ADDRESS.verdict_topic("cam0")
 MB = 1 << 20
 
 
-def spool_of(path: Path, **settings: float) -> Spool:
-    chosen: dict[str, float] = {"max_bytes": 64 * MB, "commit_ms": 1.0, "reserve_bytes": 0, "retry_s": 0.05, **settings}
+def spool_of(path: Path, **settings: float | dict[str, str]) -> Spool:
+    chosen: dict[str, float | dict[str, str]] = {
+        "max_bytes": 64 * MB,
+        "commit_ms": 1.0,
+        "reserve_bytes": 0,
+        "retry_s": 0.05,
+        **settings,
+    }
     about = {"gap_topic": ADDRESS.gap_topic, "gap_letter": partial(gap_message, ADDRESS)}
     return Spool(path, **about, **chosen)  # type: ignore[arg-type]
 
@@ -285,6 +292,54 @@ def test_letters_of_an_earlier_stream_leave_with_its_acknowledgements(tmp_path: 
         assert eventually(lambda: spool.waiting() == 13)
 
 
+@pytest.mark.parametrize(
+    ("there", "here"), [({"board": "a"}, {"board": "b"}), ({"system": "a"}, {"system": "b"}),
+    ({"board": "a", "system": "s"}, {"board": "b", "system": "s"})],
+)  # fmt: skip
+def test_an_outbox_that_was_copied_to_another_machine_begins_a_new_stream_and_keeps_what_waits_under_its_own(
+    tmp_path: Path, there: dict[str, str], here: dict[str, str]
+) -> None:
+    path, copy = tmp_path / "spool.db", tmp_path / "copy" / "spool.db"
+    with spool_of(path, machine=there) as spool:
+        put(spool, 5)
+        assert spool.flush(20)
+        spool.published(spool.oldest(2))
+        first = spool.stream_id
+    shutil.copytree(tmp_path, copy.parent)
+    with spool_of(copy, machine=here) as spool:
+        second = spool.stream_id
+        assert second != first
+        assert put(spool, 1) == [1]
+        assert gaps(spool) == []  # nothing is lost
+        letters = spool.oldest(100)
+        assert [spool.event_id(letter) for letter in letters] == [*(f"{first}-{n}" for n in (3, 4, 5)), f"{second}-1"]
+        for letter in letters:
+            spool.sent(letter)
+        assert len(spool.acknowledged(first, [(1, 4)])) == 1
+        assert eventually(lambda: spool.waiting() == 2)
+    with spool_of(copy, machine=here) as spool:
+        assert spool.stream_id == second
+    with spool_of(path, machine=there) as spool:  # the other goes on as before
+        assert spool.stream_id == first
+        assert put(spool, 1) == [6]
+
+
+@pytest.mark.parametrize(
+    ("there", "here"), [({}, {"board": "b", "system": "s"}), ({"board": "a"}, {}), ({"board": "a"}, {"system": "s"}),
+    ({"board": "a", "system": "s"}, {"board": "a", "system": "t"})],
+)  # fmt: skip
+def test_where_nothing_says_that_it_is_another_machine_the_stream_goes_on(
+    tmp_path: Path, there: dict[str, str], here: dict[str, str]
+) -> None:
+    path = tmp_path / "spool.db"
+    for machine in (there, here, here):
+        with spool_of(path, machine=machine) as spool:
+            put(spool, 1)
+            assert spool.flush(20)
+            streams = {spool.event_id(letter).rpartition("-")[0] for letter in spool.oldest(10)}
+            assert streams == {spool.stream_id}
+
+
 @pytest.mark.parametrize("damage", ["tree", "gone"])
 def test_damage_while_the_station_runs_begins_a_new_stream_and_keeps_what_can_be_read(
     tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
@@ -334,10 +389,10 @@ def test_the_line_does_not_wait_while_a_damaged_file_is_salvaged(
     path, begun, go_on = tmp_path / "spool.db", threading.Event(), threading.Event()
     take_over = SpoolFile._take_over
 
-    def slowly(file: SpoolFile, aside: Path, told: Collection[int]) -> None:
+    def slowly(file: SpoolFile, aside: Path, told: Collection[int], *, damaged: bool) -> None:
         begun.set()
         assert go_on.wait(20)
-        take_over(file, aside, told)
+        take_over(file, aside, told, damaged=damaged)
 
     monkeypatch.setattr(SpoolFile, "_take_over", slowly)
     with spool_of(path) as spool:
@@ -431,5 +486,7 @@ def test_a_spool_of_the_first_format_is_taken_over(tmp_path: Path) -> None:
         assert (spool.stream_id, seqs(spool), spool.dead) == ("old", [1], 1)
         assert put(spool, 1) == [3]
         assert spool.begin_session() == 8
-    with spool_of(path) as spool:
+    with spool_of(path, machine={"board": "a"}) as spool:
         assert (spool.stream_id, seqs(spool)) == ("old", [1, 3])
+    with spool_of(path, machine={"board": "b"}) as spool:
+        assert spool.stream_id != "old"

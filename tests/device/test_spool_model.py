@@ -10,6 +10,7 @@ from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -61,7 +62,7 @@ class Machine(RuleBasedStateMachine):
         assert eventually(lambda: not self.spool._has_work())
 
     def make_room(self) -> None:
-        """The oldest pictures, then the oldest passes, then what was not inspected, until so many are left as may be."""
+        """The oldest pictures, then passes, then what was not inspected, until so many are left as may be."""
         for kind in ("image", "pass", "not_inspected"):
             rows = [*self.waiting.items(), *self.dead.items()]
             for event, of in sorted(rows, key=self.place):
@@ -240,5 +241,5 @@ settings.register_profile(
     derandomize=True,
 )  # fmt: skip
 settings.register_profile("thorough", settings.get_profile("every-run"), max_examples=2000, derandomize=False)
-TestSpool = Machine.TestCase
+TestSpool = pytest.mark.timeout(7200)(Machine.TestCase)
 TestSpool.settings = settings.get_profile(os.environ.get("HYPOTHESIS_PROFILE", "every-run"))

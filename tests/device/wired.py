@@ -68,14 +68,14 @@ class Wire:
         assert eventually(lambda: len(self.replies(command_id)) >= times, WAIT_S), self.replies()
         return self.replies(command_id)
 
-
     def reported(self, version: int | None) -> Reported:
         """Wait for a report of the configuration that holds, with this version."""
         found: list[Reported] = []
 
         def came() -> bool:
             messages = [read_message(said.payload) for said in list(self.said) if said.topic == ADDRESS.reported_topic]
-            found[:] = [one.data for one in messages if isinstance(one, ReportedMessage) and one.data.version == version]
+            reports = [message.data for message in messages if isinstance(message, ReportedMessage)]
+            found[:] = [report for report in reports if report.version == version]
             return bool(found)
 
         assert eventually(came, WAIT_S), self.said
