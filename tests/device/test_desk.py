@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -232,14 +231,6 @@ def test_a_station_of_one_bank_has_no_products_to_change(place: Place) -> None:
     assert place.ask("products") == {}
     with pytest.raises(ControlError, match="one bank and no products"):
         place.ask("product", use="cap")
-
-
-def test_the_documents_name_every_command_with_its_arguments(place: Place) -> None:
-    text = (Path(__file__).parents[2] / "docs" / "live.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `([\w-]+)` \|([^|]*)\|", text, re.M)
-    told = {name: set(re.findall(r"(\w+)=", says)) for name, says in place.controls.known.items()}
-    written = {name: set(re.findall(r"`(\w+)`", arguments)) for name, arguments in rows}
-    assert {name: written.get(name) for name in told} == told
 
 
 # Errands
