@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -155,8 +156,42 @@ def test_a_crash_while_dead_letters_are_settled_settles_all_or_none(tmp_path: Pa
         assert spool.dropped == (3 if settled and verb == "drop_dead" else 0)
 
 
-@pytest.mark.parametrize("point", ["reserve-released", "before-shed", "after-shed"])
-def test_a_crash_while_the_reserve_is_given_up_costs_nothing(tmp_path: Path, point: str) -> None:
+_FILLS_ITS_DISK = """
+import sys
+from pathlib import Path
+from edge_resad.device.spool import Spool
+with Spool(Path(sys.argv[1]), max_bytes=1 << 40, commit_ms=1.0, reserve_bytes=0) as spool:
+    for _ in range(400):
+        put = [spool.put("t", lambda s: s.event_id.encode().ljust(1000), kind=kind) for kind in ("fail", *["pass"] * 9)]
+        assert spool.flush(20)
+        print(put[0].event_id, flush=True)
+"""
+
+
+@pytest.mark.parametrize("point", ["before-shed", "after-shed"])
+def test_a_crash_while_good_parts_make_room_on_a_full_disk_costs_no_failed_part(tmp_path: Path, point: str) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], capture_output=True).returncode:
+        pytest.skip("a small disk can only be made where mounting is allowed")
+    try:
+        environment = {**os.environ, "EDGE_RESAD_CRASH_AT": point}
+        command = [sys.executable, "-c", _FILLS_ITS_DISK, str(disk / "spool.db")]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=ROOT, env=environment)
+        assert done.returncode == CRASH_CODE, done.stderr
+        failed = set(done.stdout.split())
+        assert failed
+        copy = tmp_path / "copy"
+        shutil.copytree(disk, copy)
+        with Spool(copy / "spool.db", max_bytes=1 << 40, commit_ms=1.0, reserve_bytes=0) as spool:
+            left = {letter.body.decode().strip() for letter in spool.oldest(10_000)}
+            assert failed <= left
+            assert bool(spool.dropped) is (point == "after-shed")
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_crash_while_the_reserve_is_given_up_costs_nothing(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], capture_output=True).returncode:
@@ -169,7 +204,7 @@ def test_a_crash_while_the_reserve_is_given_up_costs_nothing(tmp_path: Path, poi
         free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_bsize
         with open(disk / "filler", "wb") as filler:
             os.posix_fallocate(filler.fileno(), 0, free)
-        code, committed, acknowledged = run(path, point, reserve=16 << 10)
+        code, committed, acknowledged = run(path, "reserve-released", reserve=16 << 10)
         assert code == CRASH_CODE
         assert not (disk / "spool.db.reserve").exists()
         (disk / "filler").unlink()

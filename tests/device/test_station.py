@@ -503,6 +503,16 @@ def test_a_station_stops_in_time_though_the_broker_never_answers(tmp_path: Path)
     assert summary.waiting == summary.passed
 
 
+def test_an_outbox_that_comes_from_another_machine_does_not_go_on_in_its_stream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for board in ("a", "a", "b"):
+        monkeypatch.setattr("edge_resad.device.open_station.machine_ids", lambda board=board: {"board": board})
+        station(settings(tmp_path), FakeCamera([GOOD]))
+    streams = [letter.stream_id for letter in letters(tmp_path)]
+    assert streams[0] == streams[1] != streams[2]
+
+
 @pytest.mark.broker
 def test_what_a_folder_gave_reaches_the_broker_before_the_station_ends(tmp_path: Path) -> None:
     with Mosquitto(tmp_path / "broker") as broker, Subscriber(broker.port):
