@@ -373,6 +373,17 @@ class SpoolFile:
     def _lock_path(self) -> Path:
         return self.path.with_name(self.path.name + ".lock")
 
+    @property
+    def _earlier_path(self) -> Path:
+        """Beside the file: the streams before its own, of which letters may be in it."""
+        return self.path.with_name(self.path.name + ".earlier")
+
+    def _read_earlier(self) -> list[str]:
+        try:
+            return self._earlier_path.read_text().split()
+        except (OSError, ValueError):
+            return []
+
     def _take_lock(self) -> None:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -434,8 +445,10 @@ class SpoolFile:
             lost = GivenUp(reason="corruption", kind="", first=first, last=last, previous=self._witness.stream_id)
             log.error("the spool %s is not the one that was here: a new stream begins", self.path)
             with suppress(sqlite3.Error):
-                self._say_given_up([lost])
+                self._say_given_up([lost, *_unknown_of(self._read_earlier())])
                 self._count()
+            with suppress(OSError):
+                self._earlier_path.unlink(missing_ok=True)
         if self._machine and self._machine != self._home:  # the first time, or its system is new
             self._home = {**self._home, **self._machine}
             with suppress(sqlite3.Error):
@@ -588,6 +601,8 @@ class SpoolFile:
         pieces = list(lost) or ([(0, 0)] if damaged else [])
         given_up += [GivenUp(reason="corruption", kind="", first=a, last=b, previous=previous) for a, b in pieces]
         given_up += _lost_of_earlier(found, spoilt)
+        if not found.whole:
+            given_up += _unknown_of(stream for stream in self._read_earlier() if stream not in found.earlier)
         write()
         self._say_given_up(given_up)
         earlier = {stream: base - STRIDE for stream, base in found.earlier.items()}
@@ -599,6 +614,8 @@ class SpoolFile:
         self.open_alerts = self.open_alerts or found.open_alerts  # what was known while it ran is surer
         writer.executemany("INSERT OR REPLACE INTO open_alert VALUES (?, ?)", list(self.open_alerts.items()))
         self.earlier = earlier
+        with suppress(OSError):  # for the day that this file is lost as well
+            self._earlier_path.write_text("".join(f"{stream}\n" for stream in earlier))
         self._count()
         self._testify()
         log.warning("%d messages were saved from %s", len(there), aside)
@@ -901,10 +918,15 @@ def _is_sound(row: tuple[Any, ...]) -> bool:
     return crc is None or crc == _crc(Letter(seq=seq, topic=topic, content_type=content_type, kind=kind, body=body))
 
 
+def _unknown_of(streams: Iterable[str]) -> list[GivenUp]:
+    """Something of these may be lost, and nobody knows what."""
+    return [GivenUp(reason="corruption", kind="", first=0, last=0, previous=stream) for stream in streams]
+
+
 def _lost_of_earlier(found: Salvage, spoilt: Ranges) -> list[GivenUp]:
     """What a damaged file lost of the streams before its own: letters that are not sound, or nobody knows which."""
     if not found.whole:
-        return [GivenUp(reason="corruption", kind="", first=0, last=0, previous=of) for of in found.earlier]
+        return _unknown_of(found.earlier)
     return [
         GivenUp(reason="corruption", kind="", first=first - base, last=last - base, previous=of)
         for of, base in found.earlier.items()

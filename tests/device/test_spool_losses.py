@@ -268,6 +268,24 @@ def test_a_file_that_lost_its_end_begins_a_new_stream_so_that_no_number_is_given
         assert [letter.seq for letter in spool.oldest(1000) if letter.seq > 0 and letter.kind != "gap"] == [1]
 
 
+def test_a_file_that_is_lost_with_letters_of_an_earlier_stream_in_it_says_so_of_both(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    streams = []
+    for _ in range(2):
+        with spool_of(path) as spool:
+            streams.append(spool.stream_id)
+            put(spool, 5)
+            assert spool.flush(20)
+        note = path.with_name("spool.db.lock")
+        pid, stream, next_seq, bd_seq = note.read_text().split()
+        if len(streams) == 1:
+            note.write_text(f"{pid}\n{stream} {int(next_seq) + 1} {bd_seq}\n")
+    path.unlink()
+    with spool_of(path) as spool:
+        told = {gap.previous_stream_id: gap.ranges for gap in gaps(spool)}
+    assert told == {streams[1]: ((1, int(next_seq) - 1),), streams[0]: ()}
+
+
 def test_letters_of_an_earlier_stream_leave_with_its_acknowledgements(tmp_path: Path) -> None:
     path = tmp_path / "spool.db"
     streams = []
