@@ -23,10 +23,11 @@ from edge_resad.cli import app
 from edge_resad.demo.products import draw
 from edge_resad.device.doctor import Case, Check, examine
 from edge_resad.device.doctor.broker import broker
+from edge_resad.device.doctor.camera import camera
 from edge_resad.device.doctor.detector import bundle, engines, inspection
 from edge_resad.device.doctor.machine import clock, gpu, heat, jetpack_of, jetson, memory, power, processor
 from edge_resad.device.doctor.software import onnx_runtime, opencv, python, tensorrt
-from edge_resad.device.doctor.surroundings import camera, control, disks
+from edge_resad.device.doctor.surroundings import control, disks
 from edge_resad.device.settings import StationFile, load_station
 from edge_resad.engine.engine_file import engine_folder
 from edge_resad.engine.host import Gpu
