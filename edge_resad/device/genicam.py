@@ -21,6 +21,7 @@ from edge_resad.errors import CameraError
 READ_S = 1.3  # how long a camera may take from one frame to the next
 NOW_S = 0.001  # harvesters takes 0 for "as long as it takes"
 BUFFERS = 4
+PULSE = "TriggerMode"  # what a camera that waits for its trigger is asked for, to see whether it is there
 
 _TO_BGR: dict[str, int | None] = {
     "Mono8": cv2.COLOR_GRAY2BGR,
@@ -207,7 +208,7 @@ class _Stream:
             self._say_half()
             if not self._is_triggered:
                 return False
-            self._features.ask("TriggerMode")  # of a camera that is gone it cannot be had
+            self._features.ask(PULSE)
             raise StillWaiting
         while not self._is_triggered:  # what came meanwhile is newer
             newer = self._fetch(NOW_S)
