@@ -719,6 +719,7 @@ def test_a_camera_that_hangs_for_ever_leaves_a_bounded_number_of_threads_behind(
         bench.take(1)
         bench.let_time_pass(600.0)
         assert bench.capture.hangs == MOST_LEFT
+        assert bench.capture.is_gone
         assert len(threads(before)) == MOST_LEFT + 1
         assert caplog.text.count("its driver lets go of nothing") == 1
         assert not bench.capture.shown() or not bench.capture.shown()  # systemd may start the station anew
