@@ -19,7 +19,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-import edge_resad.device.station as station_module
+import edge_resad.device.open_station as station_module
 from edge_resad.device.control import ControlClient
 from edge_resad.device.metrics import commands_text
 from edge_resad.device.telemetry import Telemeter

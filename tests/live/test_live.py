@@ -371,6 +371,14 @@ def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
         serve(tmp_path / "control.sock", station="press-7.toml", port=taken.getsockname()[1])
 
 
+def test_a_certificate_that_cannot_be_used_is_said(tmp_path: Path) -> None:
+    no_certificate = tmp_path / "page.pem"
+    no_certificate.write_text("no certificate")
+    for certificate in (no_certificate, tmp_path / "nowhere.pem"):
+        with pytest.raises(ControlError, match=r"--certificate and --key cannot be used: .*They must be PEM files"):
+            serve(tmp_path / "control.sock", station="s.toml", port=0, certificate=certificate, key=no_certificate)
+
+
 def test_many_pages_open_at_once_ask_the_station_no_more_often_than_one(line: Line, address: str) -> None:
     asked: list[str] = []
     answer = line.controls.answer
