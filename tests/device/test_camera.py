@@ -396,10 +396,11 @@ class Impatient(FakeDevice):
 
 def test_a_camera_that_waits_for_its_trigger_is_not_opened_again_when_its_driver_loses_patience() -> None:
     clock = FakeClock()
-    device = Impatient(clock, vain=3)
-    with LiveCamera("here", lambda: device, clock=clock, still_there=lambda: True) as camera:
+    device, stop = Impatient(clock, vain=3), VitalSigns()
+    with LiveCamera("here", lambda: device, clock=clock, stop=stop, still_there=lambda: True) as camera:
         assert camera.read() is not None
         assert (camera.lost, device.released) == (0, False)
+        assert stop.waits == 3  # each is a sign of life: the driver came back
 
 
 def test_a_camera_that_waits_for_its_trigger_and_is_unplugged_is_lost() -> None:

@@ -344,6 +344,18 @@ def test_size_comes_first_and_the_rate_last_and_is_switched_on() -> None:
     assert not waits_for_a_trigger(camera)
 
 
+def test_a_rate_that_cannot_be_switched_on_is_said_as_any_feature() -> None:
+    class Stubborn(FakeFeatures):
+        def set(self, name: str, value: Any) -> None:
+            raise RuntimeError(f"Node is not writable. : AccessException thrown in node '{name}'")
+
+    camera = Stubborn(AcquisitionFrameRate=1.0, AcquisitionFrameRateEnable=False)
+    with pytest.raises(
+        CameraError, match=r"does not take AcquisitionFrameRateEnable = True: Node is not writable\. Cor"
+    ):
+        set_features("4711", camera, {"AcquisitionFrameRate": 20.0})
+
+
 def test_a_camera_without_a_trigger_yet_shows_that_it_lives() -> None:
     clock = FakeClock()
     stop = FakeStop(clock)

@@ -249,12 +249,14 @@ def test_a_wired_camera_that_goes_away_is_said_without_any_part_and_is_over_when
         return cameras[-1]
 
     def take_and_give_back() -> None:
-        assert eventually(lambda: bool(cameras) and cameras[0].is_open)
-        cameras[0].away.set()
-        assert eventually(lambda: "camera cam0 gives no picture" in caplog.text)
-        cameras[0].away.clear()
-        assert eventually(lambda: "camera cam0 is no longer silent" in caplog.text)
-        stop.set()
+        try:
+            assert eventually(lambda: bool(cameras) and cameras[0].is_open)
+            cameras[0].away.set()
+            assert eventually(lambda: "camera cam0 gives no picture" in caplog.text)
+            cameras[0].away.clear()
+            assert eventually(lambda: "camera cam0 is no longer silent" in caplog.text)
+        finally:
+            stop.set()
 
     acting = threading.Thread(target=take_and_give_back, daemon=True)
     acting.start()
