@@ -96,6 +96,7 @@ class LiveCamera:
             try:
                 frame = self._try()
             except StillWaiting:
+                self._found()
                 self._stop.wait(0)  # a sign of life
                 continue
             except HalfFrame as half:
