@@ -29,7 +29,7 @@ from edge_resad.device.outputs import open_outputs
 from edge_resad.device.pictures.commands import register_pictures
 from edge_resad.device.pictures.pictures import Pictures
 from edge_resad.device.pipeline import Inspection, Judge, Tally
-from edge_resad.device.post import Post
+from edge_resad.device.post import Post, end_interrupted
 from edge_resad.device.publisher import Publisher, Timing
 from edge_resad.device.rota import Rota
 from edge_resad.device.rtsp import without_password
@@ -87,6 +87,7 @@ class OpenStation:
         with ExitStack() as opening:
             enter = opening.enter_context
             self.spool = enter(_spool(settings))
+            end_interrupted(self.spool, settings.station.address)  # before this run has an alert of its own
             self.outputs = enter(open_outputs(settings))  # first: safe while the engine is made ready
             self.people = enter(OperatorSide(settings))
             self.revival = enter(reviving_judges(settings, self._open_judge, self._stop))
