@@ -107,7 +107,7 @@ def open_v4l2(path: str, *, fps: float | None, width: int | None, height: int | 
 
 def _letters(fourcc: int) -> str:
     """The name of a pixel format: its number's bytes are letters."""
-    name = fourcc.to_bytes(4, "little", signed=fourcc < 0).decode("ascii", "replace").strip(" \0")
+    name = fourcc.to_bytes(4, "little", signed=fourcc < 0).decode("ascii", "ignore").strip(" \0")
     return name if name.isprintable() and name else f"{fourcc:#x}"
 
 

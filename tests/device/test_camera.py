@@ -477,6 +477,7 @@ def test_a_v4l2_camera_of_which_nothing_is_asked_keeps_its_size_and_rate(
     ("refused", "instead", "words"),
     [
         (cv2.CAP_PROP_FOURCC, None, "gives YUYV pictures, asked for MJPG"),
+        (cv2.CAP_PROP_FOURCC, -1.0, "gives -0x1 pictures, asked for MJPG"),
         (cv2.CAP_PROP_FRAME_WIDTH, 640.0, "gives 640x720 pixels, asked for 1280x720"),
         (cv2.CAP_PROP_FPS, 15.0, "gives 15 pictures a second, asked for 30"),
     ],

@@ -269,6 +269,8 @@ def test_a_wired_camera_that_goes_away_is_said_without_any_part_and_is_over_when
         )
     acting.join(WAIT_S)
     assert not acting.is_alive()
+    assert "camera lost: the camera at 4711 broke off: the device was removed" in caplog.text
+    assert "camera 4711 is back" in caplog.text
     assert [(alert.data.phase, alert.data.fault) for alert in alerts(tmp_path)] == [
         ("new", "silent"),
         ("end", "silent"),
