@@ -186,6 +186,7 @@ class Capture:
         self._open_s = max(OPEN_S, silent_s or 0.0)  # for the first frame
         self._patience_s = self._open_s
         self.is_stuck = False  # as many hang as may
+        self._has_left = False
         self._lock = threading.Lock()
 
     def __enter__(self) -> Capture:
@@ -195,11 +196,21 @@ class Capture:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
-        self._reader.halt.set()
-        self.slot.abandon()
-        self._reader.thread.join(LEAVE_S)
+        self.leave()
+        if self._reader.source.live:
+            self._reader.thread.join(LEAVE_S)
         if left_behind():
             log.warning("the camera hangs in a read; left behind, it ends with the program")
+
+    def leave(self) -> None:
+        """Take no more frames. What a backlog held ready is counted then; a live camera may hang: no wait for it."""
+        if self._has_left:
+            return
+        self._has_left = True
+        self._reader.halt.set()
+        self.slot.abandon()
+        if not self._reader.source.live:
+            self._reader.thread.join(LEAVE_S)
 
     @property
     def unreadable(self) -> int:
