@@ -17,6 +17,7 @@ from edge_resad.messages.alert import (
     interrupted_message,
 )
 from edge_resad.messages.audit import Audit, AuditMessage, audit_message
+from edge_resad.messages.collector import CollectorState, CollectorStateMessage, collector_state_message
 from edge_resad.messages.command import (
     COMMANDS,
     Arguments,
@@ -92,6 +93,7 @@ from edge_resad.messages.topic import (
     Severity,
     Topic,
     collector_source,
+    collector_topic,
     is_id,
     read_topic,
     type_of,
@@ -132,6 +134,8 @@ __all__ = [
     "Birth",
     "Capture",
     "Channel",
+    "CollectorState",
+    "CollectorStateMessage",
     "Command",
     "CommandMessage",
     "Delivery",
@@ -190,6 +194,8 @@ __all__ = [
     "birth_message",
     "check_signature",
     "collector_source",
+    "collector_state_message",
+    "collector_topic",
     "command_message",
     "desired_message",
     "fault_message",
