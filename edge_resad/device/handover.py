@@ -161,7 +161,8 @@ class Capture:
     Where it is told how to open the source anew, it is also the watchdog of a live camera: a thread that hangs in a
     driver cannot be ended, so it is left behind and another one opens the camera again. What is left behind closes its
     camera when the driver lets it go. While as many hang as may, no other is begun. A camera that was opened anew has
-    `OPEN_S` for its first frame, so one that hangs at once is tried again every ten seconds.
+    `OPEN_S` for its first frame, or `silent_s` where that is longer, so one that hangs at once is tried again every ten
+    seconds.
     """
 
     def __init__(
@@ -190,12 +191,14 @@ class Capture:
         self._reader = _Reader(self, source, halt, is_first=True)
         self._readers = [self._reader]  # that read, or still hang
         self._unreadable_before = 0  # by those that have ended
+        self._unread_before: list[MissedPart] = []  # of those, what was not told yet
         self._frames = 0  # handed over by all readers
         self._seen = (0, 0)  # frames and waits when somebody last looked
         self._shown = 0  # frames when somebody last asked for a sign of life
         self._alive_at: float | None = None
-        self._patience_s = OPEN_S
-        self._stuck_said = False
+        self._open_s = max(OPEN_S, silent_s or 0.0)  # for the first frame
+        self._patience_s = self._open_s
+        self.is_stuck = False  # as many hang as may
         self._has_left = False
         self._lock = threading.Lock()
 
@@ -229,8 +232,13 @@ class Capture:
 
     def missed(self) -> Iterable[MissedPart]:
         """Parts that nobody judges and that this has not told yet: why, and when each was there."""
-        files = [getattr(reader.source, "unseen", None) for reader in self._readers]  # a camera has none
-        return chain(self.slot.missed(), *(unseen.take() for unseen in files if unseen is not None))
+        before, self._unread_before = self._unread_before, []
+        return chain(self.slot.missed(), before, *(_unread(reader) for reader in self._readers))
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the camera is known to be away: its driver says so, or hangs, or it is not open again yet."""
+        return self.is_stuck or not getattr(self._reader.source, "is_open", True)
 
     def shown(self) -> bool:
         """Whether the camera gave a sign of life since this was last asked, or is being opened again."""
@@ -247,7 +255,7 @@ class Capture:
             if self._frames != self._seen[0]:
                 self._patience_s = self._silent_s
             elif waits != self._seen[1]:
-                self._patience_s = OPEN_S  # it looks for its camera and then opens it, which takes its time
+                self._patience_s = self._open_s  # it looks for its camera and then opens it, which takes its time
             self._seen, self._alive_at = (self._frames, waits), now
             return
         if now - self._alive_at >= self._patience_s:
@@ -256,24 +264,25 @@ class Capture:
     def _leave_behind(self, hanging: _Reader, reopen: Reopen, now: float) -> None:
         self._forget_the_ended()
         if len(self._readers) > MOST_LEFT:
-            if not self._stuck_said:
-                self._stuck_said = True
+            if not self.is_stuck:
+                self.is_stuck = True
                 log.error("the camera hangs again and again: its driver lets go of nothing. Replug it, or restart")
             return
         self.hangs += 1
-        self._stuck_said = False
+        self.is_stuck = False
         log.warning("the camera hangs in a read; it is opened again")
         hanging.halt.set()
         halt = VitalSigns()
         with self._lock:
             self._reader = _Reader(self, reopen(halt), halt, is_first=False)
         self._readers.append(self._reader)
-        self._seen, self._alive_at, self._patience_s = (self._frames, 0), now, OPEN_S
+        self._seen, self._alive_at, self._patience_s = (self._frames, 0), now, self._open_s
         self._reader.thread.start()
 
     def _forget_the_ended(self) -> None:
         ended = [reader for reader in self._readers if not reader.thread.is_alive()]
         self._unreadable_before += sum(reader.source.unreadable for reader in ended)
+        self._unread_before += [part for reader in ended for part in _unread(reader)]
         self._readers = [reader for reader in self._readers if reader not in ended]
 
     def put(self, reader: _Reader, frame: Frame) -> bool:
@@ -334,6 +343,12 @@ class _Reader:
             self._capture.opened = True
             while (frame := self.source.read()) is not None and self._capture.put(self, frame):
                 pass
+
+
+def _unread(reader: _Reader) -> Iterable[MissedPart]:
+    """The parts without a readable picture of which a source has not told yet; one that draws its parts has none."""
+    unseen = getattr(reader.source, "unseen", None)
+    return unseen.take() if isinstance(unseen, Unseen) else ()
 
 
 def left_behind(patience_s: float = 0.0) -> bool:

@@ -24,7 +24,7 @@ from edge_resad.device.post import Post
 from edge_resad.device.presence_trigger import PresenceTrigger
 from edge_resad.device.progress import Progress, VitalSigns
 from edge_resad.device.revival import Absent
-from edge_resad.device.settings import StationFile, split_source
+from edge_resad.device.settings import SourceKind, StationFile, split_source
 from edge_resad.device.spool import Spool
 from edge_resad.device.trigger import Trigger
 from edge_resad.device.unseen import MissedPart
@@ -36,6 +36,9 @@ OpenSource = Callable[[StationFile, threading.Event], FrameSource]
 
 HELD_UP_S = 1.0  # without a look for so long the line was held up, by its engine as a rule
 IDLE_LOOK_S = 0.1  # between two looks of the watch at pictures that show no part
+WIRED_S: Mapping[SourceKind, float] = {"v4l2": 15.0, "genicam": 10.0, "basler": 10.0}
+"""How long a camera that waits for its wire may show no sign of life: OpenCV comes back from V4L2 after ten seconds, a
+camera by GenICam is asked every READ_S whether it is there."""
 
 
 class Lane:
@@ -87,9 +90,12 @@ class Lane:
         self.trigger = parts if isinstance(parts, Trigger) else None
         """Where it is told that a part is there; None where nobody is to tell."""
         self._pin = _pin(told, self.trigger)
-        self.capture = Capture(source, halt, reopen=opened, silent_s=silent_s, changed=changed, slot=slot)
         waits_for_wire = told.camera.trigger.kind == "camera" and silent_s is None
+        wired_s = WIRED_S.get(split_source(told.camera.source)[0]) if waits_for_wire else None
+        self._is_asked = wired_s is not None  # a camera that may be silent for long shows otherwise that it is there
+        self.capture = Capture(source, halt, reopen=opened, silent_s=silent_s or wired_s, changed=changed, slot=slot)
         self._progress = Progress(self.capture, may_be_still=waits_for_wire)
+        self._counts_unreadable = told.camera.trigger.kind in ("free", "camera")  # of others a picture is no part yet
         self._looked_at = 0.0  # when the watch last looked at a picture without a part
         self._open = ExitStack()
         self._last_look_at = -math.inf
@@ -187,13 +193,17 @@ class Lane:
             was_held_up = now - self._last_look_at >= HELD_UP_S
             if self._watch is not None and was_held_up and self.capture.slot.has_news:
                 self._watch.arrived(now)  # its frames came and were overwritten
+            if self._watch is not None and self._is_asked:
+                self._watch.gone(self.capture.is_gone)
             self._health.step(now)
             self._last_look_at = now
-        return self._progress.step(inspection) or self.capture.slot.ended
+        gets_on = self._progress.step(inspection) and not self.capture.is_stuck
+        return gets_on or self.capture.slot.ended
 
     def missed(self) -> Iterable[MissedPart]:
         """Parts that passed without ever reaching the judge since this was last asked: why, and when each was there."""
-        return self.capture.missed()
+        missed = self.capture.missed()
+        return missed if self._counts_unreadable else (part for part in missed if part[0] != "unreadable")
 
     def leave(self) -> Iterable[MissedPart]:
         """Take no more parts: those that are there by now and that `missed` has not told of, as it tells them."""
@@ -202,10 +212,13 @@ class Lane:
 
     def count_unseen(self) -> dict[Reason, int]:
         """Parts that never reached the judge, by reason; they are counted by this."""
-        unseen: dict[Reason, int] = {**self.capture.slot.unseen(), "unreadable": self.capture.unreadable}
-        found = {reason: count for reason, count in unseen.items() if count}
+        found = {reason: count for reason, count in self._unseen().items() if count}
         self.tally.not_inspected.update(found)
         return found
+
+    def _unseen(self) -> dict[Reason, int]:
+        unseen = self.capture.slot.unseen()
+        return {**unseen, "unreadable": self.capture.unreadable} if self._counts_unreadable else unseen
 
 
 def limits_of(told: StationFile) -> Limits | None:

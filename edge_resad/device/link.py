@@ -10,6 +10,7 @@ from typing import Literal
 
 Fate = Literal["delivered", "later", "never"]
 
+NOBODY_SUBSCRIBES = 0x10
 TAKEN_OVER = 0x8E
 _LETTER_IS_WRONG = {0x90, 0x95, 0x99}  # topic name invalid, packet too large, payload format invalid
 
@@ -25,8 +26,13 @@ class LinkStatus:
     problem: str | None  # one sentence for the operator
 
 
-def fate_of(reason: int) -> Fate:
-    """What a PUBACK's reason code means for the letter. 0x10, "no matching subscribers", is a success too."""
+def fate_of(reason: int, *, final: bool = False) -> Fate:
+    """What a PUBACK's reason code means for the letter.
+
+    final: the letter leaves with this answer; then one that the broker dropped, as nobody subscribes, is not delivered.
+    """
+    if reason == NOBODY_SUBSCRIBES and final:
+        return "later"
     if reason < 0x80:
         return "delivered"
     return "never" if reason in _LETTER_IS_WRONG else "later"

@@ -21,6 +21,7 @@ from edge_resad.device.health import SayFaults
 from edge_resad.device.judges import OpenJudge, keep_warm, reviving_judges
 from edge_resad.device.lane import Lane, OpenSource
 from edge_resad.device.machine import Machine, MachineHealth, MachineLook
+from edge_resad.device.machine_ids import machine_ids
 from edge_resad.device.metrics import MetricsFile, commands_text, pictures_text, prometheus_text
 from edge_resad.device.notify import Service
 from edge_resad.device.operator_side import OperatorSide, product_facts
@@ -346,6 +347,7 @@ def _spool(settings: StationFile) -> Spool:
         gap_topic=address.gap_topic,
         gap_letter=partial(gap_message, address),
         commit_ms=spool.commit_ms,
+        machine=machine_ids(),
     )
 
 

@@ -107,8 +107,8 @@ class Post:
             reason=inspection.not_inspected or "inspector_error",
             frame_id=inspection.frame.frame_id,
         )
-        # As expendable as a passed part on a full disk: a black camera must not push failed parts out of the spool.
-        return self._spool.put(self._address.verdict_topic(self._camera), compose, kind="pass").event_id
+        # A kind of its own, which may be given up: a black camera must not push failed parts out of the spool.
+        return self._spool.put(self._address.verdict_topic(self._camera), compose, kind="not_inspected").event_id
 
     @property
     def _shown_product(self) -> str:
@@ -176,7 +176,15 @@ def end_interrupted(spool: Spool, address: Address) -> None:
         except ValueError as error:
             log.error("what the spool knows of the open alert %s cannot be read: %s", alert_id, error)
             continue
-        if isinstance(message, AlertMessage):
+        if isinstance(message, AlertMessage) and not _is_of(message, address):
+            log.info("the spool knows of an open alert of %s, which is that station's to end", message.data.device)
+        elif isinstance(message, AlertMessage):
             log.warning("the station was interrupted while an alert of %s was open: it ends now", message.data.camera)
             compose = partial(interrupted_message, address, last=message.data)
             spool.put(address.alert_topic(message.data.severity), compose, kind="alert", alert=(alert_id, "end"))
+
+
+def _is_of(alert: AlertMessage, address: Address) -> bool:
+    """Whether it is this station's: an outbox may have been copied from another."""
+    said = alert.data
+    return (said.site, said.line, said.device) == (address.site, address.line, address.device)

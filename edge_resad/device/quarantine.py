@@ -26,7 +26,7 @@ class Salvage:
     earlier: dict[str, int] = field(default_factory=dict)  # stream -> base of its letters
     gaps: list[tuple[Any, ...]] = field(default_factory=list)  # id, reason, previous, kind, first, last
     open_alerts: dict[str, bytes] = field(default_factory=dict)  # alert -> the last that was said of it
-    whole: bool = False  # every letter could be read
+    whole: bool = False  # every row could be read, of a tree that nobody damaged
 
 
 class Quarantine:
@@ -129,12 +129,20 @@ def _letters(db: sqlite3.Connection, found: Salvage) -> Iterator[tuple[Any, ...]
                 continue
             yield from page
             if len(page) < limit:
-                found.whole = order == "ASC"
+                found.whole = order == "ASC" and _is_well(db)
                 return
             end = page[-1][0]
             if not (isinstance(end, int) and low < end < high):  # a damaged tree can lead in circles
                 break
             low, high = (end, high) if order == "ASC" else (low, end)
+
+
+def _is_well(db: sqlite3.Connection) -> bool:
+    """Whether a tree that could be walked has all its branches: a damaged one may lead past some of them."""
+    try:
+        return bool(db.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
+    except sqlite3.Error:
+        return False
 
 
 def _page(db: sqlite3.Connection, low: int, high: int, order: str, limit: int) -> list[tuple[Any, ...]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, case, func, select
 
 from edge_resad.fleet import schema
-from edge_resad.fleet.coverage import Ranges, count, given_up_ranges, missing_ranges, stored_ranges, without
+from edge_resad.fleet.coverage import Ranges, count, missing_ranges, stored_ranges, without
 
 SEVERITIES = {1: "minor", 2: "major", 3: "critical"}
 
@@ -22,7 +22,7 @@ class StreamAccount:
     generated: int  # as far as anybody knows: the largest `seq` that came or that the station spoke of
     stored: int
     duplicates: int  # came again and were absorbed
-    given_up: int  # the station said that they will never come
+    given_up: int  # did not come, and the station said that they never will
     missing: Ranges
     damaged: bool  # the station set this outbox aside as damaged: what is missing will not come
 
@@ -84,7 +84,7 @@ def accounts(connection: Connection, *, device: str | None = None) -> list[Strea
     found = []
     for row in connection.execute(asked.order_by(devices.c.name, table.c.id)).all():
         generated = max(row.max_seq, row.announced_seq)
-        stored = stored_ranges(connection, row.id)
+        stored, missing = stored_ranges(connection, row.id), missing_ranges(connection, row.id, generated)
         found.append(
             StreamAccount(
                 device=row.name,
@@ -92,8 +92,8 @@ def accounts(connection: Connection, *, device: str | None = None) -> list[Strea
                 generated=generated,
                 stored=count(stored),
                 duplicates=row.duplicates,
-                given_up=generated - count(without(generated, given_up_ranges(connection, row.id))),
-                missing=missing_ranges(connection, row.id, generated),
+                given_up=count(without(generated, stored)) - count(missing),
+                missing=missing,
                 damaged=row.replaced_by is not None,
             )
         )

@@ -210,13 +210,23 @@ def test_a_spool_from_before_alerts_were_noted_is_taken_over(tmp_path: Path) -> 
         say(spool, "new")
         stream_id = spool.stream_id
     db = sqlite3.connect(path)
-    db.executescript("DROP TABLE open_alert; PRAGMA user_version = 2")
+    db.executescript("DROP TABLE open_alert; ALTER TABLE stream DROP COLUMN machine; PRAGMA user_version = 2")
     db.close()
     with spool_of(path) as spool:
         assert (spool.stream_id, spool.left_open, spool.waiting()) == (stream_id, {}, 1)
         alert_id = say(spool, "new")
     with spool_of(path) as spool:
         assert set(spool.left_open) == {alert_id}
+
+
+def test_an_alert_of_another_station_in_an_outbox_that_was_copied_is_not_ended(tmp_path: Path) -> None:
+    with spool_of(tmp_path / "spool.db") as spool:
+        say(spool, "new")
+    with spool_of(tmp_path / "spool.db") as spool:
+        end_interrupted(spool, Address(site=ADDRESS.site, line=ADDRESS.line, device="press-8"))
+        assert spool.waiting() == 1
+        end_interrupted(spool, ADDRESS)
+        assert spool.waiting() == 2
 
 
 def test_an_open_alert_that_cannot_be_read_is_said_and_stops_no_station(

@@ -31,6 +31,11 @@ def test_a_puback_decides_the_fate_of_a_letter(reason: int, fate: Fate) -> None:
     assert fate_of(reason) == fate
 
 
+def test_what_a_broker_dropped_for_want_of_a_reader_is_not_delivered_where_its_answer_is_the_last_word() -> None:
+    assert fate_of(0x10) == "delivered"  # a collector will say when it is stored
+    assert fate_of(0x10, final=True) == "later"
+
+
 def test_waits_double_up_to_the_longest_and_begin_again_after_a_success() -> None:
     backoff = Backoff(1.0, 30.0, uniform=lambda low, high: high)
     assert [backoff.next() for _ in range(7)] == [1, 2, 4, 8, 16, 30, 30]
