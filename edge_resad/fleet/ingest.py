@@ -7,13 +7,15 @@ import random
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from edge_resad.fleet.chores import Chores
+from edge_resad.fleet.conflicts import sentence
 from edge_resad.fleet.crash_points import crash_point
 from edge_resad.fleet.database import cause
 from edge_resad.fleet.inbox import Inbox
@@ -22,7 +24,7 @@ from edge_resad.fleet.reading import Arrival, read
 from edge_resad.fleet.rereading import reread
 from edge_resad.fleet.settings import FleetFile
 from edge_resad.fleet.store import Receipt, Store, StoreAway
-from edge_resad.messages import MAX_RANGES, acknowledgement_message
+from edge_resad.messages import MAX_RANGES, Address, acknowledgement_message
 
 log = logging.getLogger(__name__)
 
@@ -38,10 +40,13 @@ class Totals:
     duplicates: int = 0
     rejected: int = 0
     commits: int = 0
+    conflicts: Counter[tuple[Address, str]] = field(default_factory=Counter)
 
     def __str__(self) -> str:
+        others = f"conflicts {sum(self.conflicts.values())}, " if self.conflicts else ""
         return (
-            f"stored {self.stored}, duplicates {self.duplicates}, not readable {self.rejected}, commits {self.commits}"
+            f"stored {self.stored}, duplicates {self.duplicates}, not readable {self.rejected}, {others}"
+            f"commits {self.commits}"
         )
 
 
@@ -114,6 +119,10 @@ def _count(totals: Totals, receipt: Receipt) -> None:
     if receipt.rejected and not totals.rejected:
         log.warning("a message could not be read; edge-resad fleet status counts them, and the store keeps them")
     totals.rejected += receipt.rejected
+    for (address, stream_id), number in receipt.conflicts.items():
+        if (address, stream_id) not in totals.conflicts:
+            log.error("%s", sentence(address.device, stream_id, number))
+    totals.conflicts += receipt.conflicts
 
 
 def _acknowledgements(receipt: Receipt, name: str, collector: str) -> Iterator[tuple[str, bytes]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, case, func, select
@@ -24,6 +25,7 @@ class StreamAccount:
     duplicates: int  # came again and were absorbed
     given_up: int  # the station said that they will never come
     missing: Ranges
+    conflicts: int  # others than what is stored under their numbers: they are in `rejected`
     damaged: bool  # the station set this outbox aside as damaged: what is missing will not come
 
     @property
@@ -47,6 +49,7 @@ class DeviceStatus:
     version: str | None
     faults: dict[str, list[str]]
     missing: int  # messages of its streams that are neither stored nor given up
+    conflicts: int  # messages whose numbers were others' already
     open_alerts: int
 
 
@@ -92,6 +95,7 @@ def accounts(connection: Connection, *, device: str | None = None) -> list[Strea
                 duplicates=row.duplicates,
                 given_up=generated - count(without(generated, given_up_ranges(connection, row.id))),
                 missing=missing_ranges(connection, row.id, generated),
+                conflicts=row.conflicts,
                 damaged=row.replaced_by is not None,
             )
         )
@@ -103,9 +107,11 @@ def devices(connection: Connection) -> list[DeviceStatus]:
     table, alert = schema.device, schema.alert
     asked = select(alert.c.device, func.count()).where(alert.c.open).group_by(alert.c.device)
     open_alerts = {row[0]: row[1] for row in connection.execute(asked)}
-    missing: dict[str, int] = {}
+    missing: Counter[str] = Counter()
+    conflicts: Counter[str] = Counter()
     for account in accounts(connection):
-        missing[account.device] = missing.get(account.device, 0) + account.lost
+        missing[account.device] += account.lost
+        conflicts[account.device] += account.conflicts
     rows = connection.execute(select(table).order_by(table.c.site, table.c.line, table.c.name)).all()
     found = [
         DeviceStatus(
@@ -119,7 +125,8 @@ def devices(connection: Connection) -> list[DeviceStatus]:
             product=row.product,
             version=row.version,
             faults={camera: list(said) for camera, said in json.loads(row.faults or "{}").items()},
-            missing=missing.get(row.name, 0),
+            missing=missing[row.name],
+            conflicts=conflicts[row.name],
             open_alerts=open_alerts.get(row.id, 0),
         )
         for row in rows
@@ -172,5 +179,11 @@ def rejected(connection: Connection, *, most: int = 10) -> list[tuple[str, int]]
     """Why messages could not be read, and how often each reason; the most frequent first."""
     table = schema.rejected
     times = func.sum(table.c.times)
-    asked = select(table.c.reason, times).group_by(table.c.reason).order_by(times.desc()).limit(most)
+    asked = (
+        select(table.c.reason, times)
+        .where(~table.c.conflict)
+        .group_by(table.c.reason)
+        .order_by(times.desc())
+        .limit(most)
+    )
     return [(reason, int(number)) for reason, number in connection.execute(asked)]

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    literal_column,
     text,
 )
 from sqlalchemy.types import TypeEngine
@@ -95,6 +96,7 @@ stream = Table(
     _count("announced_seq"),  # the station said of itself that it wrote as far as this
     _count("stored"),
     _count("duplicates"),  # came again and were absorbed
+    _count("conflicts"),  # were others than what is stored under their numbers; they are in `rejected`
     Column("replaced_by", Text),  # the station's next stream, where this one was damaged
     UniqueConstraint("device", "stream_id", name="stream_of_device"),
 )
@@ -254,6 +256,7 @@ rejected = Table(
     _needed("reason", Text),
     _needed("payload", LargeBinary),  # its beginning
     _needed("payload_bytes", BigInteger),  # how long it was
+    Column("conflict", Boolean, nullable=False, server_default=text("false")),  # its number is another message's
 )
 
 settled = Table(
@@ -285,11 +288,17 @@ DATED = (verdict, alert_message, thumbnail, gap, command)
 LETTERS = (verdict, alert_message, thumbnail, gap, command)
 """Tables that hold messages of a stream, each message in one of them; beside them some are in `rejected`."""
 
-for _table in (verdict, alert_message, alert, thumbnail, command, raw, state, telemetry, rejected):
+IS_PASS = verdict.c.status == literal_column("'pass'")
+IS_NOT_PASS = verdict.c.status != literal_column("'pass'")
+"""As literals: only so does a database see that the index of these rows will do."""
+
+for _table in (alert_message, alert, thumbnail, command, raw, state, telemetry, rejected):
     Index(f"{_table.name}_received", _table.c.received_ms)
 for _table in DATED:
     _undated = _table.c.at_quality.in_(("unsure", "received"))
     Index(f"{_table.name}_undated", _table.c.boot, sqlite_where=_undated, postgresql_where=_undated)
+Index("verdict_passed", verdict.c.received_ms, sqlite_where=IS_PASS, postgresql_where=IS_PASS)
+Index("verdict_others", verdict.c.received_ms, sqlite_where=IS_NOT_PASS, postgresql_where=IS_NOT_PASS)
 Index("verdict_at", verdict.c.device, verdict.c.at_ms)
 Index("alert_message_of_alert", alert_message.c.device, alert_message.c.alert_id)
 Index("alert_open", alert.c.open, alert.c.severity)

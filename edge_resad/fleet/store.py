@@ -10,16 +10,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, bindparam, case, cast, func, or_, select, update
+from sqlalchemy import Connection, Engine, Table, bindparam, case, cast, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError, StatementError
 
-from edge_resad.fleet import schema
+from edge_resad.fleet import conflicts, schema
 from edge_resad.fleet.clock import UNDATED, estimate, is_synced, to_ms
 from edge_resad.fleet.coverage import merged
 from edge_resad.fleet.crash_points import crash_point
 from edge_resad.fleet.database import cause
-from edge_resad.fleet.reading import Letter, News, Picture, Reading, Unreadable, origin_of, refuse
+from edge_resad.fleet.reading import Arrival, Letter, News, Picture, Reading, Unreadable, origin_of, refuse
 from edge_resad.messages import Address, Alert, Audit, Birth, Gap, NotInspected, Offline, Telemetry, Verdict
 
 _SEVERITIES = {"minor": 1, "major": 2, "critical": 3}
@@ -27,6 +27,7 @@ _KEPT_BYTES = 256 * 1024  # of a message whose place is known: a newer collector
 _SHOWN_BYTES = 4096  # of any other
 _CACHED = 100_000  # names whose numbers are remembered
 _LARGEST_RATIO = 1000.0  # one absurd part must not spoil an hour's mean
+_CONFLICT = "conflict: another message has its number"
 _SEEN_EVERY_MS = 10_000  # how exactly a device's last sign of life is kept
 
 
@@ -43,6 +44,8 @@ class Receipt:
     stored: int = 0  # letters that were new
     duplicates: int = 0  # letters that were there already
     rejected: int = 0  # messages that cannot be read
+    conflicts: Counter[tuple[Address, str]] = field(default_factory=Counter)
+    """Station and stream -> messages, not seen before, whose number is another message's."""
 
     def __iadd__(self, other: Receipt) -> Receipt:
         for key, ranges in other.acknowledged.items():
@@ -51,6 +54,7 @@ class Receipt:
         self.stored += other.stored
         self.duplicates += other.duplicates
         self.rejected += other.rejected
+        self.conflicts += other.conflicts
         return self
 
 
@@ -134,6 +138,9 @@ class _Batch:
         self._batch = batch
         self._rows: dict[str, dict[tuple[int, int], dict[str, Any]]] = {table.name: {} for table in schema.LETTERS}
         self._new: dict[str, set[tuple[int, int]]] = {}  # table -> keys of the letters that were new
+        self._facts: dict[conflicts.Key, conflicts.Facts] = {}  # of the first letter with this number
+        self._others: list[Letter] = []  # letters whose number is another one's
+        self._conflicts: Counter[tuple[Address, str]] = Counter()  # those that came for the first time
 
     def store(self) -> Receipt:
         """Write everything; the answer holds once the transaction is committed."""
@@ -145,6 +152,7 @@ class _Batch:
         for table in schema.LETTERS:
             rows = [row for _, row in sorted(self._rows[table.name].items())]
             self._new[table.name] = self._insert_new(table, rows, ("stream", "seq"))
+        self._set_conflicts_aside()
         self._write_raw()
         self._write_gap_ranges()
         self._write_alerts()
@@ -285,7 +293,12 @@ class _Batch:
             row |= _alert_columns(device, content)
         else:
             row |= _verdict_columns(device, content)
-        self._rows[_table_of(letter).name].setdefault(_letter_key(row), row)  # one that came twice is one
+        table, key = _table_of(letter), _letter_key(row)
+        facts = conflicts.facts(table, row)
+        if self._facts.setdefault(key, facts) != facts:
+            self._others.append(letter)
+            return
+        self._rows[table.name].setdefault(key, row)  # one that came twice is one
 
     def _insert_new(self, table: Table, rows: list[dict[str, Any]], key: tuple[str, ...]) -> set[tuple[Any, ...]]:
         """Insert what is not there yet; the keys of what was not."""
@@ -305,6 +318,63 @@ class _Batch:
         else:
             inserted = self._connection.execute(sqlite.insert(table).on_conflict_do_nothing().returning(*keys), rows)
         return {tuple(row) for row in inserted}
+
+    def _set_conflicts_aside(self) -> None:
+        """What has a number that another message had before it goes to `rejected` instead of its table.
+
+        Two collectors that store two messages with one number at the same moment, in two tables, may keep both there.
+        """
+        places = {self._place_of(letter) for letter in self._find_conflicts()}
+        others = {id(letter) for letter in self._others}
+        rest = []
+        for letter in self._letters:
+            if id(letter) not in others and self._place_of(letter) not in places:
+                rest.append(letter)
+                continue
+            origin = origin_of(letter)
+            about = (letter.address, origin.stream_id, origin.seq)
+            self._unreadable.append(Unreadable(letter.arrival, _CONFLICT, *about, conflict=True))
+        if len(rest) == len(self._letters):
+            return
+        self._letters = rest
+        for table in schema.LETTERS:
+            gone = sorted(places & self._rows[table.name].keys())
+            for key in gone:
+                del self._rows[table.name][key]
+            new = [
+                {"its_stream": stream, "its_seq": seq} for stream, seq in gone if (stream, seq) in self._new[table.name]
+            ]
+            if new:
+                these = (table.c.stream == bindparam("its_stream")) & (table.c.seq == bindparam("its_seq"))
+                self._connection.execute(delete(table).where(these), new)
+                self._new[table.name] -= set(gone)
+
+    def _find_conflicts(self) -> list[Letter]:
+        """Letters that are others than what the store has under their number."""
+        table = schema.stream
+        asked = select(table.c.id, table.c.max_seq).where(table.c.id.in_({stream for stream, _ in self._facts}))
+        before = {row.id: row.max_seq for row in self._connection.execute(asked)} if self._facts else {}
+        new = set().union(*self._new.values())
+        # A number beyond all that came cannot be another message's, so that mostly there is nothing to look up.
+        doubtful = {key for key in self._facts if key not in new or key[1] <= before[key[0]]}
+        taken = conflicts.taken(self._connection, doubtful)
+        set_aside = conflicts.set_aside(self._connection, doubtful & new)
+        found = []
+        for letter in self._letters if doubtful else ():
+            key = self._place_of(letter)
+            facts = self._facts[key]
+            if key not in new:
+                conflict = any(other != facts for other in taken.get(key, ()) if other[0] == facts[0])
+            else:
+                conflict = any(other[0] != facts[0] for other in taken.get(key, ()))
+                conflict = conflict or bool(set_aside.get(key, set()) - {_digest(letter.arrival)})
+            if conflict:
+                found.append(letter)
+        return found
+
+    def _place_of(self, letter: Letter) -> conflicts.Key:
+        origin = origin_of(letter)
+        return self._stream(letter.address, origin.stream_id), origin.seq
 
     def _new_rows(self, table: Table) -> list[dict[str, Any]]:
         """Rows of letters that were not there yet, in the order of their keys."""
@@ -401,11 +471,11 @@ class _Batch:
         )
 
     def _write_rejected(self) -> list[tuple[int, int, bool]]:
-        """Stream, seq and whether it is new of the unreadable ones whose place is known."""
+        """Stream, seq and whether it is new of the unreadable ones whose place is known; conflicts count apart."""
         rows: dict[str, dict[str, Any]] = {}
         for unreadable in self._unreadable:
             arrival = unreadable.arrival
-            digest = hashlib.sha256(arrival.topic.encode(errors="replace") + b"\0" + arrival.payload).hexdigest()
+            digest = _digest(arrival)
             stream = None
             if unreadable.address is not None and unreadable.stream_id is not None:
                 stream = self._stream(unreadable.address, unreadable.stream_id)
@@ -417,16 +487,19 @@ class _Batch:
                     "topic": arrival.topic.encode(errors="replace").decode().replace("\0", "")[:1000],
                     "payload": arrival.payload[: _SHOWN_BYTES if stream is None else _KEPT_BYTES],
                     "payload_bytes": len(arrival.payload),
+                    "conflict": unreadable.conflict,
                 },
             )
             row["times"] += 1
             row["received_ms"] = arrival.received_ms
         if not rows:
             return []
-        places = {(row["stream"], row["seq"]) for row in rows.values() if row["stream"] is not None}
         table = schema.rejected
+        self._count_conflicts({digest for digest, row in rows.items() if row["conflict"]})
+        placed = [row for row in rows.values() if row["stream"] is not None and not row["conflict"]]
+        places = {(row["stream"], row["seq"]) for row in placed}
         asked = select(table.c.stream, table.c.seq).where(table.c.stream.in_({stream for stream, _ in places}))
-        asked = asked.where(table.c.seq.in_({seq for _, seq in places}))
+        asked = asked.where(table.c.seq.in_({seq for _, seq in places}), ~table.c.conflict)
         had = {(stream, seq) for stream, seq in self._connection.execute(asked)} if places else set()
         statement = self._store._insert(table)
         said = statement.excluded
@@ -436,6 +509,18 @@ class _Batch:
             [rows[digest] for digest in sorted(rows)],
         )
         return [(stream, seq, (stream, seq) not in had) for stream, seq in sorted(places)]
+
+    def _count_conflicts(self, digests: set[str]) -> None:
+        """Count those that are not in `rejected` yet."""
+        if not digests:
+            return
+        table = schema.rejected
+        had = set(self._connection.execute(select(table.c.digest).where(table.c.digest.in_(digests))).scalars())
+        for unreadable in self._unreadable:
+            digest = _digest(unreadable.arrival)
+            if digest in digests - had and unreadable.address is not None and unreadable.stream_id is not None:
+                had.add(digest)
+                self._conflicts[unreadable.address, unreadable.stream_id] += 1
 
     # What follows from it
 
@@ -514,7 +599,9 @@ class _Batch:
 
     def _settle(self, rejected: list[tuple[int, int, bool]]) -> Receipt:
         """Count per stream, and say what may be acknowledged."""
-        receipt = Receipt(rejected=len(self._unreadable))
+        unreadable = sum(not reading.conflict for reading in self._unreadable)
+        receipt = Receipt(rejected=unreadable, conflicts=self._conflicts)
+        others = {self._stream(*key): number for key, number in self._conflicts.items()}
         came: dict[int, list[int]] = {}
         acknowledged: dict[tuple[Address, str], list[int]] = {}
         for letter in self._letters:
@@ -532,7 +619,8 @@ class _Batch:
         rows = [
             {
                 **{"of": stream, "most": max(seqs), "now": received_ms},
-                **{"more": new[stream], "again": len(seqs) - new[stream]},
+                **{"more": new[stream], "others": others.get(stream, 0)},
+                "again": len(seqs) - new[stream] - others.get(stream, 0),
             }
             for stream, seqs in sorted(came.items())
         ]
@@ -544,6 +632,7 @@ class _Batch:
                 seen_ms=case((table.c.seen_ms < bindparam("now"), bindparam("now")), else_=table.c.seen_ms),
                 stored=table.c.stored + bindparam("more"),
                 duplicates=table.c.duplicates + bindparam("again"),
+                conflicts=table.c.conflicts + bindparam("others"),
             )
             self._connection.execute(counted, rows)
         receipt.stored = sum(row["more"] for row in rows)
@@ -581,6 +670,10 @@ def add_to_hours(connection: Connection, verdicts: Iterable[Mapping[str, Any]], 
     connection.execute(
         statement.on_conflict_do_update(index_elements=["hour_ms", "device", "product"], set_=more), rows
     )
+
+
+def _digest(arrival: Arrival) -> str:
+    return hashlib.sha256(arrival.topic.encode(errors="replace") + b"\0" + arrival.payload).hexdigest()
 
 
 def _as_json(news: News) -> str:

@@ -1,0 +1,85 @@
+"""Conflicts: another message under a number that is taken already, as a copied or restored outbox writes it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, Table, bindparam, cast, func, select
+from sqlalchemy.dialects import postgresql
+
+from edge_resad.fleet import schema
+
+_FACTS = {
+    schema.verdict.name: ("camera", "status", "frame_id"),
+    schema.alert_message.name: ("alert_id", "phase", "severity"),
+    schema.thumbnail.name: ("event",),
+    schema.gap.name: ("reason", "counts"),
+    schema.command.name: ("command_id", "status"),
+}
+_WHEN = ("boot", "wall_ms", "mono_ms")
+
+Key = tuple[int, int]
+"""stream and seq."""
+Facts = tuple[Any, ...]
+"""What tells a message from another: its table, then what it says. What comes again has the same, for an outbox keeps
+it byte by byte.
+"""
+
+
+def sentence(device: str, stream_id: str, number: int) -> str:
+    """What to do about conflicts, for who looks after the station."""
+    return (
+        f"{device}: {number} messages of the stream {stream_id} have numbers under which the store has others, and "
+        "were set aside in `rejected`. Its outbox was copied, or put back from a copy: give each station its own "
+        "[station] device, and move the file at [spool] path of the copy away, so that it begins a new stream."
+    )
+
+
+def facts(table: Table, row: Mapping[str, Any]) -> Facts:
+    """Those of a message, whether its row is stored or shall be."""
+    return (table.name, *(row[name] for name in (*_WHEN, *_FACTS[table.name])))
+
+
+def taken(connection: Connection, keys: Iterable[Key]) -> dict[Key, list[Facts]]:
+    """The messages that are stored under these numbers, in whatever table."""
+    wanted = sorted(keys)
+    found: dict[Key, list[Facts]] = {}
+    if not wanted:
+        return found
+    for table in schema.LETTERS:
+        names = ("stream", "seq", *_WHEN, *_FACTS[table.name])
+        for row in connection.execute(_these(connection, table, names, wanted)):
+            found.setdefault((row.stream, row.seq), []).append(facts(table, row._mapping))
+    return found
+
+
+def set_aside(connection: Connection, keys: Iterable[Key]) -> dict[Key, set[str]]:
+    """The digests of what is in `rejected` under these numbers, and could not be read when it came."""
+    wanted = sorted(keys)
+    found: dict[Key, set[str]] = {}
+    if wanted:
+        table = schema.rejected
+        asked = _these(connection, table, ("stream", "seq", "digest"), wanted).where(~table.c.conflict)
+        for row in connection.execute(asked):
+            found.setdefault((row.stream, row.seq), set()).add(row.digest)
+    return found
+
+
+def _these(connection: Connection, table: Table, names: tuple[str, ...], keys: list[Key]) -> Select[Any]:
+    """Rows of a table by their numbers, each by its index: `(stream, seq) IN (...)` would look at the whole of it."""
+    asked = select(*(table.c[name] for name in names))
+    stream: ColumnElement[Any]
+    seq: ColumnElement[Any]
+    if connection.dialect.name == "postgresql":
+        arrays = [
+            cast(bindparam(f"all_{column.name}", [key[at] for key in keys]), postgresql.ARRAY(column.type))
+            for at, column in enumerate((table.c.stream, table.c.seq))
+        ]
+        these = func.unnest(*arrays).table_valued("stream", "seq").render_derived(name="these")
+        stream, seq = these.c.stream, these.c.seq
+    else:
+        these = func.json_each(json.dumps(keys)).table_valued("value", name="these")
+        stream, seq = (func.json_extract(these.c.value, f"$[{at}]") for at in (0, 1))
+    return asked.join_from(these, table, (table.c.stream == stream) & (table.c.seq == seq))
