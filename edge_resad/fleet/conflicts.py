@@ -42,17 +42,21 @@ def facts(table: Table, row: Mapping[str, Any]) -> Facts:
     return (table.name, *(row[name] for name in (*_WHEN, *_FACTS[table.name])))
 
 
-def taken(connection: Connection, keys: Iterable[Key]) -> dict[Key, list[Facts]]:
-    """The messages that are stored under these numbers, in whatever table."""
+def stored_facts(connection: Connection, table: Table, keys: Iterable[Key]) -> dict[Key, Facts]:
+    """The messages of a table under these numbers."""
     wanted = sorted(keys)
-    found: dict[Key, list[Facts]] = {}
     if not wanted:
-        return found
-    for table in schema.LETTERS:
-        names = ("stream", "seq", *_WHEN, *_FACTS[table.name])
-        for row in connection.execute(_these(connection, table, names, wanted)):
-            found.setdefault((row.stream, row.seq), []).append(facts(table, row._mapping))
-    return found
+        return {}
+    asked = _these(connection, table, ("stream", "seq", *_WHEN, *_FACTS[table.name]), wanted)
+    return {(row.stream, row.seq): facts(table, row._mapping) for row in connection.execute(asked)}
+
+
+def taken(connection: Connection, table: Table, keys: Iterable[Key]) -> set[Key]:
+    """The numbers of these under which a table has something."""
+    wanted = sorted(keys)
+    if not wanted:
+        return set()
+    return {(stream, seq) for stream, seq in connection.execute(_these(connection, table, ("stream", "seq"), wanted))}
 
 
 def set_aside(connection: Connection, keys: Iterable[Key]) -> dict[Key, set[str]]:

@@ -324,52 +324,49 @@ class _Batch:
 
         Two collectors that store two messages with one number at the same moment, in two tables, may keep both there.
         """
-        places = {self._place_of(letter) for letter in self._find_conflicts()}
+        found = self._conflicting_keys()
         others = {id(letter) for letter in self._others}
         rest = []
-        for letter in self._letters:
-            if id(letter) not in others and self._place_of(letter) not in places:
+        for letter in self._letters if found or others else ():
+            if id(letter) not in others and self._place_of(letter) not in found:
                 rest.append(letter)
                 continue
             origin = origin_of(letter)
             about = (letter.address, origin.stream_id, origin.seq)
             self._unreadable.append(Unreadable(letter.arrival, _CONFLICT, *about, conflict=True))
-        if len(rest) == len(self._letters):
+        if not found and not others:
             return
         self._letters = rest
         for table in schema.LETTERS:
-            gone = sorted(places & self._rows[table.name].keys())
+            gone = sorted(found & self._rows[table.name].keys())
             for key in gone:
                 del self._rows[table.name][key]
-            new = [
-                {"its_stream": stream, "its_seq": seq} for stream, seq in gone if (stream, seq) in self._new[table.name]
-            ]
+            new = [{"its_stream": key[0], "its_seq": key[1]} for key in gone if key in self._new[table.name]]
             if new:
                 these = (table.c.stream == bindparam("its_stream")) & (table.c.seq == bindparam("its_seq"))
                 self._connection.execute(delete(table).where(these), new)
                 self._new[table.name] -= set(gone)
 
-    def _find_conflicts(self) -> list[Letter]:
-        """Letters that are others than what the store has under their number."""
+    def _conflicting_keys(self) -> set[conflicts.Key]:
+        """Numbers of this batch under which another message was stored before."""
         table = schema.stream
         asked = select(table.c.id, table.c.max_seq).where(table.c.id.in_({stream for stream, _ in self._facts}))
         before = {row.id: row.max_seq for row in self._connection.execute(asked)} if self._facts else {}
-        new = set().union(*self._new.values())
         # A number beyond all that came cannot be another message's, so that mostly there is nothing to look up.
-        doubtful = {key for key in self._facts if key not in new or key[1] <= before[key[0]]}
-        taken = conflicts.taken(self._connection, doubtful)
-        set_aside = conflicts.set_aside(self._connection, doubtful & new)
-        found = []
-        for letter in self._letters if doubtful else ():
-            key = self._place_of(letter)
-            facts = self._facts[key]
-            if key not in new:
-                conflict = any(other != facts for other in taken.get(key, ()) if other[0] == facts[0])
-            else:
-                conflict = any(other[0] != facts[0] for other in taken.get(key, ()))
-                conflict = conflict or bool(set_aside.get(key, set()) - {_digest(letter.arrival)})
-            if conflict:
-                found.append(letter)
+        within = {name: {key for key in keys if key[1] <= before[key[0]]} for name, keys in self._new.items() if keys}
+        found: set[conflicts.Key] = set()
+        for table in schema.LETTERS:
+            again = self._rows[table.name].keys() - self._new[table.name]
+            stored = conflicts.stored_facts(self._connection, table, again)
+            found |= {key for key, facts in stored.items() if facts != self._facts[key]}
+            elsewhere = set().union(*(keys for name, keys in within.items() if name != table.name))
+            found |= conflicts.taken(self._connection, table, elsewhere)
+        set_aside = conflicts.set_aside(self._connection, set().union(*within.values()))
+        if set_aside:
+            for letter in self._letters:
+                digests = set_aside.get(self._place_of(letter))
+                if digests and _digest(letter.arrival) not in digests:
+                    found.add(self._place_of(letter))
         return found
 
     def _place_of(self, letter: Letter) -> conflicts.Key:

@@ -156,7 +156,7 @@ def test_old_good_parts_are_found_without_a_look_at_the_failed_ones(tmp_path: Pa
             oldest = select(schema.verdict.c.seq).where(rule.too_old(NOW_MS)).order_by(schema.verdict.c.received_ms)
             asked = str(oldest.compile(engine, compile_kwargs={"literal_binds": True}))
             (plan,) = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {asked}")
-            assert f"USING COVERING INDEX {index} (received_ms<?)" in plan.detail
+            assert f"SEARCH verdict USING INDEX {index} (received_ms<?)" in plan.detail
 
 
 def test_a_collector_that_dies_while_it_removes_has_removed_nothing_half(tmp_path: Path) -> None:
