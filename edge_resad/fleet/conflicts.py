@@ -48,7 +48,7 @@ def stored_facts(connection: Connection, table: Table, keys: Iterable[Key]) -> d
     if not wanted:
         return {}
     asked = _these(connection, table, ("stream", "seq", *_WHEN, *_FACTS[table.name]), wanted)
-    return {(row.stream, row.seq): facts(table, row._mapping) for row in connection.execute(asked)}
+    return {(row.stream, row.seq): facts(table, row._asdict()) for row in connection.execute(asked)}
 
 
 def taken(connection: Connection, table: Table, keys: Iterable[Key]) -> set[Key]:

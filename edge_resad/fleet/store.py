@@ -20,11 +20,24 @@ from edge_resad.fleet.coverage import merged
 from edge_resad.fleet.crash_points import crash_point
 from edge_resad.fleet.database import cause
 from edge_resad.fleet.reading import Arrival, Letter, News, Picture, Reading, Unreadable, origin_of, refuse
-from edge_resad.messages import Address, Alert, Audit, Birth, Gap, NotInspected, Offline, Telemetry, Verdict
+from edge_resad.messages import (
+    Address,
+    Alert,
+    Audit,
+    Birth,
+    Gap,
+    NotInspected,
+    Offline,
+    Reply,
+    Reported,
+    Telemetry,
+    Verdict,
+)
 
 _SEVERITIES = {"minor": 1, "major": 2, "critical": 3}
 _KEPT_BYTES = 256 * 1024  # of a message whose place is known: a newer collector may read it
 _SHOWN_BYTES = 4096  # of any other
+_LONGEST_RESULT = 4096  # characters of one value of a reply's result, as JSON
 _CACHED = 100_000  # names whose numbers are remembered
 _LARGEST_RATIO = 1000.0  # one absurd part must not spoil an hour's mean
 _CONFLICT = "conflict: another message has its number"
@@ -128,12 +141,19 @@ class _Batch:
         self._letters = [reading for reading in batch if isinstance(reading, Letter)]
         self._states: list[tuple[News, Birth | Offline]] = []
         self._telemetry: list[News] = []
+        self._replies: list[tuple[News, Reply]] = []
+        self._reports: list[tuple[News, Reported]] = []
         for reading in batch:
             if isinstance(reading, News):
-                if isinstance(reading.content, Telemetry):
+                content = reading.content
+                if isinstance(content, Telemetry):
                     self._telemetry.append(reading)
+                elif isinstance(content, Reply):
+                    self._replies.append((reading, content))
+                elif isinstance(content, Reported):
+                    self._reports.append((reading, content))
                 else:
-                    self._states.append((reading, reading.content))
+                    self._states.append((reading, content))
         self._unreadable = [reading for reading in batch if isinstance(reading, Unreadable)]
         self._batch = batch
         self._rows: dict[str, dict[tuple[int, int], dict[str, Any]]] = {table.name: {} for table in schema.LETTERS}
@@ -159,6 +179,8 @@ class _Batch:
         rejected = self._write_rejected()
         self._write_states()
         self._write_telemetry()
+        self._write_replies()
+        self._write_reports()
         self._mark_pending()
         self._count_hours()
         return self._settle(rejected)
@@ -575,6 +597,38 @@ class _Batch:
         }
         self._insert_new(schema.telemetry, [row for _, row in sorted(rows.items())], ("device", "message_id"))
 
+    def _write_replies(self) -> None:
+        """What came again is the same reply: its station says it again until somebody must have heard it."""
+        rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+        for news, said in self._replies:
+            row = {
+                "device": self._device(news.address),
+                "command_id": said.command_id,
+                "status": said.status,
+                "received_ms": news.arrival.received_ms,
+                "command": said.command,
+                "sentence": said.sentence,
+                "result": None if said.result is None else _result(said.result),
+            }
+            rows.setdefault((row["device"], said.command_id, said.status), row)
+        self._insert_new(schema.reply, [row for _, row in sorted(rows.items())], ("device", "command_id", "status"))
+
+    def _write_reports(self) -> None:
+        rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+        for news, said in self._reports:
+            row = {
+                "device": self._device(news.address),
+                "message_id": news.message_id,
+                "received_ms": news.arrival.received_ms,
+                "version": said.version,
+                "status": said.status,
+                "sentence": said.sentence,
+                "refused": json.dumps(said.refused, sort_keys=True),
+                "settings": json.dumps(said.settings, sort_keys=True),
+            }
+            rows.setdefault((row["device"], news.message_id), row)
+        self._insert_new(schema.reported, [row for _, row in sorted(rows.items())], ("device", "message_id"))
+
     def _announce(self, stream: int, seq: int) -> None:
         table = schema.stream
         more = update(table).where(table.c.id == stream, table.c.announced_seq < seq)
@@ -596,8 +650,8 @@ class _Batch:
 
     def _settle(self, rejected: list[tuple[int, int, bool]]) -> Receipt:
         """Count per stream, and say what may be acknowledged."""
-        unreadable = sum(not reading.conflict for reading in self._unreadable)
-        receipt = Receipt(rejected=unreadable, conflicts=self._conflicts)
+        rejects = sum(not reading.conflict for reading in self._unreadable)
+        receipt = Receipt(rejected=rejects, conflicts=self._conflicts)
         others = {self._stream(*key): number for key, number in self._conflicts.items()}
         came: dict[int, list[int]] = {}
         acknowledged: dict[tuple[Address, str], list[int]] = {}
@@ -675,6 +729,13 @@ def _digest(arrival: Arrival) -> str:
 
 def _as_json(news: News) -> str:
     return json.dumps(news.content.model_dump(mode="json", exclude_none=True), sort_keys=True)
+
+
+def _result(result: Mapping[str, Any]) -> str:
+    """A reply's result without what is too long for a row, such as a picture."""
+    values = {name: json.dumps(value, sort_keys=True) for name, value in sorted(result.items())}
+    short = {name: json.loads(value) for name, value in values.items() if len(value) <= _LONGEST_RESULT}
+    return json.dumps(short)
 
 
 def _letter_key(row: Mapping[str, Any]) -> tuple[int, int]:
