@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, bindparam, cast, func, select
@@ -42,7 +42,37 @@ def facts(table: Table, row: Mapping[str, Any]) -> Facts:
     return (table.name, *(row[name] for name in (*_WHEN, *_FACTS[table.name])))
 
 
-def stored_facts(connection: Connection, table: Table, keys: Iterable[Key]) -> dict[Key, Facts]:
+def conflicting(
+    connection: Connection,
+    facts_of: Mapping[Key, Facts],
+    new: Mapping[str, set[Key]],
+    digests: Callable[[], dict[Key, str]],
+) -> set[Key]:
+    """Numbers of a batch under which another message was stored before it.
+
+    new: table -> those that the batch put there just now. digests: of the messages, as `rejected` knows them.
+    """
+    if not facts_of:
+        return set()
+    stream = schema.stream.c
+    asked = select(stream.id, stream.max_seq).where(stream.id.in_({number for number, _ in facts_of}))
+    before = {row.id: row.max_seq for row in connection.execute(asked)}
+    # A number beyond all that came cannot be another message's, so that mostly there is nothing to look up.
+    within = {name: {key for key in keys if key[1] <= before[key[0]]} for name, keys in new.items() if keys}
+    found: set[Key] = set()
+    for table in schema.LETTERS:
+        again = {key for key, facts in facts_of.items() if facts[0] == table.name} - new[table.name]
+        found |= {key for key, facts in _stored_facts(connection, table, again).items() if facts != facts_of[key]}
+        elsewhere: set[Key] = set().union(*(keys for name, keys in within.items() if name != table.name))
+        found |= _taken(connection, table, elsewhere)
+    set_aside = _set_aside(connection, set().union(*within.values()))
+    if set_aside:
+        mine = digests()
+        found |= {key for key, those in set_aside.items() if mine[key] not in those}
+    return found
+
+
+def _stored_facts(connection: Connection, table: Table, keys: Iterable[Key]) -> dict[Key, Facts]:
     """The messages of a table under these numbers."""
     wanted = sorted(keys)
     if not wanted:
@@ -51,7 +81,7 @@ def stored_facts(connection: Connection, table: Table, keys: Iterable[Key]) -> d
     return {(row.stream, row.seq): facts(table, row._asdict()) for row in connection.execute(asked)}
 
 
-def taken(connection: Connection, table: Table, keys: Iterable[Key]) -> set[Key]:
+def _taken(connection: Connection, table: Table, keys: Iterable[Key]) -> set[Key]:
     """The numbers of these under which a table has something."""
     wanted = sorted(keys)
     if not wanted:
@@ -59,7 +89,7 @@ def taken(connection: Connection, table: Table, keys: Iterable[Key]) -> set[Key]
     return {(stream, seq) for stream, seq in connection.execute(_these(connection, table, ("stream", "seq"), wanted))}
 
 
-def set_aside(connection: Connection, keys: Iterable[Key]) -> dict[Key, set[str]]:
+def _set_aside(connection: Connection, keys: Iterable[Key]) -> dict[Key, set[str]]:
     """The digests of what is in `rejected` under these numbers, and could not be read when it came."""
     wanted = sorted(keys)
     found: dict[Key, set[str]] = {}
