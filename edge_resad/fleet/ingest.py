@@ -19,7 +19,7 @@ from edge_resad.fleet.conflicts import sentence
 from edge_resad.fleet.crash_points import crash_point
 from edge_resad.fleet.database import cause
 from edge_resad.fleet.inbox import Inbox
-from edge_resad.fleet.link import Link
+from edge_resad.fleet.link import Link, packet_size
 from edge_resad.fleet.reading import Arrival, read
 from edge_resad.fleet.rereading import reread
 from edge_resad.fleet.settings import FleetFile
@@ -68,7 +68,7 @@ def ingest(fleet: FleetFile, engine: Engine, stop: threading.Event) -> Totals:
                 if receipt is None:
                     break
                 _count(totals, receipt)
-                says = list(_acknowledgements(receipt, f"{name}-{totals.commits}", collector.id))
+                says = list(_acknowledgements(receipt, f"{name}-{totals.commits}", collector.id, link.largest))
                 link.answer(arrivals, says)
                 crash_point("after-acknowledgement")
             chores.step(time.monotonic(), time.time_ns() // 1_000_000, busy=len(arrivals) == collector.batch)
@@ -125,18 +125,23 @@ def _count(totals: Totals, receipt: Receipt) -> None:
     totals.conflicts += receipt.conflicts
 
 
-def _acknowledgements(receipt: Receipt, name: str, collector: str) -> Iterator[tuple[str, bytes]]:
-    """Topic and payload of one acknowledgement for every stream of a batch."""
+def _acknowledgements(receipt: Receipt, name: str, collector: str, largest: int | None) -> Iterator[tuple[str, bytes]]:
+    """Topic and payload of one acknowledgement for every stream of a batch; several where one would be too large."""
     number = 0
     for (address, stream_id), ranges in receipt.acknowledged.items():
-        for first in range(0, len(ranges), MAX_RANGES):
-            number += 1
+        waiting = [ranges[first : first + MAX_RANGES] for first in range(0, len(ranges), MAX_RANGES)][::-1]
+        while waiting:
+            some = waiting.pop()
             payload = acknowledgement_message(
                 address,
-                event_id=f"{name}-{number}",
+                event_id=f"{name}-{number + 1}",
                 wall=time.time(),
                 stream_id=stream_id,
-                stored=ranges[first : first + MAX_RANGES],
+                stored=some,
                 collector=collector,
             )
+            if largest is not None and len(some) > 1 and packet_size(address.ack_topic, payload) > largest:
+                waiting += [some[len(some) // 2 :], some[: len(some) // 2]]
+                continue
+            number += 1
             yield address.ack_topic, payload
