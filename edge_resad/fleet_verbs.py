@@ -179,11 +179,30 @@ def audits(
 
 
 @fleet_app.command()
-def gaps(config: ConfigArgument, device: DeviceOption = None) -> None:
+def gaps(
+    config: ConfigArgument,
+    device: DeviceOption = None,
+    given_up: Annotated[
+        bool, typer.Option("--given-up", help="Instead what stations gave up: when, why, how many of each kind.")
+    ] = False,
+) -> None:
     """Show which messages are neither stored nor given up by their station."""
     with _needing_extra():
         from edge_resad.fleet.report import accounts
+        from edge_resad.fleet.report import given_up as losses
 
+    if given_up:
+        with _opened(_fleet(config)) as engine, engine.connect() as connection:
+            told = losses(connection, device=device)
+        for loss in told:
+            counts = (
+                ", ".join(f"{number} {kind}" for kind, number in sorted(loss.counts.items()) if number)
+                or "nobody knows how many"
+            )
+            print(f"{_moment(loss.at_ms)}  {loss.device}  {loss.stream_id}  {loss.reason}: {counts}")
+        if not told:
+            print("nothing was given up")
+        return
     with _opened(_fleet(config)) as engine, engine.connect() as connection:
         found = [account for account in accounts(connection, device=device) if account.missing]
     for account in found:

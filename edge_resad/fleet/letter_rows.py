@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, bindparam, delete, update
 
 from edge_resad.fleet import conflicts, schema
-from edge_resad.fleet.alert_rows import write_alerts
+from edge_resad.fleet.alert_rows import rejoin_alerts, write_alerts
 from edge_resad.fleet.clock import UNDATED, estimate, to_ms
 from edge_resad.fleet.hours import add_to_hours
 from edge_resad.fleet.inserting import insert_into, insert_new
@@ -53,8 +53,9 @@ class LetterRows:
             self._new[table.name] = insert_new(self._connection, table, rows, ("stream", "seq"))
         self._set_conflicts_aside()
         self._write_raw(raw)
-        self._write_gap_ranges()
+        devices = self._write_gap_ranges()
         write_alerts(self._connection, self._new_rows(schema.alert_message))
+        rejoin_alerts(self._connection, devices)
 
     def count(self) -> None:
         """Mark what waits for a better date, and count hours. Last, for other collectors wait for these rows."""
@@ -130,8 +131,9 @@ class LetterRows:
             rows.sort(key=_letter_key)
             insert_new(self._connection, schema.raw, rows, ("stream", "seq"))
 
-    def _write_gap_ranges(self) -> None:
-        rows, replaced = [], []
+    def _write_gap_ranges(self) -> set[int]:
+        """The stations of which one stream took another's place."""
+        rows, replaced, devices = [], [], set()
         for letter in self._letters:
             gap = letter.content
             if not isinstance(gap, Gap) or not self._is_new(letter):
@@ -140,12 +142,14 @@ class LetterRows:
             rows += [{"of_stream": of, "first_seq": first, "last_seq": last} for first, last in gap.ranges]
             if gap.previous_stream_id is not None:
                 replaced.append({"of": of, "by": gap.stream_id})
+                devices.add(self._speakers.device(letter.address))
         if rows:
             rows.sort(key=lambda row: (row["of_stream"], row["first_seq"]))
             self._connection.execute(insert_into(self._connection, schema.gap_range).on_conflict_do_nothing(), rows)
         if replaced:
             changed = update(schema.stream).where(schema.stream.c.id == bindparam("of"))
             self._connection.execute(changed.values(replaced_by=bindparam("by")), replaced)
+        return devices
 
     def _mark_pending(self) -> None:
         """Remember boot sessions with rows that a synchronised clock would date better."""

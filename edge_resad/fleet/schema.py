@@ -30,6 +30,9 @@ RATIO_EDGES = (0.25, 0.5, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 1.75, 2.5)
 """Score divided by threshold: where one bin of the counts per hour ends and the next begins."""
 RATIO_BINS = tuple(f"ratio_{number:02d}" for number in range(len(RATIO_EDGES) + 1))
 
+SEVERITIES = {"minor": 1, "major": 2, "critical": 3}
+"""As numbers, so that the worst is the largest."""
+
 metadata = MetaData()
 
 

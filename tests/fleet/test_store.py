@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import Engine, func, select, text
 
 from edge_resad.fleet import database, schema
+from edge_resad.fleet.database import opened
 from edge_resad.fleet.reading import Arrival, refuse
 from edge_resad.fleet.report import accounts, alerts, devices
 from edge_resad.fleet.retention import retain
@@ -89,6 +90,56 @@ def test_an_alert_is_one_row_whatever_the_order_of_its_messages(engine: Engine) 
     assert (alert.began_ms, alert.last_ms) == (NOW_MS + 1000, NOW_MS + 5000)
     assert alert.picture
     assert rows(engine, schema.thumbnail, "event", "jpeg") == [("stream-a-1", JPEG)]
+
+
+def test_an_alert_that_ended_shows_the_score_of_its_worst_message(engine: Engine) -> None:
+    Store(engine).add(
+        reads(
+            press.alert(1, "new", score=1.6),
+            press.alert(2, "update", score=2.4),
+            press.alert(3, "end", score=0.4),
+            press.fault(4, "new", "black", alert_id="camera"),
+            press.alert(5, "end", score=0.3, alert_id="remains"),
+        )
+    )
+    with engine.connect() as connection:
+        found = {alert.alert_id: (alert.score, alert.fault) for alert in alerts(connection)}
+    assert found == {"a1": (2.4, None), "camera": (None, "black"), "remains": (0.3, None)}
+
+
+@pytest.mark.parametrize("order", list(permutations(range(4))))
+def test_an_alert_goes_on_in_the_stream_that_took_the_place_of_its_first(
+    tmp_path: Path, order: tuple[int, ...]
+) -> None:
+    old, then = Writer(stream_id="zz"), Writer(stream_id="aa", wall=press.wall + 100)
+    said = [
+        old.alert(5, "new", "critical", alert_id="zz-5"),
+        then.gap(1, ((9, 9),), previous="zz"),
+        then.alert(2, "update", "minor", alert_id="zz-5"),
+        then.alert(3, "update", "major", alert_id="zz-5"),
+    ]
+    for batches in ([[said[int(number)]] for number in order], [[said[int(number)] for number in order]]):
+        url = f"sqlite:///{tmp_path / f'{len(batches)}.db'}"
+        with opened(url, writing=True) as engine:
+            store = Store(engine)
+            for batch in batches:
+                store.add(reads(*batch))
+            with engine.connect() as connection:
+                (alert,) = alerts(connection)
+        assert (alert.severity, alert.worst, alert.messages) == ("major", "critical", 3)
+        assert (alert.began_ms, alert.last_ms) == (NOW_MS + 5000, NOW_MS + 103_000)
+
+
+def test_streams_that_claim_each_others_place_end_no_collector(engine: Engine) -> None:
+    one, other = Writer(stream_id="aa"), Writer(stream_id="bb")
+    Store(engine).add(
+        reads(
+            *(one.gap(1, (), previous="bb"), other.gap(1, (), previous="aa"), one.gap(2, (), previous="aa")),
+            *(one.alert(3, "new"), other.alert(4, "end")),
+        )
+    )
+    with engine.connect() as connection:
+        assert [alert.open for alert in alerts(connection)] == [False]
 
 
 def test_alerts_are_ranked_open_ones_first_then_the_worse_then_the_newer(engine: Engine) -> None:

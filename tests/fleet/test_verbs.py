@@ -143,6 +143,28 @@ def test_what_is_missing_is_shown_and_is_an_exit_code(config: Path) -> None:
     assert [account["missing"] for account in told] == [[[5, 6], [8, 8]], []]
 
 
+def test_what_was_given_up_is_shown_with_its_reason_and_its_kinds(config: Path) -> None:
+    fill(config)
+    assert run("gaps", str(config), "--given-up") == "nothing was given up\n"
+    with opened(f"sqlite:///{config.parent}/fleet.db", writing=True) as engine:
+        Store(engine).add(reads(press.gap(10, ((5, 6),)), press.gap(11, (), reason="corruption", previous="stream-z")))
+    assert run("gaps", str(config), "--given-up", "--device", "press-1").splitlines() == [
+        "2026-09-21 14:13:31  press-1  stream-z  corruption: nobody knows how many",
+        "2026-09-21 14:13:30  press-1  stream-a  budget: 2 pass",
+    ]
+
+
+def test_two_messages_of_one_number_are_said_and_are_an_exit_code(config: Path) -> None:
+    with opened(f"sqlite:///{config.parent}/fleet.db", writing=True) as engine:
+        restored = Writer(boot_id="boot-2", wall=press.wall + 60)
+        Store(engine).add(reads(press.verdict(1), restored.verdict(1, "fail")))
+    done = CliRunner().invoke(app, ["fleet", "dedupe", str(config)])
+    assert done.exit_code == 1
+    assert "missing 0  conflicts 1" in done.output
+    assert "move the file at [spool] path of the copy away" in done.output
+    assert "1 CONFLICTS" in run("status", str(config))
+
+
 def test_a_dry_run_of_retention_names_every_rule(config: Path) -> None:
     fill(config)
     lines = run("retain", str(config), "--dry-run").splitlines()
