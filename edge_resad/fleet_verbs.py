@@ -195,11 +195,9 @@ def gaps(
         with _opened(_fleet(config)) as engine, engine.connect() as connection:
             told = losses(connection, device=device)
         for loss in told:
-            counts = (
-                ", ".join(f"{number} {kind}" for kind, number in sorted(loss.counts.items()) if number)
-                or "nobody knows how many"
-            )
-            print(f"{_moment(loss.at_ms)}  {loss.device}  {loss.stream_id}  {loss.reason}: {counts}")
+            kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(loss.counts.items()) if number)
+            what = kinds or "nobody knows how many"
+            print(f"{_moment(loss.at_ms)}  {loss.device}  {loss.stream_id}  {loss.reason}: {what}")
         if not told:
             print("nothing was given up")
         return

@@ -107,10 +107,8 @@ def test_an_alert_that_ended_shows_the_score_of_its_worst_message(engine: Engine
     assert found == {"a1": (2.4, None), "camera": (None, "black"), "remains": (0.3, None)}
 
 
-@pytest.mark.parametrize("order", list(permutations(range(4))))
-def test_an_alert_goes_on_in_the_stream_that_took_the_place_of_its_first(
-    tmp_path: Path, order: tuple[int, ...]
-) -> None:
+@pytest.mark.parametrize("order", ["0123", "3210", "2301", "3012", "2130"])
+def test_an_alert_goes_on_in_the_stream_that_took_the_place_of_its_first(tmp_path: Path, order: str) -> None:
     old, then = Writer(stream_id="zz"), Writer(stream_id="aa", wall=press.wall + 100)
     said = [
         old.alert(5, "new", "critical", alert_id="zz-5"),
