@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from edge_resad.errors import BrokerError, SettingsError
+from edge_resad.moment import ago
 from edge_resad.options import read_pair
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def status(config: ConfigArgument, as_json: JsonOption = False) -> None:
     now_ms = time.time_ns() // 1_000_000
     for device in found:
         there = {True: "online", False: "OFFLINE", None: "unknown"}[device.online]
-        facts = [f"seen {_ago(now_ms - device.seen_ms)} ago"]
+        facts = [f"seen {ago((now_ms - device.seen_ms) / 1000)} ago"]
         facts += [f"{device.waiting} waiting"] if device.waiting else []
         facts += [f"{device.dropped} given up"] if device.dropped else []
         facts += [f"{device.missing} missing"] if device.missing else []
@@ -543,11 +544,3 @@ def _span_ms(text: str) -> int:
 
 def _moment(ms: int) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(ms / 1000))
-
-
-def _ago(ms: int) -> str:
-    seconds = max(0, ms // 1000)
-    for size, name in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds // size} {name}"
-    return f"{seconds} s"

@@ -44,13 +44,13 @@ ROOMS_MAY_IMPORT = {
         "charts",
         "page",
     },
-    "live": {"errors", "device"},
+    "live": {"errors", "device", "web_server"},
     "bench": {"errors", "bundle", "bank", "charts", "page", "engine", "device"},
     "datasets": {"errors", "image"},
     "evaluation": {"errors", "image", "bundle", "bank", "datasets", "overlay", "charts", "page", "engine"},
     "model": {"errors", "image"},
     "train": {"errors", "whole_file", "image", "datasets", "evaluation", "model"},
-    "fleet": {"errors", "messages", "parting", "sections", "signals", "takeover"},
+    "fleet": {"errors", "messages", "parting", "sections", "signals", "takeover", "web_server"},
 }
 ROOMS_WITH_TORCH = {"model", "train"}
 ENTRANCES = {

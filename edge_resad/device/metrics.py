@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 from edge_resad.device.commands.commands import Refusal
 from edge_resad.device.machine import MachineLook
@@ -22,6 +23,9 @@ log = logging.getLogger(__name__)
 
 BOUNDS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 QUANTILES = (0.5, 0.95, 0.99)
+
+Labels = Mapping[str, str]
+Value = TypeVar("Value", bound=str)
 
 
 class MetricsFile:
@@ -72,8 +76,8 @@ class MetricsFile:
 
 
 def prometheus_text(
-    labels: Mapping[str, str],
-    cameras: Sequence[tuple[Mapping[str, str], Tally]],
+    labels: Labels,
+    cameras: Sequence[tuple[Labels, Tally]],
     stages: Stages,
     *,
     waiting: int,
@@ -82,7 +86,7 @@ def prometheus_text(
     dead: int = 0,
     dropped: int = 0,
     outputs: Sequence[OutputStatus] = (),
-    drift: Sequence[tuple[Mapping[str, str], Mapping[str, float]]] = (),
+    drift: Sequence[tuple[Labels, Mapping[str, float]]] = (),
     machine: MachineLook | None = None,
     revivals: int = 0,
 ) -> str:
@@ -96,16 +100,14 @@ def prometheus_text(
     revivals: times that the engine was opened again.
     """
     counted = [({**labels, **camera}, tally) for camera, tally in cameras]
-    lines = [*_head("parts_total", "counter", "Parts, by what became of them.")]
-    for which, tally in counted:
-        counts = {"passed": tally.passed, "failed": tally.failed, "not_inspected": tally.not_inspected.total()}
-        lines += [_line("parts_total", which, count, status=status) for status, count in counts.items()]
-    lines += _head("not_inspected_total", "counter", "Parts without a verdict, by reason.")
-    for which, tally in counted:
-        reasons = sorted(dict(tally.not_inspected).items())
-        lines += [_line("not_inspected_total", which, count, reason=reason) for reason, count in reasons]
-    lines += _head("alerts_total", "counter", "Alerts that began.")
-    lines += [_line("alerts_total", which, tally.alerts) for which, tally in counted]
+    parts = [({**which, "status": status}, count) for which, tally in counted for status, count in _fates(tally)]
+    reasons = [one for which, tally in counted for one in _by("reason", which, tally.not_inspected)]
+    alerts = [(which, tally.alerts) for which, tally in counted]
+    lines = [
+        *_figure("parts_total", "counter", "Parts, by what became of them.", parts),
+        *_figure("not_inspected_total", "counter", "Parts without a verdict, by reason.", reasons),
+        *_figure("alerts_total", "counter", "Alerts that began.", alerts),
+    ]
     for name, kind, says, value in (
         ("spool_waiting_messages", "gauge", "Messages that are not delivered yet.", waiting),
         ("spool_dead_messages", "gauge", "Messages that the broker never takes.", dead),
@@ -114,71 +116,79 @@ def prometheus_text(
         ("log_lines_lost_total", "counter", "Lines that the verdict log did not take.", log_lines_lost),
         ("engine_revivals_total", "counter", "Times that the engine was opened again because it failed.", revivals),
     ):
-        lines += [*_head(name, kind, says), _line(name, labels, value)]
+        lines += _figure(name, kind, says, [(labels, value)])
     lines += _output_lines(labels, outputs)
     lines += _stage_lines(labels, stages)
     if drift:
-        lines += _head("drift_share", "gauge", "How far a chart is from saying that something drifts: 1 is its limit.")
-        for camera, shares in drift:
-            named = {**labels, **camera}
-            lines += [_line("drift_share", named, share, chart=chart) for chart, share in shares.items()]
+        says = "How far a chart is from saying that something drifts: 1 is its limit."
+        shares = [
+            ({**labels, **camera, "chart": chart}, share) for camera, found in drift for chart, share in found.items()
+        ]
+        lines += _figure("drift_share", "gauge", says, shares)
     lines += _machine_lines(labels, machine) if machine is not None else ()
-    return "\n".join(lines) + "\n"
+    return _text(lines)
 
 
-def _output_lines(labels: Mapping[str, str], outputs: Sequence[OutputStatus]) -> Iterator[str]:
+def pictures_text(labels: Labels, kept: Mapping[Kind, int], not_kept: Mapping[Loss, int]) -> str:
+    """The figures of the pictures that stay on the device, as `prometheus_text` gives the others."""
+    kept_says = "Pictures of parts that were kept, by kind."
+    not_kept_says = "Pictures that were to be kept and were not, by reason."
+    return _text(
+        _figure("pictures_kept_total", "counter", kept_says, _by("kind", labels, kept)),
+        _figure("pictures_not_kept_total", "counter", not_kept_says, _by("reason", labels, not_kept)),
+    )
+
+
+def commands_text(labels: Labels, done: Mapping[str, int], refused: Mapping[Refusal, int]) -> str:
+    """The figures of what the fleet told this station, as `prometheus_text` gives the others."""
+    done_says = "Commands of the fleet, by what became of them."
+    refused_says = "Messages that were no command for this station, by why."
+    return _text(
+        _figure("commands_total", "counter", done_says, _by("status", labels, done)),
+        _figure("commands_refused_total", "counter", refused_says, _by("reason", labels, refused)),
+    )
+
+
+def _fates(tally: Tally) -> tuple[tuple[str, int], ...]:
+    return ("passed", tally.passed), ("failed", tally.failed), ("not_inspected", tally.not_inspected.total())
+
+
+def _output_lines(labels: Labels, outputs: Sequence[OutputStatus]) -> Iterator[str]:
     if not outputs:
         return
-    yield from _head("output_signals_total", "counter", "Signals to the line: shown, of them late, and not shown.")
-    for status in outputs:
-        for result, count in (("fired", status.fired), ("late", status.late), ("failed", status.failed)):
-            yield _line("output_signals_total", labels, count, output=status.name, result=result)
-    yield from _head("output_ok", "gauge", "Whether an output can be set.")
-    for status in outputs:
-        yield _line("output_ok", labels, int(status.problem is None), output=status.name)
+    signals = [
+        ({**labels, "output": status.name, "result": result}, count)
+        for status in outputs
+        for result, count in (("fired", status.fired), ("late", status.late), ("failed", status.failed))
+    ]
+    says = "Signals to the line: shown, of them late, and not shown."
+    yield from _figure("output_signals_total", "counter", says, signals)
+    well = [({**labels, "output": status.name}, int(status.problem is None)) for status in outputs]
+    yield from _figure("output_ok", "gauge", "Whether an output can be set.", well)
 
 
-def pictures_text(labels: Mapping[str, str], kept: Mapping[Kind, int], not_kept: Mapping[Loss, int]) -> str:
-    """The figures of the pictures that stay on the device, as `prometheus_text` gives the others."""
-    lines = [*_head("pictures_kept_total", "counter", "Pictures of parts that were kept, by kind.")]
-    lines += [_line("pictures_kept_total", labels, count, kind=kind) for kind, count in sorted(dict(kept).items())]
-    lines += _head("pictures_not_kept_total", "counter", "Pictures that were to be kept and were not, by reason.")
-    counted = sorted(dict(not_kept).items())
-    lines += [_line("pictures_not_kept_total", labels, count, reason=reason) for reason, count in counted]
-    return "\n".join(lines) + "\n"
-
-
-def commands_text(labels: Mapping[str, str], done: Mapping[str, int], refused: Mapping[Refusal, int]) -> str:
-    """The figures of what the fleet told this station, as `prometheus_text` gives the others."""
-    lines = [*_head("commands_total", "counter", "Commands of the fleet, by what became of them.")]
-    lines += [_line("commands_total", labels, count, status=status) for status, count in sorted(dict(done).items())]
-    lines += _head("commands_refused_total", "counter", "Messages that were no command for this station, by why.")
-    why = sorted(dict(refused).items())
-    lines += [_line("commands_refused_total", labels, count, reason=reason) for reason, count in why]
-    return "\n".join(lines) + "\n"
-
-
-def _stage_lines(labels: Mapping[str, str], stages: Stages) -> Iterator[str]:
-    found = stages.histograms()
-    yield from _head("stage_seconds", "histogram", "What a stage of a part's way took.")
-    for stage, histogram in found.items():
+def _stage_lines(labels: Labels, stages: Stages) -> Iterator[str]:
+    found = [({**labels, "stage": stage}, histogram) for stage, histogram in stages.histograms().items()]
+    yield from _figure("stage_seconds", "histogram", "What a stage of a part's way took.", ())
+    for which, histogram in found:
         counts = [(f"{bound:g}", histogram.up_to(bound)) for bound in BOUNDS_S]
         every = max(histogram.count, counts[-1][1])  # a part may have been counted meanwhile
         for bound, count in (*counts, ("+Inf", every)):
-            yield _line("stage_seconds_bucket", labels, count, stage=stage, le=bound)
-        yield _line("stage_seconds_sum", labels, histogram.sum_s, stage=stage)
-        yield _line("stage_seconds_count", labels, every, stage=stage)
-    yield from _head("stage_quantile_seconds", "gauge", "Percentiles of a stage since the start, within 1 %.")
-    for stage, histogram in found.items():
-        for quantile in QUANTILES:
-            value = histogram.percentile_s(100 * quantile) or 0.0
-            yield _line("stage_quantile_seconds", labels, value, stage=stage, quantile=f"{quantile:g}")
-    yield from _head("stage_max_seconds", "gauge", "The longest that a stage took since the start.")
-    for stage, histogram in found.items():
-        yield _line("stage_max_seconds", labels, histogram.most_s, stage=stage)
+            yield _line("stage_seconds_bucket", {**which, "le": bound}, count)
+        yield _line("stage_seconds_sum", which, histogram.sum_s)
+        yield _line("stage_seconds_count", which, every)
+    quantiles = [
+        ({**which, "quantile": f"{quantile:g}"}, histogram.percentile_s(100 * quantile) or 0.0)
+        for which, histogram in found
+        for quantile in QUANTILES
+    ]
+    says = "Percentiles of a stage since the start, within 1 %."
+    yield from _figure("stage_quantile_seconds", "gauge", says, quantiles)
+    longest = [(which, histogram.most_s) for which, histogram in found]
+    yield from _figure("stage_max_seconds", "gauge", "The longest that a stage took since the start.", longest)
 
 
-def _machine_lines(labels: Mapping[str, str], machine: MachineLook) -> Iterator[str]:
+def _machine_lines(labels: Labels, machine: MachineLook) -> Iterator[str]:
     for name, says, value in (
         ("machine_celsius", "The hottest place.", machine.hottest.celsius if machine.hottest else None),
         ("machine_celsius_to_limit", "Degrees to where clocks are lowered, of the closest place.", machine.near_c),
@@ -188,7 +198,7 @@ def _machine_lines(labels: Mapping[str, str], machine: MachineLook) -> Iterator[
         ("machine_disk_free_bytes", "Free on the disk of the spool.", _bytes(machine.disk_free_mb)),
     ):
         if value is not None:
-            yield from (*_head(name, "gauge", says), _line(name, labels, value))
+            yield from _figure(name, "gauge", says, [(labels, value)])
 
 
 def _hertz(mhz: float | None) -> float | None:
@@ -199,17 +209,26 @@ def _bytes(mb: float | None) -> float | None:
     return None if mb is None else mb * 1e6
 
 
-def _head(name: str, kind: str, says: str) -> tuple[str, str]:
-    return f"# HELP edge_resad_{name} {says}", f"# TYPE edge_resad_{name} {kind}"
+def _by(label: str, labels: Labels, counts: Mapping[Value, int]) -> list[tuple[Labels, int]]:
+    """A count for each value of one more label; another thread may go on counting."""
+    return [({**labels, label: value}, count) for value, count in sorted(dict(counts).items())]
 
 
-def _line(name: str, labels: Mapping[str, str], value: float, **more: str) -> str:
-    named = ",".join(f'{key}="{_escaped(text)}"' for key, text in {**labels, **more}.items())
-    return (
-        f"edge_resad_{name}{{{named}}} {value:.9g}"
-        if isinstance(value, float)
-        else (f"edge_resad_{name}{{{named}}} {value}")
-    )
+def _figure(name: str, kind: str, says: str, values: Iterable[tuple[Labels, float]]) -> Iterator[str]:
+    """The lines of one figure: what it is, and its value for each set of labels."""
+    yield f"# HELP edge_resad_{name} {says}"
+    yield f"# TYPE edge_resad_{name} {kind}"
+    for labels, value in values:
+        yield _line(name, labels, value)
+
+
+def _line(name: str, labels: Labels, value: float) -> str:
+    named = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels.items())
+    return f"edge_resad_{name}{{{named}}} {f'{value:.9g}' if isinstance(value, float) else value}"
+
+
+def _text(*figures: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for figure in figures for line in figure)
 
 
 def _escaped(text: str) -> str:

@@ -6,7 +6,7 @@ import logging
 import math
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, get_args
 
@@ -89,6 +89,18 @@ class Tally:
     alerts: int = 0  # new ones
     not_inspected: Counter[Reason] = field(default_factory=Counter)
     _latencies: Histogram = field(default_factory=Histogram)
+
+    @classmethod
+    def of(cls, tallies: Iterable[Tally]) -> Tally:
+        """All of them together, as they are now. From any thread."""
+        whole = cls()
+        for tally in tallies:
+            whole.passed += tally.passed
+            whole.failed += tally.failed
+            whole.alerts += tally.alerts
+            whole.not_inspected.update(dict(tally.not_inspected))  # it may grow meanwhile
+            whole._latencies.merge(tally._latencies)
+        return whole
 
     @property
     def parts(self) -> int:

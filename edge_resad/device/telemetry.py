@@ -7,7 +7,6 @@ import os
 import shutil
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from types import TracebackType
@@ -101,12 +100,7 @@ class Telemeter:
 
     def _figures(self) -> dict[str, Any]:
         spool, look, room = self._spool, self._look(), memory()
-        parts, reasons = Counter[str](), Counter[str]()
-        for lane in self._lanes:
-            tally = lane.tally
-            missed = dict(tally.not_inspected)
-            reasons.update(missed)
-            parts.update(passed=tally.passed, failed=tally.failed, not_inspected=sum(missed.values()))
+        tally = Tally.of(lane.tally for lane in self._lanes)
         waiting = spool.waiting()
         found: dict[str, Any] = {
             "load": os.getloadavg()[0],
@@ -117,8 +111,8 @@ class Telemeter:
                 dropped=spool.dropped,
             ),
             "stages_ms": {name: asdict(times) for name, times in self._stages.times().items()},
-            "parts": dict(parts),
-            "not_inspected": dict(reasons),
+            "parts": {"passed": tally.passed, "failed": tally.failed, "not_inspected": tally.not_inspected.total()},
+            "not_inspected": dict(tally.not_inspected),
         }
         if room is not None:
             found["memory"] = Room(total_mb=room.total_mb, free_mb=room.free_mb)

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-import socket
-import ssl
-
-import uvicorn
-
 from edge_resad.errors import SettingsError
 from edge_resad.fleet.images import Receiver
 from edge_resad.fleet.settings import ImagesSection
 from edge_resad.messages import read_key
+from edge_resad.web_server import listen, run_server, web_server
 
 
 def serve_images(told: ImagesSection) -> None:
@@ -31,34 +26,19 @@ def serve_images(told: ImagesSection) -> None:
         max_bytes=told.max_mb * 10**6,
         min_free_bytes=told.min_free_mb * 10**6,
     )
-    family = socket.AF_INET6 if ":" in told.host else socket.AF_INET
     try:
-        listener = socket.create_server((told.host, told.port), family=family)
+        listener = listen(told.host, told.port)
     except OSError as error:
+        why = error.strerror or str(error)
         raise SettingsError(
-            f"pictures cannot be taken at {told.host}:{told.port}: {error.strerror}. Set [images] host and port."
+            f"pictures cannot be taken at {told.host}:{told.port}: {why}. Set [images] host and port."
         ) from error
     with listener:
-        shown = told.host if ":" not in told.host else f"[{told.host}]"
-        config = uvicorn.Config(
-            receiver.app,
-            log_level=logging.WARNING,
-            access_log=False,
-            server_header=False,
-            lifespan="off",
-            ws="none",
-            timeout_graceful_shutdown=3,
-            limit_concurrency=200,
-            ssl_certfile=told.certificate,
-            ssl_keyfile=told.key,
-        )
+        certificate, key = told.certificate, told.key
         try:
-            config.load()
-        except (ssl.SSLError, OSError) as error:
+            server = web_server(receiver.app, certificate=certificate, key=key, goodbye_s=3, most_connections=200)
+        except OSError as error:
             raise SettingsError(
                 f"[images] certificate and key cannot be used: {error}. They must be PEM files."
             ) from error
-        assert config.ssl is not None
-        config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
-        print(f"https://{shown}:{listener.getsockname()[1]}/", flush=True)
-        uvicorn.Server(config).run(sockets=[listener])
+        run_server(server, listener, told.host)

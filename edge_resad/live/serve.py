@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-import socket
 from collections.abc import Sequence
 from pathlib import Path
-
-import uvicorn
 
 from edge_resad.device.control import ControlClient
 from edge_resad.errors import ControlError
 from edge_resad.live.app import live_app
 from edge_resad.live.guard import Guard, is_loopback, read_password
+from edge_resad.web_server import listen, run_server, web_server
 
 ANSWER_S = 3.0  # how long a station may take before the page says that it does not answer
 
@@ -34,7 +31,8 @@ def serve(
     names: under which this machine is known, beside its own.
 
     Raises:
-        ControlError: anybody could reach the page and there is no password, or the port is taken.
+        ControlError: anybody could reach the page and there is no password, the port is taken, or the certificate and
+            its key cannot be used.
     """
     if password_file is None and not is_loopback(host):
         raise ControlError(
@@ -44,29 +42,14 @@ def serve(
     password = None if password_file is None else read_password(password_file)
     client = ControlClient(control, timeout_s=ANSWER_S)
     app = Guard(live_app(client, station, lambda: server.should_exit), password=password, names=names)
-    listener = _listener(host, port)
-    with listener:
-        shown = host if ":" not in host else f"[{host}]"
-        print(f"{'https' if certificate else 'http'}://{shown}:{listener.getsockname()[1]}/", flush=True)
-        config = uvicorn.Config(
-            app,
-            log_level=logging.WARNING,
-            access_log=False,
-            server_header=False,
-            lifespan="off",
-            ws="none",
-            timeout_graceful_shutdown=1,
-            limit_concurrency=100,
-            ssl_certfile=certificate,
-            ssl_keyfile=key,
-        )
-        server = uvicorn.Server(config)
-        server.run(sockets=[listener])
-
-
-def _listener(host: str, port: int) -> socket.socket:
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except (OSError, OverflowError) as error:
-        why = getattr(error, "strerror", None) or str(error)
+        listener = listen(host, port)
+    except OSError as error:
+        why = error.strerror or str(error)
         raise ControlError(f"the page cannot be served at {host}:{port}: {why}. Choose another --port.") from error
+    with listener:
+        try:
+            server = web_server(app, certificate=certificate, key=key, goodbye_s=1, most_connections=100)
+        except OSError as error:
+            raise ControlError(f"--certificate and --key cannot be used: {error}. They must be PEM files.") from error
+        run_server(server, listener, host)

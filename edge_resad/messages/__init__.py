@@ -8,7 +8,14 @@ not know yet: a fleet may be older than its stations.
 from __future__ import annotations
 
 from edge_resad.messages.acknowledgement import Acknowledgement, AcknowledgementMessage, acknowledgement_message
-from edge_resad.messages.alert import Alert, AlertMessage, Phase, alert_message, fault_message
+from edge_resad.messages.alert import (
+    Alert,
+    AlertMessage,
+    Phase,
+    alert_message,
+    fault_message,
+    interrupted_message,
+)
 from edge_resad.messages.audit import Audit, AuditMessage, audit_message
 from edge_resad.messages.collector import CollectorState, CollectorStateMessage, collector_state_message
 from edge_resad.messages.command import (
@@ -194,6 +201,7 @@ __all__ = [
     "fault_message",
     "gap_message",
     "image_path",
+    "interrupted_message",
     "is_id",
     "is_late",
     "new_key",

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-import edge_resad.device.station as station
+import edge_resad.device.open_station as open_station
 from edge_resad.device.frame import Clock, Frame, Pace
 from edge_resad.device.settings import StationFile
+from edge_resad.device.station import run_station
 from edge_resad.signals import stopped_by_signals
 from tests.chaos.history import WitnessedSpool
 from tests.fakes import FakeJudge
@@ -64,10 +65,10 @@ class ScriptedCamera:
 def main(plan: Path) -> None:
     told: dict[str, Any] = json.loads(plan.read_text())
     WitnessedSpool.history = Path(told["history"])
-    vars(station).update(Spool=WitnessedSpool, CLOSING=replace(station.CLOSING, **told["timing"]))
+    vars(open_station).update(Spool=WitnessedSpool, CLOSING=replace(open_station.CLOSING, **told["timing"]))
     settings = StationFile.model_validate(told["station"])
     with stopped_by_signals() as stop:
-        station.run_station(
+        run_station(
             settings,
             stop=stop,
             open_source=lambda _, halt: ScriptedCamera(told["a_second"], quiet=Path(told["quiet"]), halt=halt),

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 
 from edge_resad.device.commands.upload import TRIES, Upload, Uploaded, upload_context
 from edge_resad.errors import ControlError
@@ -26,6 +25,7 @@ from edge_resad.fleet.images import Receiver
 from edge_resad.fleet.send import Sender
 from edge_resad.messages import Alert, AlertMessage, SigningKey, image_path, new_key, upload_token
 from edge_resad.sections import BrokerAddress
+from edge_resad.web_server import listen, web_server
 from tests.device.commanded import ADDRESS, make_keys, running, station_file
 from tests.device.test_commands import Office, done
 from tests.mqtt.fault_proxy import FaultProxy
@@ -47,16 +47,14 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def receiver(folder: Path, key: SigningKey, certificates: Path, **more: int) -> Iterator[int]:
     """The receiver at a port of its own."""
     told = {"max_bytes": 10**7, "min_free_bytes": 0, **more}
-    config = uvicorn.Config(
+    server = web_server(
         Receiver(folder, [key], **told).app,
-        log_level="error",
-        lifespan="off",
-        ws="none",
-        ssl_certfile=certificates / "broker.pem",
-        ssl_keyfile=certificates / "broker.key",
+        certificate=certificates / "broker.pem",
+        key=certificates / "broker.key",
+        goodbye_s=3,
+        most_connections=200,
     )
-    server = uvicorn.Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with listen("127.0.0.1", 0) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         assert eventually(lambda: server.started, WAIT_S)
@@ -279,6 +277,15 @@ def test_a_reject_of_a_running_station_is_fetched_on_command(tmp_path: Path, cer
             assert reply.result["resumed_from"] == 0
             (kept,) = (tmp_path / "images").rglob(f"{event}-frame.jpg")
             assert hashlib.sha256(kept.read_bytes()).hexdigest() == reply.result["sha256"]
+            for what in ("overlay", "heatmap"):
+                there = f"https://localhost:{port}{image_path(ADDRESS, event, what)}"
+                asked: dict[str, Any] = {"event": event, "what": what, "upload_url": there, "token_id": "operator-1"}
+                drawn = done(office.send("fetch-image", keys["operator"], **asked))
+                assert drawn.result is not None
+                assert drawn.result["what"] == what
+                (kept,) = (tmp_path / "images").rglob(f"{event}-{what}.jpg")
+                (of_station,) = (tmp_path / "pictures" / "rejects").glob(f"*{event}*.heat.jpg")
+                assert kept.read_bytes() == of_station.read_bytes()
             outside = office.send("fetch-image", keys["operator"], event=event, upload_url="https://thief.example/x")
             assert outside.reply is not None
             assert "sends no pictures to" in str(outside.reply.sentence)

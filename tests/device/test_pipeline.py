@@ -163,6 +163,21 @@ def test_every_part_is_counted_exactly_once() -> None:
     assert tally.latency_ms(100) == pytest.approx(500)
 
 
+def test_the_tally_of_several_is_that_of_one_who_saw_all_their_parts() -> None:
+    belt, every, some = line(max_age_s=1.0, now=10.0), Tally(), (Tally(), Tally())
+    for at, (brightness, captured) in enumerate(((GOOD, 10.0), (MINOR, 9.9), (255, 10.0), (GOOD, 0.0), (GOOD, 9.5))):
+        inspection = belt.step(frame(0, brightness, captured))
+        every.count(inspection)
+        some[at % 2].count(inspection)
+    whole = Tally.of(some)
+    assert (str(whole), whole.alerts, whole.parts) == (str(every), every.alerts, 5)
+    assert whole.not_inspected == every.not_inspected
+    assert [whole.latency_ms(percent) for percent in (1, 50, 100)] == [
+        every.latency_ms(percent) for percent in (1, 50, 100)
+    ]
+    assert Tally.of(()).parts == 0
+
+
 def test_without_a_verdict_there_is_no_latency() -> None:
     assert Tally().latency_ms(50) is None
 

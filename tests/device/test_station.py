@@ -19,7 +19,7 @@ import pytest
 
 import edge_resad.device.judges as judges_module
 import edge_resad.device.lane as lane_module
-import edge_resad.device.station as station_module
+import edge_resad.device.open_station as station_module
 from edge_resad.decision import Verdict
 from edge_resad.device.drift.charts_file import read_charts
 from edge_resad.device.frame import Frame

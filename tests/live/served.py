@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import uvicorn
 
 from edge_resad.device.board import Board
 from edge_resad.device.bypass import Bypass
@@ -23,6 +21,7 @@ from edge_resad.device.pipeline import Inspection, Latency
 from edge_resad.live.app import live_app
 from edge_resad.live.guard import Guard
 from edge_resad.recipe import Shelf
+from edge_resad.web_server import listen, web_server
 from tests.fakes import frame, verdict
 from tests.mqtt_peers import eventually
 
@@ -83,11 +82,8 @@ def served(
     """The page's address."""
     client = ControlClient(control, timeout_s=answers_within_s)
     app = Guard(live_app(client, station, lambda: server.should_exit), password=password)
-    config = uvicorn.Config(
-        app, log_level="warning", lifespan="off", ws="none", server_header=False, timeout_graceful_shutdown=1
-    )
-    server = uvicorn.Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    server = web_server(app, certificate=None, key=None, goodbye_s=1, most_connections=100)
+    with listen("127.0.0.1", 0) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         assert eventually(lambda: server.started)
