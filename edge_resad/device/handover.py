@@ -184,6 +184,7 @@ class Capture:
         self._alive_at: float | None = None
         self._patience_s = OPEN_S
         self._stuck_said = False
+        self._has_left = False
         self._lock = threading.Lock()
 
     def __enter__(self) -> Capture:
@@ -193,11 +194,21 @@ class Capture:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
-        self._reader.halt.set()
-        self.slot.abandon()
-        self._reader.thread.join(LEAVE_S)
+        self.leave()
+        if self._reader.source.live:
+            self._reader.thread.join(LEAVE_S)
         if left_behind():
             log.warning("the camera hangs in a read; left behind, it ends with the program")
+
+    def leave(self) -> None:
+        """Take no more frames. What a backlog held ready is counted then; a live camera may hang: no wait for it."""
+        if self._has_left:
+            return
+        self._has_left = True
+        self._reader.halt.set()
+        self.slot.abandon()
+        if not self._reader.source.live:
+            self._reader.thread.join(LEAVE_S)
 
     @property
     def unreadable(self) -> int:

@@ -195,11 +195,14 @@ class Lane:
         """Parts that passed without ever reaching the judge since this was last asked: why, each."""
         counts: dict[Reason, int] = {**self.capture.slot.unseen(), "unreadable": self.capture.unreadable}
         for reason, count in counts.items():
-            if reason == "stopped":  # the station stops, and so do its signals
-                continue
             for _ in range(count - self._missed.get(reason, 0)):
                 yield reason
             self._missed[reason] = count
+
+    def leave(self) -> Iterator[Reason]:
+        """Take no more parts: why those that are there by now, and that `missed` has not told of, are not inspected."""
+        self.capture.leave()
+        return self.missed()
 
     def count_unseen(self) -> dict[Reason, int]:
         """Parts that never reached the judge, by reason; they are counted by this."""
