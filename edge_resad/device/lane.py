@@ -7,13 +7,14 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 from edge_resad.device.changeover import Changeover
 from edge_resad.device.drift.drift import Drift
 from edge_resad.device.drift.product_charts import Enrolled
-from edge_resad.device.faults import Roll
+from edge_resad.device.faults import Faults, Roll
 from edge_resad.device.frame import Frame, FrameSource
 from edge_resad.device.gpio_trigger import GpioTrigger, Pin
 from edge_resad.device.handover import Capture
@@ -27,7 +28,7 @@ from edge_resad.device.revival import Absent
 from edge_resad.device.settings import StationFile, split_source
 from edge_resad.device.spool import Spool
 from edge_resad.device.trigger import Trigger
-from edge_resad.device.watch import Limits, Watch
+from edge_resad.device.watch import WORDS, Limits, Watch
 from edge_resad.engine.inspector import Inspector
 from edge_resad.overlay import thumbnail
 
@@ -86,6 +87,10 @@ class Lane:
         self.trigger = parts if isinstance(parts, Trigger) else None
         """Where it is told that a part is there; None where nobody is to tell."""
         self._pin = _pin(told, self.trigger)
+        self._pin_faults = None  # the pin itself says in the log what is wrong with it
+        if self._pin is not None:
+            said = partial(roll.tell, "trigger")
+            self._pin_faults = Faults(None, self._post, said, severity="critical")
         self.capture = Capture(source, halt, reopen=opened, silent_s=silent_s, changed=changed, slot=slot)
         waits_for_wire = told.camera.trigger.kind == "camera" and silent_s is None
         self._progress = Progress(self.capture, may_be_still=waits_for_wire)
@@ -110,6 +115,8 @@ class Lane:
     ) -> None:
         self._open.__exit__(kind, error, trace)
         self._post.end(self._alarm.end())
+        if self._pin_faults is not None:
+            self._pin_faults.end()
         if self._health is not None:
             self._health.end()
 
@@ -176,6 +183,7 @@ class Lane:
         now: monotonic seconds. inspection: of this camera's part, where there was one since the last look.
         """
         self.capture.look()
+        self._look_at_pin()
         if not self.capture.opened:
             return False
         if self._health is not None and not self.capture.slot.ended:
@@ -190,6 +198,11 @@ class Lane:
             self._health.step(now)
             self._last_look_at = now
         return self._progress.step(inspection) or self.capture.slot.ended
+
+    def _look_at_pin(self) -> None:
+        """Without its pin nobody tells of parts: they pass uncounted, so the outputs must be safe."""
+        if self._pin is not None and self._pin_faults is not None:
+            self._pin_faults.set({} if self._pin.problem is None else {"trigger_lost": WORDS["trigger_lost"]})
 
     def missed(self) -> Iterator[Reason]:
         """Parts that passed without ever reaching the judge since this was last asked: why, each."""

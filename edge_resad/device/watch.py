@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 
 from edge_resad.device.frame import Frame
 
-Fault = Literal["silent", "wrong_size", "black", "white", "frozen", "underexposed", "overexposed", "blurred"]
-"""What can be wrong with a camera."""
+Fault = Literal[
+    "silent", "wrong_size", "black", "white", "frozen", "underexposed", "overexposed", "blurred", "trigger_lost"
+]  # fmt: skip
+"""What can be wrong with a camera; that its trigger's pin is lost, its lane sees."""
 
 Blind = Literal["wrong_size", "black", "white", "frozen"]
 """What a picture cannot be judged with: its part is not inspected."""
 
-BLINDING: frozenset[str] = frozenset({"silent", "wrong_size", "black", "white", "frozen"})
+BLINDING: frozenset[str] = frozenset({"silent", "wrong_size", "black", "white", "frozen", "trigger_lost"})
 """Faults with which no part is inspected."""
 
 BEGIN_S = 1.0  # what lasts so long is said; a single odd frame is not
@@ -40,6 +42,7 @@ WORDS: dict[Fault, str] = {
     "underexposed": "gives pictures that are too dark. Check the light and the exposure",
     "overexposed": "gives pictures that are too bright. Check the light and the exposure",
     "blurred": "gives blurred pictures. Clean the lens and check the focus",
+    "trigger_lost": "is told of no parts: its trigger's pin gives no edges. Check the pin, its wire and its adapter",
 }
 """What is wrong and what to do, as the end of a sentence that begins with the camera's name."""
 
