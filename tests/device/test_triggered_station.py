@@ -244,7 +244,9 @@ def test_a_pin_that_is_lost_makes_the_line_safe_until_it_is_back(
             plc.wait_for(lambda: plc.edges(reject)[-1:] == plc.edges(fault)[-1:] == [False])
             lost.give(OSError(19, "No such device"))
             plc.wait_for(lambda: plc.edges(reject)[-1:] == plc.edges(fault)[-1:] == [True])
-            lights = {light["name"]: light for light in ControlClient(tmp_path / "control.sock").ask("status")["lights"]}
+            lights = {
+                light["name"]: light for light in ControlClient(tmp_path / "control.sock").ask("status")["lights"]
+            }
             assert lights["cam0"]["colour"] == "red"
             assert "its trigger's pin gives no edges" in lights["cam0"]["says"]
             is_back.set()
