@@ -61,6 +61,7 @@ class Lane:
         self.name = told.camera.name
         self.judge = judge
         self.tally = Tally()
+        self._tallies: dict[str, Tally] = {}  # by product
         self._label = judge.product.label if isinstance(judge, Changeover) else None  # of the product on the line
         self._threshold: float | None = None  # that a person has set, of every judge of a bank from then on
 
@@ -126,6 +127,11 @@ class Lane:
         return self.judge.product.recipe.product if isinstance(self.judge, Changeover) else self._post.product
 
     @property
+    def tallies(self) -> Mapping[str, Tally]:
+        """The tally by product: what was counted for one stays its own when another is on the line. From any thread."""
+        return {self.product: Tally(), **self._tallies}
+
+    @property
     def timings(self) -> Mapping[str, float]:
         """Milliseconds of the last part's stages in the judge."""
         return getattr(self.judge, "timings", {})
@@ -144,6 +150,8 @@ class Lane:
         """Put all there is to say of a part on its way, and count it; the ids of the messages that say it."""
         event_ids = self._post.send(inspection, self.judge.score_map)
         self.tally.count(inspection)
+        verdict = inspection.verdict
+        self._tally_of((verdict.product if verdict is not None else None) or self.product).count(inspection)
         return event_ids
 
     def chart(self, inspection: Inspection) -> None:
@@ -219,6 +227,13 @@ class Lane:
         unseen: dict[Reason, int] = {**self.capture.slot.unseen(), "unreadable": self.capture.unreadable}
         found = {reason: count for reason, count in unseen.items() if count}
         self.tally.not_inspected.update(found)
+        self._tally_of(self.product).not_inspected.update(found)
+        return found
+
+    def _tally_of(self, product: str) -> Tally:
+        found = self._tallies.get(product)
+        if found is None:
+            found = self._tallies[product] = Tally()
         return found
 
 

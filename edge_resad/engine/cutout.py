@@ -133,14 +133,14 @@ class Cutout:
 
     def _check_mostly_seen(self, points: NDArray[np.float64], to_frame: Matrix, frame: NDArray[np.uint8]) -> None:
         x, y = to_frame[:, :2] @ points + to_frame[:, 2:]
-        seen = np.mean(
-            (x >= -MARGIN) & (x <= frame.shape[1] + MARGIN) & (y >= -MARGIN) & (y <= frame.shape[0] + MARGIN)
-        )
-        if 1 - seen > UNSEEN:
+        height, width = frame.shape[:2]
+        seen = (x >= -MARGIN) & (x <= width + MARGIN) & (y >= -MARGIN) & (y <= height + MARGIN)
+        unseen = 1 - float(seen.mean())
+        if unseen > UNSEEN:
             raise NotInspected(
                 "not_aligned",
-                f"{1 - seen:.0%} of the part's picture lies beyond the camera's, expected at most {UNSEEN:.0%}. Make the "
-                "product again with a region around what counts, if the rest is only background",
+                f"{unseen:.0%} of the part's picture lies beyond the camera's, expected at most {UNSEEN:.0%}. Make "
+                "the product again with a region around what counts, if the rest is only background",
             )
 
     def _check_seen(self, to_frame: Matrix, frame: NDArray[np.uint8]) -> None:
