@@ -253,6 +253,7 @@ def limits_of(told: StationFile) -> Limits | None:
         bright=watch.bright,
         blur=watch.blur or None,
         frozen_s=watch.frozen_s if is_camera and repeats and watch.frozen_s else None,
+        never_twice=is_camera and kind != "rtsp" and watch.frozen_s > 0,
         silent_s=max(watch.silent_s, slowest_s) if is_camera and speaks and watch.silent_s else None,
         one_size=is_camera,
     )
