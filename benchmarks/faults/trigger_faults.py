@@ -33,8 +33,8 @@ class Barrier:
         self.belt: Belt | None = None  # none before the scene begins
         self.is_lost = False
 
-    def open(self, _pin: Pin) -> Edges:
-        """What opens its pin."""
+    def open(self, pin: Pin) -> Edges:
+        """What opens its pin, wherever it is."""
         if self.is_lost:
             raise TriggerError("no GPIO chip at /dev/gpiochip0")
         return BarrierPin(self)
