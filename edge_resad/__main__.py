@@ -1,6 +1,5 @@
 """The program `edge-resad`, and `python -m edge_resad VERB` for who starts processes by a module, such as torchrun."""
 
-import logging
 import os
 import sys
 
@@ -21,6 +20,8 @@ def main() -> None:
 
 def _leave_cameras_behind(code: object) -> None:
     """End at once where a camera hangs in a driver's code: Python's own end would abort it, and us with it."""
+    import logging  # not above: what is imported there is heard of by nobody who interrupts it
+
     handover = sys.modules.get("edge_resad.device.handover")  # only a station has it
     if handover is not None and handover.left_behind(patience_s=0.5):
         logging.shutdown()

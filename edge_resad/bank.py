@@ -38,6 +38,10 @@ class GoodScores(BaseModel):
     samples: int  # scores that the mean rests on
 
 
+REESTIMATE = "edge-resad threshold BANK GOOD_PARTS"
+"""The command by which a promise says that more good parts would give a better one; of a bank in a file."""
+
+
 class Threshold(BaseModel):
     """The score from which a part fails, and what it promises."""
 
@@ -117,8 +121,10 @@ def bank_content(bank: Bank) -> bytes:
     return content.getvalue()
 
 
-def load_bank(path: Path) -> Bank:
+def load_bank(path: Path, *, remake: str | None = None) -> Bank:
     """Read a bank.
+
+    remake: the command that makes it anew; without it that of a bank in a file.
 
     Raises:
         BankError: no such file, not a bank, damaged, of another schema, or nothing can be judged with it.
@@ -126,23 +132,24 @@ def load_bank(path: Path) -> Bank:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise BankError(f"no bank at {path}. Make one from good parts: edge-resad enrol GOOD_PARTS -o {path}") from None
+        raise BankError(f"no bank at {path}. Make one from good parts: {remake or _enrol(path)}") from None
     except OSError as error:
         raise BankError(
-            f"{path} is not a bank or is damaged ({error}). Make it again: edge-resad enrol GOOD_PARTS -o {path}"
+            f"{path} is not a bank or is damaged ({error}). Make it again: {remake or _enrol(path)}"
         ) from error
-    return replace(read_bank(content, path), file=path)
+    return replace(read_bank(content, path, remake=remake), file=path)
 
 
-def read_bank(content: bytes, path: object) -> Bank:
+def read_bank(content: bytes, path: object, *, remake: str | None = None) -> Bank:
     """A bank from the bytes of its file.
 
-    path: what to call the file where it is no bank.
+    path:   what to call the file where it is no bank.
+    remake: the command that makes it anew; without it that of a bank in a file.
 
     Raises:
         BankError: not a bank, damaged, of another schema, or nothing can be judged with it.
     """
-    file = io.BytesIO(content)
+    file, again = io.BytesIO(content), remake or _enrol(path)
     try:
         if not zipfile.is_zipfile(file):
             raise zipfile.BadZipFile("not a zip archive")  # NumPy would take a bare array, or look for a pickle
@@ -155,28 +162,26 @@ def read_bank(content: bytes, path: object) -> Bank:
             count = len(archive.files) - 1
             levels = tuple(np.ascontiguousarray(archive[f"level_{index}"], np.float32) for index in range(count))
     except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile) as error:
-        raise BankError(
-            f"{path} is not a bank or is damaged ({error}). Make it again: edge-resad enrol GOOD_PARTS -o {path}"
-        ) from error
+        raise BankError(f"{path} is not a bank or is damaged ({error}). Make it again: {again}") from error
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if version != SCHEMA_VERSION:
         raise BankError(
-            f"{path} is a bank of schema {version}, this release reads schema {SCHEMA_VERSION}. "
-            f"Make it again: edge-resad enrol GOOD_PARTS -o {path}"
+            f"{path} is a bank of schema {version}, this release reads schema {SCHEMA_VERSION}. Make it again: {again}"
         )
     try:
         bank = Bank(info=BankInfo.model_validate(raw), levels=levels)
     except ValidationError as error:
         raise BankError(
-            f"{path} does not describe itself as a bank ({error.errors()[0]['msg']}). "
-            f"Make it again: edge-resad enrol GOOD_PARTS -o {path}"
+            f"{path} does not describe itself as a bank ({error.errors()[0]['msg']}). Make it again: {again}"
         ) from error
     wrong = _unusable(bank)
     if wrong is not None:
-        raise BankError(
-            f"nothing can be judged with the bank {path}: {wrong}. Make it again: edge-resad enrol GOOD_PARTS -o {path}"
-        )
+        raise BankError(f"nothing can be judged with the bank {path}: {wrong}. Make it again: {again}")
     return bank
+
+
+def _enrol(path: object) -> str:
+    return f"edge-resad enrol GOOD_PARTS -o {shlex.quote(str(path))}"
 
 
 def _unusable(bank: Bank) -> str | None:
@@ -217,7 +222,7 @@ def check_fits(
         BankError: with the command that makes it anew.
     """
     info = bank.info
-    again = remake or f"edge-resad enrol GOOD_PARTS -o {shlex.quote(str(bank.file)) if bank.file else 'BANK'}"
+    again = remake or _enrol(bank.file or "BANK")
     again += f" --precision {precision}" + (f" --bundle {shlex.quote(str(bundle))}" if bundle else "")
     if info.bundle_id != bundle_id or [rows.shape[1] for rows in bank.levels] != list(channels):
         raise BankError(

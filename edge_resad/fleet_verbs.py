@@ -6,9 +6,10 @@ import base64
 import getpass
 import json
 import logging
+import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from edge_resad.errors import BrokerError, SettingsError
+from edge_resad.moment import ago
 from edge_resad.options import read_pair
 
 if TYPE_CHECKING:
@@ -95,11 +97,14 @@ def status(config: ConfigArgument, as_json: JsonOption = False) -> None:
     now_ms = time.time_ns() // 1_000_000
     for device in found:
         there = {True: "online", False: "OFFLINE", None: "unknown"}[device.online]
-        facts = [f"seen {_ago(now_ms - device.seen_ms)} ago"]
+        facts = [f"seen {ago((now_ms - device.seen_ms) / 1000)} ago"]
         facts += [f"{device.waiting} waiting"] if device.waiting else []
         facts += [f"{device.dropped} given up"] if device.dropped else []
         facts += [f"{device.missing} missing"] if device.missing else []
         facts += [f"{device.open_alerts} open alerts"] if device.open_alerts else []
+        if device.settings_version is not None:
+            refused_them = " REFUSED" if device.settings_status == "refused" else ""
+            facts.append(f"settings version {device.settings_version}{refused_them}")
         facts += [f"{camera} {' '.join(said)}" for camera, said in device.faults.items() if said]
         product = f"  {device.product}" if device.product else ""
         print(f"{there:8}{device.site}/{device.line}/{device.device}{product}  {', '.join(facts)}")
@@ -134,6 +139,41 @@ def alerts(
         )
     if not found:
         print("no alerts")
+
+
+@fleet_app.command()
+def audits(
+    config: ConfigArgument,
+    device: DeviceOption = None,
+    since: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--since", help="Only what ended so short ago: a number and s, min, h or d, such as 1d."),
+    ] = None,
+    most: Annotated[int, typer.Option("--most", min=1, help="Show so many.")] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """Show who asked what of which station and how it ended, the newest first."""
+    since_ms = None if since is None else time.time_ns() // 1_000_000 - _span_ms(since)
+    with _needing_extra():
+        from edge_resad.fleet.audits import audits as accounts
+
+    with _opened(_fleet(config)) as engine, engine.connect() as connection:
+        found = accounts(connection, device=device, since_ms=since_ms, most=most)
+    if as_json:
+        print(json.dumps([asdict(account) for account in found]))
+        return
+    rows = []
+    for account in found:
+        doubt = "" if account.at_quality in ("synced", "backdated") else " ?"
+        who = account.issued_by or "unknown"
+        who += f" ({account.role})" if account.role else ""
+        arguments = [f"{name}={json.dumps(value)}" for name, value in (account.arguments or {}).items()]
+        ended = account.status + (f": {account.sentence}" if account.sentence else "")
+        place = f"{account.site}/{account.line}/{account.device}"
+        rows.append((f"{_moment(account.at_ms)}{doubt}", place, who, " ".join([account.command, *arguments]), ended))
+    print("\n".join(_table(("when, UTC", "station", "who", "what", "how it ended"), rows)) if rows else "no commands")
+    if len(found) == most:
+        print(f"These are the newest {most}; --most shows more.", file=sys.stderr)
 
 
 @fleet_app.command()
@@ -462,13 +502,20 @@ def _in_words(ranges: Ranges) -> str:
     return shown + (f" and {len(ranges) - _SHOWN} more ranges" if len(ranges) > _SHOWN else "")
 
 
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines with columns; what a terminal would obey instead of show is a question mark."""
+    lines = [["".join(letter if letter.isprintable() else "?" for letter in cell) for cell in row] for row in rows]
+    lines.insert(0, list(head))
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    return ["  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+
+
+def _span_ms(text: str) -> int:
+    told = re.fullmatch(r"([0-9]{1,6})(s|min|h|d)", text)
+    if told is None:
+        raise typer.BadParameter(f"--since {text} is no time: say a number and s, min, h or d, such as 90min or 1d")
+    return int(told[1]) * {"s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}[told[2]]
+
+
 def _moment(ms: int) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(ms / 1000))
-
-
-def _ago(ms: int) -> str:
-    seconds = max(0, ms // 1000)
-    for size, name in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds // size} {name}"
-    return f"{seconds} s"

@@ -119,7 +119,7 @@ def list_products(products: FolderOption = Path("products")) -> None:
         in_use = f"  in use: {used}" if used is not None and used.product == name else ""
         print(f"{name}  newest {versions[-1]} of {len(versions)}{in_use}{f'  {note}' if note else ''}")
     if not names:
-        print(f"no products in {products}. Make one: edge-resad product new NAME --good GOOD_PARTS")
+        print(f"no products in {products}. Make one: {shelf.command('new NAME --good GOOD_PARTS')}")
 
 
 @product_app.command()
@@ -187,8 +187,9 @@ def _check_changes(shelf: Shelf, before: Choice, chosen: Choice) -> None:
         if theirs != ours:
             raise ProductError(
                 f"{chosen} is of {what} {theirs}, {before}, which is in use, of {what} {ours}: a station that runs "
-                f"cannot change from one to the other. Make it again: edge-resad product change {chosen.product} "
-                f"--good GOOD_PARTS {option}. Or, for one that starts after this: edge-resad product use --anyway."
+                "cannot change from one to the other. Make it again: "
+                f"{shelf.command(f'change {chosen.product} --good GOOD_PARTS {option}')}. "
+                f"Or, for one that starts after this: {shelf.command(f'use {chosen} --anyway')}."
             )
 
 
@@ -225,7 +226,7 @@ def new(
     shelf = Shelf(products)
     if name in shelf.names():
         raise ProductError(
-            f"there is a product {name} in {products}. Change it: edge-resad product change {name}, or choose "
+            f"there is a product {name} in {products}. Change it: {shelf.command(f'change {name}')}, or choose "
             "another name."
         )
     wishes = _Wishes(
@@ -287,7 +288,7 @@ def change(
     print(f"{old.label} -> {made.label}")
     for line in differences(old, made):
         print(f"  {line}")
-    print(f"put it on the line: edge-resad product use {made.label}")
+    print(f"put it on the line: {shelf.command(f'use {made.label}')}")
 
 
 @product_app.command()
@@ -319,10 +320,13 @@ def import_product(
     from edge_resad.bundle import open_bundle
     from edge_resad.recipe import Shelf, add_parcel, open_parcel
 
-    added, is_new = add_parcel(Shelf(products), open_parcel(file, bundle_id=open_bundle(bundle).manifest.bundle_id))
+    shelf = Shelf(products)
+    added, is_new = add_parcel(
+        shelf, open_parcel(file, bundle_id=open_bundle(bundle).manifest.bundle_id, products=products)
+    )
     print(f"{added.label}: {'imported' if is_new else 'was here already'}")
     if is_new:
-        print(f"put it on the line: edge-resad product use {added.label}")
+        print(f"put it on the line: {shelf.command(f'use {added.label}')}")
 
 
 _REMOVED = {
@@ -460,10 +464,11 @@ def _enrolled(
 
 def _reestimated(product: Product, wishes: _Wishes) -> dict[str, bytes]:
     """The product's banks with thresholds from more good parts."""
-    from edge_resad.bank import bank_content
+    from edge_resad.bank import REESTIMATE, bank_content
     from edge_resad.bundle import open_bundle
     from edge_resad.engine.product_enrolment import thresholds_from
     from edge_resad.image import image_files, read_image
+    from edge_resad.recipe import product_command
 
     pictures = [read_image(file) for file in image_files(wishes.threshold_from or ())]
     found = thresholds_from(
@@ -474,7 +479,8 @@ def _reestimated(product: Product, wishes: _Wishes) -> dict[str, bytes]:
     for name, threshold in found.items():
         bank = product.banks[name]
         changed[name] = bank_content(replace(bank, info=bank.info.model_copy(update={"threshold": threshold})))
-        print(f"{name}: threshold {threshold.score:.3f}. {threshold.promise}")
+        again = product_command(f"change {product.recipe.product} --threshold-from GOOD_PARTS", product.shelf)
+        print(f"{name}: threshold {threshold.score:.3f}. {threshold.promise.replace(REESTIMATE, again)}")
     return changed
 
 

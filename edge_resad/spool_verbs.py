@@ -93,7 +93,7 @@ def _known(file: SpoolFile, seqs: list[int] | None) -> list[int]:
     dead = {letter.seq for letter in look(file.path).dead}
     for seq in seqs or ():
         if seq not in dead:
-            raise SpoolError(f"{seq} is no dead letter of {file.path}. edge-resad spool dead lists them.")
+            raise SpoolError(f"{seq} is no dead letter of {file.path}. edge-resad spool dead STATION lists them.")
     if not dead:
         print("no dead letters", file=sys.stderr)
     return seqs or []

@@ -6,6 +6,7 @@ import base64
 import json
 import sys
 import termios
+import time
 import tty
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, suppress
@@ -15,9 +16,13 @@ from typing import Annotated, Any, Optional
 import typer
 
 from edge_resad.errors import ControlError
+from edge_resad.moment import ago, local
 from edge_resad.options import read_pair
 
 StationArgument = Annotated[Path, typer.Argument(help="The station file.", metavar="STATION")]
+
+_MOMENTS = ("now", "since", "started", "time")
+"""What a station says in seconds since 1970."""
 
 
 def control(
@@ -48,7 +53,7 @@ def control(
     elif "jpeg" in answer:
         raise ControlError("that is a picture. Say where to write it: --output picture.jpg.")
     else:
-        for line in _lines(answer):
+        for line in _lines(answer, now=answer.get("now", time.time())):
             print(line)
 
 
@@ -149,18 +154,24 @@ def _pair(text: str) -> tuple[str, Any]:
     return name, said if isinstance(said, (bool, int, float)) else value
 
 
-def _lines(answer: Mapping[str, Any], indent: str = "") -> Iterator[str]:
+def _lines(answer: Mapping[str, Any], indent: str = "", *, now: float) -> Iterator[str]:
     """An answer as a person reads it: a line for each thing, what belongs to it further in."""
     for name, said in answer.items():
         if isinstance(said, dict) and said:
             yield f"{indent}{name}:"
-            yield from _lines(said, indent + "  ")
+            yield from _lines(said, indent + "  ", now=now)
         elif isinstance(said, list) and any(isinstance(one, dict) for one in said):
             yield f"{indent}{name}:"
             for one in said:
-                yield f"{indent}  " + ", ".join(f"{key} {_said(value)}" for key, value in one.items())
+                yield f"{indent}  " + ", ".join(f"{key} {_shown(key, value, now)}" for key, value in one.items())
         else:
-            yield f"{indent}{name}: {_said(said)}"
+            yield f"{indent}{name}: {_shown(name, said, now)}"
+
+
+def _shown(name: str, value: Any, now: float) -> str:
+    if name not in _MOMENTS or not isinstance(value, float):
+        return _said(value)
+    return local(value) if name == "now" else f"{local(value)} ({ago(now - value)} ago)"
 
 
 def _said(value: Any) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,9 @@ import numpy as np
 import pytest
 
 from edge_resad.bank import bank_content
+from edge_resad.device.changeover import first_product
+from edge_resad.device.settings import ProductsSection
+from edge_resad.errors import ProductError
 from edge_resad.recipe import Recipe, Roi, Shelf
 from tests.products import SIDE, bank_of, part, stocked
 from tests.test_cli import Shell, run
@@ -140,7 +145,7 @@ def test_a_product_is_carried_to_another_station(run: Shell, products: Path, tmp
 
 
 def test_a_product_that_a_running_station_cannot_change_to_is_put_to_use_only_on_purpose(
-    run: Shell, tmp_path: Path
+    run: Shell, line: Path, tmp_path: Path
 ) -> None:
     shelf = Shelf(tmp_path / "products")
     stocked(shelf, "flange")
@@ -153,10 +158,56 @@ def test_a_product_that_a_running_station_cannot_change_to_is_put_to_use_only_on
     assert run(*use, "flange").code == 0
     refusal = run(*use, "lid").refusal
     assert "lid@1 is of precision int8, flange@1, which is in use, of precision fp32" in refusal
-    assert "edge-resad product change lid --good GOOD_PARTS --precision fp32" in refusal
     assert str(shelf.in_use()) == "flange@1"
-    assert run(*use, "lid", "--anyway").code == 0
+    again, anyway = re.findall(r": edge-resad (product .+?)\.(?= |$)", refusal)
+    assert run(*shlex.split(anyway)).code == 0
     assert str(shelf.in_use()) == "lid@1"
+    assert run(*use, "flange", "--anyway").code == 0
+    assert run(*shlex.split(again.replace("GOOD_PARTS", str(line / "good")))).code == 0
+    assert run(*use, "lid").code == 0
+    assert str(shelf.in_use()) == "lid@2"
+
+
+def test_the_commands_that_are_said_work_for_the_folder_that_they_were_said_of(
+    run: Shell, line: Path, tmp_path: Path
+) -> None:
+    shelf = Shelf(tmp_path / "my products")
+    where = ("--products", shelf.folder)
+
+    def said(text: str) -> list[str]:
+        """The first command in a text, as words."""
+        found = re.search(r"edge-resad (product .+?)(?:\.?$|\. |, or )", text, re.M)
+        assert found is not None
+        filled = found[1].replace("GOOD_PARTS", str(line / "good")).replace("NAME", "flange")
+        return shlex.split(filled)
+
+    good = ("--good", line / "good")
+    assert run(*said(run("product", "list", *where).out)).code == 0
+    assert shelf.names() == ["flange"]
+    assert run(*said(run("product", "show", "cap", *where).refusal.replace("NAME", "cap"))).code == 0
+    assert shelf.names() == ["cap", "flange"]
+    changed = run(*said(run("product", "new", "cap", *good, *where).refusal), "--min-area-px", "30")
+    assert run(*said(changed.out.splitlines()[-1])).out == "in use: cap@2\n"
+    estimated = run("product", "change", "cap", "--threshold-from", line / "parts" / "1.png", *where).out
+    again = ["product", "change", "cap", "--threshold-from", str(line / "good"), "--products", str(shelf.folder)]
+    assert said(estimated.splitlines()[0]) == again
+    with pytest.raises(ProductError) as refused:
+        first_product(Shelf(copied(shelf, tmp_path / "copy")), ProductsSection(folder=tmp_path / "copy"))
+    assert run(*said(str(refused.value))).code == 0
+    assert str(Shelf(tmp_path / "copy").in_use()) == "flange@1"
+
+
+def copied(shelf: Shelf, folder: Path) -> Path:
+    """The same products, of which none is in use yet."""
+    shutil.copytree(shelf.folder, folder, ignore=shutil.ignore_patterns("in-use.json"))
+    return folder
+
+
+def test_in_a_folder_of_the_usual_name_the_commands_need_no_folder(
+    run: Shell, line: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("product", "list").out.endswith("Make one: edge-resad product new NAME --good GOOD_PARTS\n")
 
 
 def test_parts_are_inspected_by_a_product(run: Shell, line: Path, products: Path, tmp_path: Path) -> None:

@@ -22,7 +22,16 @@ runpy.run_module({program!r}, run_name="__main__")
 
 
 @pytest.mark.parametrize(
-    ("program", "slow"), [("edge_resad", "typer"), ("export", "export.verbs"), ("calibration", "calibration.verbs")]
+    ("program", "slow"),
+    [
+        ("edge_resad", "logging"),
+        ("edge_resad", "typer"),
+        ("edge_resad.demo.products", "edge_resad.demo.products.sheet_file"),
+        ("edge_resad.demo.products.factory", "edge_resad.demo.products.factory.verb"),
+        ("edge_resad.demo.products.factory", "typer"),
+        ("export", "export.verbs"),
+        ("calibration", "calibration.verbs"),
+    ],
 )
 def test_a_program_that_is_interrupted_while_it_starts_leaves_no_traceback(program: str, slow: str) -> None:
     script = INTERRUPTED.format(program=program, slow=slow)

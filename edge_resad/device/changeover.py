@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import threading
 import time
 from collections import OrderedDict
@@ -236,7 +237,7 @@ class Changeover:
         elif codes:
             self._doubt(
                 f'its code says "{says}", which names no product. Put it into a recipe: '
-                f'edge-resad product change NAME --code "{codes[0]}"'
+                + self._shelf.command(f"change NAME --code {shlex.quote(codes[0])}")
             )
         elif self._settings.code_needed:
             self._doubt("its code is not found")
@@ -273,7 +274,7 @@ def first_product(shelf: Shelf, settings: ProductsSection) -> Choice:
     if settings.use is None:
         known = ", ".join(shelf.names()) or "none"
         raise ProductError(
-            f"no product of {shelf.folder} is in use. There are: {known}. Name one: edge-resad product use NAME, or "
+            f"no product of {shelf.folder} is in use. There are: {known}. Name one: {shelf.command('use NAME')}, or "
             "[products] use in the station file."
         )
     return shelf.find(settings.use)

@@ -25,7 +25,7 @@ from edge_resad.device.post import Post
 from edge_resad.device.presence_trigger import PresenceTrigger
 from edge_resad.device.progress import Progress, VitalSigns
 from edge_resad.device.revival import Absent
-from edge_resad.device.settings import StationFile, split_source
+from edge_resad.device.settings import SourceKind, StationFile, split_source
 from edge_resad.device.spool import Spool
 from edge_resad.device.trigger import Trigger
 from edge_resad.device.watch import WORDS, Limits, Watch
@@ -36,6 +36,9 @@ OpenSource = Callable[[StationFile, threading.Event], FrameSource]
 
 HELD_UP_S = 1.0  # without a look for so long the line was held up, by its engine as a rule
 IDLE_LOOK_S = 0.1  # between two looks of the watch at pictures that show no part
+WIRED_S: Mapping[SourceKind, float] = {"v4l2": 15.0, "genicam": 10.0, "basler": 10.0}
+"""How long a camera that waits for its wire may show no sign of life: OpenCV comes back from V4L2 after ten seconds, a
+camera by GenICam is asked every READ_S whether it is there."""
 
 
 class Lane:
@@ -92,9 +95,12 @@ class Lane:
         if self._pin is not None:
             said = partial(roll.tell, "trigger")
             self._pin_faults = Faults(None, self._post, said, severity="critical")
-        self.capture = Capture(source, halt, reopen=opened, silent_s=silent_s, changed=changed, slot=slot)
         waits_for_wire = told.camera.trigger.kind == "camera" and silent_s is None
+        wired_s = WIRED_S.get(split_source(told.camera.source)[0]) if waits_for_wire else None
+        self._is_asked = wired_s is not None  # a camera that may be silent for long shows otherwise that it is there
+        self.capture = Capture(source, halt, reopen=opened, silent_s=silent_s or wired_s, changed=changed, slot=slot)
         self._progress = Progress(self.capture, may_be_still=waits_for_wire)
+        self._counts_unreadable = told.camera.trigger.kind in ("free", "camera")  # of others a picture is no part yet
         self._looked_at = 0.0  # when the watch last looked at a picture without a part
         self._open = ExitStack()
         self._last_look_at = -math.inf
@@ -203,9 +209,12 @@ class Lane:
             was_held_up = now - self._last_look_at >= HELD_UP_S
             if self._watch is not None and was_held_up and self.capture.slot.has_news:
                 self._watch.arrived(now)  # its frames came and were overwritten
+            if self._watch is not None and self._is_asked:
+                self._watch.gone(self.capture.is_gone)
             self._health.step(now)
             self._last_look_at = now
-        return self._progress.step(inspection) or self.capture.slot.ended
+        gets_on = self._progress.step(inspection) and not self.capture.is_stuck
+        return gets_on or self.capture.slot.ended
 
     def _look_at_pin(self) -> None:
         """Without its pin nobody tells of parts: they pass uncounted, so the outputs must be safe."""
@@ -214,18 +223,20 @@ class Lane:
 
     def missed(self) -> Iterator[Reason]:
         """Parts that passed without ever reaching the judge since this was last asked: why, each."""
-        counts: dict[Reason, int] = {**self.capture.slot.unseen(), "unreadable": self.capture.unreadable}
+        counts = self._unseen()
         for reason, count in counts.items():
-            if reason == "stopped":  # the station stops, and so do its signals
-                continue
             for _ in range(count - self._missed.get(reason, 0)):
                 yield reason
             self._missed[reason] = count
 
+    def leave(self) -> Iterator[Reason]:
+        """Take no more parts: why those that are there by now, and that `missed` has not told of, are not inspected."""
+        self.capture.leave()
+        return self.missed()
+
     def count_unseen(self) -> dict[Reason, int]:
         """Parts that never reached the judge, by reason; they are counted by this."""
-        unseen: dict[Reason, int] = {**self.capture.slot.unseen(), "unreadable": self.capture.unreadable}
-        found = {reason: count for reason, count in unseen.items() if count}
+        found = {reason: count for reason, count in self._unseen().items() if count}
         self.tally.not_inspected.update(found)
         self._tally_of(self.product).not_inspected.update(found)
         return found
@@ -235,6 +246,10 @@ class Lane:
         if found is None:
             found = self._tallies[product] = Tally()
         return found
+
+    def _unseen(self) -> dict[Reason, int]:
+        unseen = self.capture.slot.unseen()
+        return {**unseen, "unreadable": self.capture.unreadable} if self._counts_unreadable else unseen
 
 
 def limits_of(told: StationFile) -> Limits | None:

@@ -28,7 +28,7 @@ from edge_resad.engine.golden import Golden
 from edge_resad.engine.golden_run import golden_runs
 from edge_resad.engine.inspector import Inspector
 from edge_resad.errors import ControlError
-from edge_resad.recipe import Choice, Shelf
+from edge_resad.recipe import Choice, Shelf, product_command
 
 log = logging.getLogger(__name__)
 
@@ -234,7 +234,7 @@ def _threshold(lane: Judging, value: float | None) -> float:
             return judge.product.threshold_of(0)
         raise ControlError(
             f"the threshold of {judge.product.label} stands in its recipe. Make a new version and put it to use: "
-            f"edge-resad product change {judge.product.recipe.product} --threshold {value:g}."
+            f"{product_command(f'change {judge.product.recipe.product} --threshold {value:g}', judge.product.shelf)}."
         )
     if not isinstance(judge, Inspector):
         raise ControlError("this station's inspector has no threshold to set.")

@@ -25,6 +25,7 @@ class Salvage:
     bd_seq: int = 0
     earlier: dict[str, int] = field(default_factory=dict)  # stream -> base of its letters
     gaps: list[tuple[Any, ...]] = field(default_factory=list)  # id, reason, previous, kind, first, last
+    open_alerts: dict[str, bytes] = field(default_factory=dict)  # alert -> the last that was said of it
     whole: bool = False  # every letter could be read
 
 
@@ -101,7 +102,16 @@ def salvage(aside: Path, found: Salvage) -> Iterator[tuple[Any, ...]]:
             found.earlier = dict(db.execute("SELECT stream_id, base FROM earlier"))
         with suppress(sqlite3.Error):
             found.gaps = db.execute("SELECT id, reason, previous, kind, first, last FROM gap ORDER BY id").fetchall()
+        with suppress(sqlite3.Error):  # what comes before a damaged page is kept
+            found.open_alerts.update(open_alerts(db))
         yield from _letters(db, found)
+
+
+def open_alerts(db: sqlite3.Connection) -> Iterator[tuple[str, bytes]]:
+    """Every alert that is open, and the last that was said of it, row by row."""
+    for alert_id, body in db.execute("SELECT alert_id, body FROM open_alert"):
+        if isinstance(alert_id, str) and isinstance(body, bytes):
+            yield alert_id, body
 
 
 def _letters(db: sqlite3.Connection, found: Salvage) -> Iterator[tuple[Any, ...]]:

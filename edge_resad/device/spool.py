@@ -20,7 +20,7 @@ from edge_resad.device.kernel_clock import clock_state
 from edge_resad.device.ranges import Ranges
 from edge_resad.device.spoolfile import EXPENDABLE, STRIDE, Changes, GivenUp, Kind, Letter, SpoolFile
 from edge_resad.errors import SpoolError
-from edge_resad.messages import JSON_TYPE, MAX_RANGES, GapReason, Moment, Stamp
+from edge_resad.messages import JSON_TYPE, MAX_RANGES, GapReason, Moment, Phase, Stamp
 
 __all__ = ["GapLetter", "Kind", "Letter", "Spool", "Stamp"]
 
@@ -94,6 +94,7 @@ class Spool:
         self._next_seq = self._file.next_seq
         self._bd_seq = self._file.bd_seq
         self._totals = self._file.totals
+        self._left_open = dict(self._file.open_alerts)
         self._pending: dict[int, Letter] = {}  # put, not yet in a transaction
         self._writing: dict[int, Letter] = {}  # in the transaction that runs now
         self._expendable: dict[Kind, deque[int]] = {kind: deque() for kind in EXPENDABLE}  # of the pending ones
@@ -160,14 +161,30 @@ class Spool:
         with self._changed:
             return self._totals.dead + len(self._dead)
 
+    @property
+    def left_open(self) -> Mapping[str, bytes]:
+        """The last that was said of each alert that was open when the run before this one was killed."""
+        return self._left_open
+
     def put(
-        self, topic: str, compose: Callable[[Stamp], bytes], *, content_type: str = JSON_TYPE, kind: Kind = "alert"
+        self,
+        topic: str,
+        compose: Callable[[Stamp], bytes],
+        *,
+        content_type: str = JSON_TYPE,
+        kind: Kind = "alert",
+        alert: tuple[str | None, Phase] | None = None,
     ) -> Stamp:
-        """Take one letter: `compose` makes its bytes from its stamp, `kind` says if it may go when room runs out."""
+        """Take one letter: `compose` makes its bytes from its stamp, `kind` says if it may go when room runs out.
+
+        alert: the alert that it speaks of, None being the one that it gives its own name, and what becomes of that.
+        """
         with self._changed:
             if self._closing.is_set():
                 raise ValueError(f"the spool {self._path} is closed")
             stamp, letter = self._compose(topic, compose, content_type, kind)
+            if alert is not None:
+                letter = replace(letter, alert_id=alert[0] or stamp.event_id, ends=alert[1] == "end")
             self._keep(letter)
             self._bound_memory(letter)
             self._changed.notify_all()

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from edge_resad.device.crash_points import reach
-from edge_resad.device.quarantine import Quarantine, Salvage, salvage
+from edge_resad.device.quarantine import Quarantine, Salvage, open_alerts, salvage
 from edge_resad.device.ranges import Ranges
 from edge_resad.errors import SpoolError
 from edge_resad.messages import MAX_RANGES, MAX_SEQ, GapReason
@@ -30,7 +30,7 @@ _SHED_TIMES = 8
 MOST_DELETED = 5000  # rows that one transaction deletes for what a collector has stored
 
 _APPLICATION_ID = 0x45525350  # "ERSP": the file is ours
-_SCHEMA_VERSION = 2
+_SCHEMA_VERSION = 3
 _SQLITE_HEADER = b"SQLite format 3\0"  # of every SQLite file that is not empty
 _WAITING, _DEAD = 0, 2
 _NEWER = """
@@ -45,6 +45,12 @@ CREATE TABLE gap (
 CREATE TABLE earlier (
     stream_id TEXT PRIMARY KEY,
     base INTEGER NOT NULL
+);
+"""
+_NEWEST = """
+CREATE TABLE open_alert (
+    alert_id TEXT PRIMARY KEY,
+    body BLOB NOT NULL
 );
 """
 _SCHEMA = f"""
@@ -70,6 +76,7 @@ CREATE TABLE stream (
     dropped INTEGER NOT NULL
 );
 {_NEWER}
+{_NEWEST}
 """
 _INSERT = (
     "INSERT INTO letter (seq, topic, content_type, kind, body, size, crc, state, problem) "
@@ -90,6 +97,8 @@ class Letter:
     body: bytes
     stream_id: str | None = None  # and its number there, where it comes from the file
     number: int = 0
+    alert_id: str | None = None  # the alert that it speaks of, while it is on its way into the file
+    ends: bool = False  # that alert
 
     @property
     def size(self) -> int:
@@ -153,6 +162,7 @@ class SpoolFile:
         self.bd_seq = 0
         self.totals = Totals()
         self.earlier: dict[str, int] = {}  # stream -> what is added to its numbers here
+        self.open_alerts: dict[str, bytes] = {}  # alert -> the last that was said of it; over streams and kills
         self.suspect = False  # a read found what should not be
         self._max_bytes = max_bytes
         self._max_rows = max_rows
@@ -168,6 +178,7 @@ class SpoolFile:
     def __enter__(self) -> SpoolFile:
         self._refuse_foreign()
         self._take_lock()
+        self.open_alerts = {}
         try:
             self._open()
         except BaseException:
@@ -426,6 +437,8 @@ class SpoolFile:
             row = writer.execute("SELECT stream_id, next_seq, bd_seq FROM stream").fetchone()
             self.stream_id, self.next_seq, self.bd_seq = row
             self.earlier = dict(writer.execute("SELECT stream_id, base FROM earlier"))
+            # Of a new file, which knows none, those that were open in the one before it stay.
+            self.open_alerts = {**self.open_alerts, **dict(open_alerts(writer))}
             self._tails.clear()
             self._count()
         except sqlite3.OperationalError:
@@ -467,13 +480,14 @@ class SpoolFile:
                 f"{self.path} is a database of another program and stays as it is. Set [spool] path to another file."
             )
         version = _pragma(writer, "user_version")
-        if version not in (1, _SCHEMA_VERSION):
+        if not 1 <= version <= _SCHEMA_VERSION:
             raise SpoolError(
                 f"the spool {self.path} has format {version}, this program knows {_SCHEMA_VERSION}. "
                 "Run the version of edge-resad that wrote it until it is empty, or set another [spool] path."
             )
         said = writer.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if said != "ok" or not {"letter", "stream"} <= tables:
+        needed = {"letter", "stream"} | ({"gap", "earlier", "open_alert"} if version == _SCHEMA_VERSION else set())
+        if said != "ok" or not needed <= tables:
             raise _Damaged(str(said))
         if writer.execute("SELECT count(*) FROM stream").fetchone()[0] != 1:
             raise _Damaged("it does not know its stream")
@@ -481,6 +495,8 @@ class SpoolFile:
             writer.executescript(
                 f"BEGIN IMMEDIATE; ALTER TABLE letter ADD COLUMN crc INTEGER; {_NEWER} PRAGMA user_version = 2; COMMIT"
             )
+        if version <= 2:  # before it knew which alerts are open
+            writer.executescript(f"BEGIN IMMEDIATE; {_NEWEST} PRAGMA user_version = 3; COMMIT")
 
     def _take_over(self, aside: Path, told: Collection[int]) -> None:
         """Bring what can be read of a damaged file into this new one, below every number of this stream."""
@@ -536,6 +552,8 @@ class SpoolFile:
         writer.executemany("INSERT OR REPLACE INTO earlier VALUES (?, ?)", list(earlier.items()))
         self.bd_seq = max(found.bd_seq, witness.bd_seq if witness is not None else 0)
         writer.execute("UPDATE stream SET bd_seq = ?", (self.bd_seq,))
+        self.open_alerts = self.open_alerts or found.open_alerts  # what was known while it ran is surer
+        writer.executemany("INSERT OR REPLACE INTO open_alert VALUES (?, ?)", list(self.open_alerts.items()))
         self.earlier = earlier
         self._count()
         self._testify()
@@ -566,6 +584,7 @@ class SpoolFile:
                 freed += self._make_room(held + incoming - self._ceiling, rows - self._max_rows, changes.new)
             reach("before-insert")
             writer.executemany(_INSERT, [_row(new) for new in changes.new])
+            now_open = self._note_alerts(changes.new)
             waiting, held = waiting + len(changes.new), held + incoming
             if costs:
                 over = held - sum(size for _, _, _, size in freed) - self._ceiling
@@ -591,12 +610,27 @@ class SpoolFile:
         reach("after-commit")
         self.totals = Totals(waiting=waiting, dead=dead, size=held, dropped=dropped, gaps=gaps)
         self.next_seq, self.bd_seq = changes.next_seq, changes.bd_seq
+        self.open_alerts = now_open
         self._testify()
         if self.reserve_in_use:
             self._empty_log()
         elif changes.gone or changes.stored:
             self._give_back_pages()
         return done
+
+    def _note_alerts(self, letters: Iterable[Letter]) -> dict[str, bytes]:
+        """Note which alerts these letters begin, change and end; those that are open then."""
+        now_open = dict(self.open_alerts)
+        for letter in letters:
+            if letter.alert_id is None:
+                continue
+            if letter.ends:
+                self._writer.execute("DELETE FROM open_alert WHERE alert_id = ?", (letter.alert_id,))
+                now_open.pop(letter.alert_id, None)
+            else:
+                self._writer.execute("INSERT OR REPLACE INTO open_alert VALUES (?, ?)", (letter.alert_id, letter.body))
+                now_open[letter.alert_id] = letter.body
+        return now_open
 
     def _delete_stored(
         self, ranges: Sequence[tuple[int, int]]

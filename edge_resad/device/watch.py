@@ -87,6 +87,7 @@ class Watch:
         self._sharpness: list[float] = []
         self._usual: float | None = None  # sharpness that this camera had when the station began
         self._last_at: float | None = None
+        self._is_gone = False
 
     def begin(self, now: float) -> None:
         """The camera is open: from now on it should give frames."""
@@ -96,6 +97,10 @@ class Watch:
     def arrived(self, now: float) -> None:
         """A frame is there that nobody has looked at yet: the camera is not silent, whatever keeps the line."""
         self._last_at = now
+
+    def gone(self, is_gone: bool) -> None:
+        """Hear from who knows, of a camera that may be silent for long, whether it is there at all."""
+        self._is_gone = is_gone
 
     def learn_anew(self) -> None:
         """Another product is shown: learn how sharp its pictures are."""
@@ -131,6 +136,7 @@ class Watch:
         if silent_s is not None and self._eye is None:
             silent_s = max(silent_s, FIRST_S)
         silent = silent_s is not None and self._last_at is not None and now - self._last_at >= silent_s
+        silent = silent or self._is_gone
         if silent or "silent" in self._spells:
             self._step(now, "silent", silent)
         for fault, spell in list(self._spells.items()):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_resad.bank import Bank, Rows
+from edge_resad.bank import REESTIMATE, Bank, Rows
 from edge_resad.bundle import Bundle, Precision
 from edge_resad.engine.engine import Provider
 from edge_resad.engine.enrolment import encode
@@ -202,7 +202,7 @@ def coverage(
         warnings.append(
             f"these references do not cover what the line shows: {len(failed)} of {len(others)} other good parts "
             f"({len(failed) / len(others):.0%}) would fail. Add references, or estimate the threshold from more good "
-            "parts: edge-resad threshold BANK GOOD_PARTS."
+            f"parts: {REESTIMATE}."
         )
     return Coverage(
         judged=len(others),

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_resad import __version__
-from edge_resad.bank import AugmentationMode, Bank, BankInfo, GoodScores, Rows, Threshold, coreset
+from edge_resad.bank import REESTIMATE, AugmentationMode, Bank, BankInfo, GoodScores, Rows, Threshold, coreset
 from edge_resad.bundle import Bundle, HeadName, Precision
 from edge_resad.engine.augmentation import TURNS, Wish, decide, modes_of, shrunk, turned
 from edge_resad.engine.engine import Engine, Provider
@@ -31,7 +31,7 @@ Image = NDArray[np.uint8]
 
 _GUESS = (
     "One reference says nothing of how good parts differ: this threshold is a guess. "
-    "Show more good parts, or re-estimate it: edge-resad threshold BANK GOOD_PARTS."
+    f"Show more good parts, or re-estimate it: {REESTIMATE}."
 )
 _USUAL_SPREAD: dict[HeadName, float] = {"nn": 0.15, "resad": 0.15, "fused": 0.2}
 """Of the logarithm of good parts' scores: from drawn products, see docs/notes/threshold.md."""
@@ -179,7 +179,7 @@ def threshold_from(
                 f"{count} good parts promise at most {rate:.1%} false alarms on parts like them."
                 if how == "good parts"
                 else f"Aims at {rate:.1%} false alarms; judged against each other, {count} references come close to a "
-                "promise. Parts that are not in the bank give one: edge-resad threshold BANK GOOD_PARTS."
+                f"promise. Parts that are not in the bank give one: {REESTIMATE}."
             ),
         )  # fmt: skip
     bound = float(logs.mean()) + _student_t(1 - rate, freedom) * spread * math.sqrt(1 + 1 / count)
@@ -188,7 +188,7 @@ def threshold_from(
         promise=(
             f"Aims at {rate:.1%} false alarms, if good parts' scores spread as is usual. "
             f"{count} good parts alone can promise no fewer than 1 in {count + 1} ({1 / (count + 1):.0%}); "
-            f"a promise of {rate:.1%} takes {math.ceil(1 / rate) - 1}: edge-resad threshold BANK GOOD_PARTS."
+            f"a promise of {rate:.1%} takes {math.ceil(1 / rate) - 1}: {REESTIMATE}."
         ),
     )  # fmt: skip
 

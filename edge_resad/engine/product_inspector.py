@@ -21,7 +21,7 @@ from edge_resad.engine.engine import IoMemory, Provider
 from edge_resad.engine.inspector import Inspector, PreparedBank
 from edge_resad.errors import BankError, ProductError
 from edge_resad.image import check_frame
-from edge_resad.recipe import Product
+from edge_resad.recipe import Product, product_command
 
 Image = NDArray[np.uint8]
 
@@ -286,4 +286,4 @@ def _as_of(product: Product) -> Iterator[None]:
 
 def _remake(product: Product) -> str:
     """The command that makes a product's banks anew."""
-    return f"edge-resad product change {product.recipe.product} --good GOOD_PARTS"
+    return product_command(f"change {product.recipe.product} --good GOOD_PARTS", product.shelf)

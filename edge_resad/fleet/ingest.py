@@ -52,7 +52,7 @@ def ingest(fleet: FleetFile, engine: Engine, stop: threading.Event) -> Totals:
     store = Store(engine, raw=fleet.store.raw)
     chores = Chores(engine, fleet.retention)
     totals = Totals()
-    name = f"{collector.id}-{uuid.uuid4().hex[:12]}"  # of this start: acknowledgements are numbered below it
+    name = uuid.uuid4().hex  # of this start: acknowledgements are numbered below it
     reported = time.monotonic()
     _reread(engine, store)
     with Link(fleet.broker, collector, inbox) as link:

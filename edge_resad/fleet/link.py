@@ -9,6 +9,7 @@ import socket
 import ssl
 import threading
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -19,23 +20,26 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from edge_resad import __version__
 from edge_resad.errors import SettingsError
 from edge_resad.fleet.inbox import Inbox
 from edge_resad.fleet.reading import Arrival
 from edge_resad.fleet.settings import CollectorSection
-from edge_resad.messages import JSON_TYPE
+from edge_resad.messages import JSON_TYPE, collector_state_message, collector_topic
 from edge_resad.sections import BrokerAddress, read_password, read_tls
 
 log = logging.getLogger(__name__)
 
-SHARED = ("evt/+", "alert/+", "img/+", "gap", "audit", "tm")
+SHARED = ("evt/+", "alert/+", "img/+", "gap", "audit", "tm", "rsp/+")
 """Channels of which each message goes to one collector of the group."""
-OWN = ("state",)
+OWN = ("state", "cfg/reported")
 """Channels that every collector hears: a broker hands retained messages to no group."""
 _LARGEST_PACKET = 1 << 20  # bytes
 _MOST_SAYS = 100_000  # acknowledgements that wait for the broker
+_WILL_DELAY_S = 5  # a connection that comes back within this was never gone
 _ANSWER_S = 10.0  # a broker that has not let us in after so long never will
 
 
@@ -122,6 +126,8 @@ class Link:
                     self.connected = True
                     self._say(None)
                     log.info("connected to %s as %s", self._broker.where, self._collector.id)
+                if call.ready:
+                    call.greet()
                 if call.accepted:  # a session that goes on gives what it holds before it says that we are subscribed
                     self._speak(call)
                 if call.trouble is not None:
@@ -164,6 +170,8 @@ class _Call:
         self.lost: str | None = None
         self.trouble: str | None = None
         self._room = 0  # messages that the broker takes before it answers one
+        self._name = uuid.uuid4().hex
+        self._greeting: int | None = None  # the packet that said that this collector is there
         self._broker = broker
         self._collector = collector
         self._inbox = inbox
@@ -189,6 +197,10 @@ class _Call:
         tls = read_tls(self._broker)
         if tls is not None:
             client.tls_set_context(tls)
+        about_will = Properties(PacketTypes.WILLMESSAGE)  # type: ignore[no-untyped-call]
+        about_will.ContentType = JSON_TYPE
+        about_will.WillDelayInterval = _WILL_DELAY_S
+        client.will_set(*self._state(online=False), qos=1, retain=True, properties=about_will)
         about = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         about.SessionExpiryInterval = self._collector.session_h * 3600
         about.ReceiveMaximum = self._collector.waiting
@@ -228,11 +240,17 @@ class _Call:
         """Whether the broker takes another message now."""
         return self._room > 0
 
-    def publish(self, topic: str, payload: bytes) -> None:
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> int:
+        """Send; the packet's number."""
         about = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
         about.ContentType = JSON_TYPE
         self._room -= 1
-        self._client.publish(topic, payload, qos=1, properties=about)
+        return self._client.publish(topic, payload, qos=1, retain=retain, properties=about).mid
+
+    def greet(self) -> None:
+        """Say once that this collector is there, as soon as the broker has room for it."""
+        if self._greeting is None and self.room and self.lost is None:
+            self._greeting = self.publish(*self._state(online=True), retain=True)
 
     def acknowledge(self, packet_id: int) -> None:
         self._client.ack(packet_id, 1)
@@ -240,13 +258,32 @@ class _Call:
     def leave(self) -> None:
         """Say goodbye; the broker keeps the session."""
         with suppress(OSError, ValueError):
-            self._client.disconnect()
+            if self.room:
+                self.publish(*self._state(online=False), retain=True)
+                self._client.disconnect()
+            else:
+                will = ReasonCode(PacketTypes.DISCONNECT, "Disconnect with will message")
+                self._client.disconnect(will)  # the broker takes no message now, and says it for us
             self._client.loop_write()
 
     def close(self) -> None:
         sock = self._client.socket()
         if sock is not None:
             sock.close()
+
+    def _state(self, *, online: bool) -> tuple[str, bytes]:
+        """Topic and payload of what this connection says of its collector."""
+        its = self._collector
+        payload = collector_state_message(
+            its.id,
+            online=online,
+            group=its.group,
+            sites=its.sites,
+            connection=self._name,
+            wall=time.time(),
+            version=__version__ if online else None,
+        )
+        return collector_topic(its.id), payload
 
     def _guarded(self, callback: Callable[[], None]) -> None:
         try:
@@ -285,7 +322,8 @@ class _Call:
     def _on_publish(self, client: mqtt.Client, userdata: Any, mid: int, reason: Any, properties: Any) -> None:
         self._room += 1
         if reason.is_failure:
-            self.trouble = f"does not take acknowledgements ({reason})"
+            what = "its state" if mid == self._greeting else "acknowledgements"
+            self.trouble = f"does not take {what} ({reason})"
 
     def _on_disconnect(self, client: mqtt.Client, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
         told = flags.is_disconnect_packet_from_server

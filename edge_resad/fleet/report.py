@@ -48,6 +48,8 @@ class DeviceStatus:
     faults: dict[str, list[str]]
     missing: int  # messages of its streams that are neither stored nor given up
     open_alerts: int
+    settings_version: int | None  # of the wish that it answered last; None: it has answered none
+    settings_status: str | None  # applied or refused
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ def devices(connection: Connection) -> list[DeviceStatus]:
     missing: dict[str, int] = {}
     for account in accounts(connection):
         missing[account.device] = missing.get(account.device, 0) + account.lost
+    reported = _newest_reports(connection)
     rows = connection.execute(select(table).order_by(table.c.site, table.c.line, table.c.name)).all()
     found = [
         DeviceStatus(
@@ -121,10 +124,24 @@ def devices(connection: Connection) -> list[DeviceStatus]:
             faults={camera: list(said) for camera, said in json.loads(row.faults or "{}").items()},
             missing=missing.get(row.name, 0),
             open_alerts=open_alerts.get(row.id, 0),
+            settings_version=reported.get(row.id, (None, None))[0],
+            settings_status=reported.get(row.id, (None, None))[1],
         )
         for row in rows
     ]
     return sorted(found, key=lambda status: status.online is not False)
+
+
+def _newest_reports(connection: Connection) -> dict[int, tuple[int | None, str | None]]:
+    """Device -> version and status of the settings that it reported last."""
+    table = schema.reported
+    newest = select(table.c.device, func.max(table.c.received_ms).label("ms")).group_by(table.c.device).subquery()
+    asked = (
+        select(table.c.device, table.c.version, table.c.status)
+        .join(newest, (newest.c.device == table.c.device) & (newest.c.ms == table.c.received_ms))
+        .order_by(case((table.c.version.is_(None), 0), else_=1), table.c.version)  # of two at once the later stays
+    )
+    return {row.device: (row.version, row.status) for row in connection.execute(asked)}
 
 
 def alerts(connection: Connection, *, most: int = 50, only_open: bool = False) -> list[AlertStatus]:

@@ -44,8 +44,10 @@ def rules(retention: RetentionSection) -> tuple[Rule, ...]:
         Rule("verdicts of good parts", schema.verdict, retention.passed_days, status == "pass"),
         Rule("pictures", schema.thumbnail, retention.thumbnail_days),
         Rule("other verdicts", schema.verdict, retention.verdict_days, status != "pass"),
-        Rule("states", schema.state, retention.state_days, _is_not_newest()),
+        Rule("states", schema.state, retention.state_days, _is_not_newest(schema.state)),
+        Rule("reported settings", schema.reported, retention.state_days, _is_not_newest(schema.reported)),
         Rule("commands", schema.command, retention.alert_days),
+        Rule("replies", schema.reply, retention.alert_days),
         Rule("gaps", schema.gap, retention.alert_days),
         Rule("alerts", schema.alert, retention.alert_days, ~schema.alert.c.open),
     )
@@ -180,9 +182,9 @@ def _delete(connection: Connection, table: Table, rows: list[dict[str, Any]]) ->
     connection.execute(delete(table).where(these), [{f"its_{name}": row[name] for name in row} for row in rows])
 
 
-def _is_not_newest() -> ColumnElement[bool]:
-    """A retained state comes again with every connection: the newest of a station must stay known."""
-    table, other = schema.state, schema.state.alias()
+def _is_not_newest(table: Table) -> ColumnElement[bool]:
+    """What is retained comes again with every connection: the newest of a station must stay known."""
+    other = table.alias()
     newest = select(func.max(other.c.received_ms)).where(other.c.device == table.c.device).scalar_subquery()
     return table.c.received_ms < newest
 

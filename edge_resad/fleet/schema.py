@@ -202,6 +202,32 @@ command = Table(
     sqlite_with_rowid=False,
 )
 
+reply = Table(
+    "reply",
+    metadata,
+    Column("device", Integer, primary_key=True, autoincrement=False),
+    Column("command_id", Text, primary_key=True),
+    Column("status", Text, primary_key=True),  # `accepted` may come before another
+    _needed("received_ms", BigInteger),
+    _needed("command", Text),
+    Column("sentence", Text),
+    Column("result", Text),  # JSON; without what is too long, such as a picture
+    sqlite_with_rowid=False,
+)
+
+reported = Table(
+    "reported",
+    metadata,
+    Column("device", Integer, primary_key=True, autoincrement=False),
+    Column("message_id", Text, primary_key=True),
+    _needed("received_ms", BigInteger),
+    Column("version", BigInteger),  # of the wish that this answers; null before the first
+    Column("status", Text),
+    Column("sentence", Text),
+    _needed("refused", Text),  # JSON: setting -> what is wrong with it
+    _needed("settings", Text),  # JSON: what holds
+)
+
 gap_range = Table(
     "gap_range",
     metadata,
@@ -285,11 +311,12 @@ DATED = (verdict, alert_message, thumbnail, gap, command)
 LETTERS = (verdict, alert_message, thumbnail, gap, command)
 """Tables that hold messages of a stream, each message in one of them; beside them some are in `rejected`."""
 
-for _table in (verdict, alert_message, alert, thumbnail, command, raw, state, telemetry, rejected):
+for _table in (verdict, alert_message, alert, thumbnail, command, reply, raw, state, reported, telemetry, rejected):
     Index(f"{_table.name}_received", _table.c.received_ms)
 for _table in DATED:
     _undated = _table.c.at_quality.in_(("unsure", "received"))
     Index(f"{_table.name}_undated", _table.c.boot, sqlite_where=_undated, postgresql_where=_undated)
+Index("command_of_device", command.c.device, command.c.command_id)
 Index("verdict_at", verdict.c.device, verdict.c.at_ms)
 Index("alert_message_of_alert", alert_message.c.device, alert_message.c.alert_id)
 Index("alert_open", alert.c.open, alert.c.severity)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import hashlib
 import hmac
 import ipaddress
+import math
 import secrets
 import socket
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
+from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,9 +21,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge_resad.errors import ControlError
+from edge_resad.live.guesses import Guesses
 
 LEAST_PASSWORD = 8  # letters
-WRONG_S = 0.5  # how long a wrong password waits for its answer
 
 _HEADERS = {
     "content-security-policy": (
@@ -40,33 +42,53 @@ class Guard:
 
     It answers under names of its own alone: a foreign site whose owner points its name at this machine would otherwise
     speak with the page through a visitor's browser.
+
+    An address that has guessed too often has to wait, whatever it says, for a right password that is let in at once
+    would tell a guesser all the same. A browser that was let in before has a cookie by which it is known, so that who
+    guesses from its address is not its trouble. The cookie opens nothing without the password.
     """
 
-    def __init__(self, app: ASGIApp, *, password: str | None, names: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        password: str | None,
+        names: Iterable[str] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """names: of this machine, beside its own and every address."""
         self._app = app
         self._password = None if password is None else _digest(password)
         own = {"localhost", socket.gethostname().lower()}
         self._names = {*own, *(f"{name}.local" for name in own), *(name.lower() for name in names)}
-        self._one_by_one = asyncio.Lock()  # who guesses passwords waits for everybody else who does
+        self._clock = clock
+        self._guesses = Guesses()
+        self._known = new_token()  # what a browser that was let in says beside the password
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
 
+        asked = Headers(scope=scope)
+        cookie = f"edge-resad-{(scope.get('server') or ('', 0))[1]}"  # a machine's stations share its cookies
+        is_known = _is_same(_cookie(asked, cookie), self._known)
+        refusal = self._refusal(scope["method"], asked, (scope.get("client") or ("", 0))[0], is_known)
+
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
+                if self._password is not None and refusal is None and not is_known:
+                    secure = "; Secure" if scope["scheme"] == "https" else ""
+                    headers.append("set-cookie", f"{cookie}={self._known}; Path=/; HttpOnly; SameSite=Strict{secure}")
                 for name, value in _HEADERS.items():
                     headers[name] = value
                 headers.setdefault("cache-control", "no-store")
             await send(message)
 
-        refusal = await self._refusal(scope["method"], Headers(scope=scope))
         await (refusal or self._app)(scope, receive, send_guarded)
 
-    async def _refusal(self, method: str, headers: Headers) -> Response | None:
+    def _refusal(self, method: str, headers: Headers, address: str, is_known: bool) -> Response | None:
         if not self._is_ours(headers.get("host", "")):
             return PlainTextResponse(
                 "This page does not go by that name. Ask for it by its address, or start it with --name.\n", 421
@@ -75,16 +97,28 @@ class Guard:
             return PlainTextResponse("No such thing can be done here.\n", 405)
         if method == "POST" and not _is_from_here(headers):
             return PlainTextResponse("Another site asked for this. It was not done.\n", 403)
-        if self._password is not None and not self._is_let_in(headers.get("authorization", "")):
-            if "authorization" in headers:
-                async with self._one_by_one:
-                    await asyncio.sleep(WRONG_S)
+        return None if self._password is None else self._unwelcome(headers, address, is_known)
+
+    def _unwelcome(self, headers: Headers, address: str, is_known: bool) -> Response | None:
+        """Why who asks is not let in without a password, or with this one; None: he is."""
+        has_one, now = "authorization" in headers, self._clock()
+        wait_s = self._guesses.wait_s(address, now) if has_one and not is_known else 0.0
+        if wait_s > 0:
+            seconds = math.ceil(wait_s)
             return PlainTextResponse(
-                "The station's password, please.\n",
-                401,
-                {"www-authenticate": 'Basic realm="edge-resad", charset="UTF-8"'},
+                f"Too many wrong passwords came from {address}. Wait {seconds} seconds, then load this again.\n",
+                429,
+                {"retry-after": str(seconds), "connection": "close"},
             )
-        return None
+        if self._is_let_in(headers.get("authorization", "")):
+            return None
+        if has_one:
+            self._guesses.wrong(address, now)
+        return PlainTextResponse(
+            "The station's password, please.\n",
+            401,
+            {"www-authenticate": 'Basic realm="edge-resad", charset="UTF-8"'},
+        )
 
     def _is_ours(self, host: str) -> bool:
         try:
@@ -149,6 +183,18 @@ def _is_from_here(headers: Headers) -> bool:
         return False
     origin = headers.get("origin")
     return origin is None or urlsplit(origin).netloc == headers.get("host")
+
+
+def _cookie(headers: Headers, name: str) -> str:
+    try:
+        found = SimpleCookie(headers.get("cookie", "")).get(name)
+    except CookieError:
+        return ""
+    return "" if found is None else found.value
+
+
+def _is_same(said: str, secret: str) -> bool:
+    return hmac.compare_digest(said.encode(), secret.encode())
 
 
 def _digest(password: str) -> bytes:

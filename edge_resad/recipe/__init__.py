@@ -10,6 +10,7 @@ from edge_resad.recipe.difference import described, differences, placed
 from edge_resad.recipe.parcel import Parcel, add_parcel, open_parcel, pack
 from edge_resad.recipe.product import Product, open_product
 from edge_resad.recipe.recipe import Alignment, Recipe, Roi, Severity, checked_recipe, read_recipe, recipe_text
+from edge_resad.recipe.remedy import product_command
 from edge_resad.recipe.shelf import Choice, Shelf
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "open_product",
     "pack",
     "placed",
+    "product_command",
     "read_recipe",
     "recipe_text",
 ]

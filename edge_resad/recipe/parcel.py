@@ -13,6 +13,7 @@ from edge_resad.bundle import file_digest
 from edge_resad.errors import BankError, ProductError
 from edge_resad.recipe.product import MANIFEST, RECIPE, Manifest, Product, read_manifest
 from edge_resad.recipe.recipe import Recipe, read_recipe
+from edge_resad.recipe.remedy import product_command
 from edge_resad.recipe.shelf import Choice, Shelf
 from edge_resad.whole_file import write_whole
 
@@ -50,10 +51,11 @@ def pack(shelf: Shelf, choice: Choice, path: Path) -> None:
         raise ProductError(f"cannot write {path}: {error.strerror or error}. Check space and rights.") from error
 
 
-def open_parcel(path: Path, *, bundle_id: str | None = None) -> Parcel:
+def open_parcel(path: Path, *, bundle_id: str | None = None, products: Path | None = None) -> Parcel:
     """Read a parcel. Nothing is written anywhere, and nothing in it is trusted.
 
     bundle_id: that of the bundle here; banks of another one are refused.
+    products:  the folder that it is for, as a sentence names it.
 
     Raises:
         ProductError: no parcel, damaged, made to do harm, or of another bundle.
@@ -69,7 +71,7 @@ def open_parcel(path: Path, *, bundle_id: str | None = None) -> Parcel:
         ) from error
 
     if bundle_id is not None:
-        _check_bundle(parcel, path, bundle_id)
+        _check_bundle(parcel, path, bundle_id, products)
     return parcel
 
 
@@ -111,18 +113,18 @@ def _read(archive: zipfile.ZipFile, path: Path) -> Parcel:
     return Parcel(manifest=manifest, recipe=recipe, files=content)
 
 
-def _check_bundle(parcel: Parcel, path: Path, bundle_id: str) -> None:
+def _check_bundle(parcel: Parcel, path: Path, bundle_id: str, products: Path | None) -> None:
     product = parcel.manifest.product
+    again = product_command(f"new {product} --good GOOD_PARTS", products)
     for name, content in parcel.files.items():
         if not name.endswith(".npz"):
             continue
         try:
-            theirs = read_bank(content, f"{name} in {path}").info.bundle_id
+            theirs = read_bank(content, f"{name} in {path}", remake=again).info.bundle_id
         except BankError as error:
             raise ProductError(f"{path} cannot be imported: {error}") from error
         if theirs != bundle_id:
             raise ProductError(
                 f"the banks in {path} belong to another bundle ({theirs[:12]}..., this one is {bundle_id[:12]}...). "
-                "Distances mean something else there. Make the product here, from good parts: "
-                f"edge-resad product new {product} --good GOOD_PARTS."
+                f"Distances mean something else there. Make the product here, from good parts: {again}."
             )

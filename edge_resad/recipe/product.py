@@ -19,6 +19,7 @@ from edge_resad.bundle import file_digest
 from edge_resad.errors import BankError, ProductError
 from edge_resad.messages import Id
 from edge_resad.recipe.recipe import Recipe, read_recipe
+from edge_resad.recipe.remedy import product_command
 
 MANIFEST, RECIPE = "manifest.json", "recipe.toml"
 FORMAT = "edge-resad product 1"
@@ -51,6 +52,7 @@ class Product:
     banks: Mapping[str, Bank]  # by the name of their file
     ignore: NDArray[np.bool_] | None  # (H, W) True where nothing counts
     reference: NDArray[np.uint8] | None  # (H, W, 3) BGR, what parts are aligned to
+    shelf: Path  # the folder of products that it is in
 
     @property
     def label(self) -> str:
@@ -89,11 +91,13 @@ def open_product(folder: Path) -> Product:
         ProductError: something is missing, damaged or changed.
     """
     manifest = read_manifest(_content(folder / MANIFEST), folder)
+    shelf = folder.parent.parent
+    remake = product_command(f"change {manifest.product} --good GOOD_PARTS", shelf)
     for name, digest in manifest.files.items():
         if file_digest(_content(folder / name)) != digest:
             raise ProductError(
                 f"{folder / name} was changed or is damaged. A version never changes: take another one, or make a new "
-                f"one with edge-resad product change {manifest.product}."
+                f"one: {remake}."
             )
     if RECIPE not in manifest.files:
         raise ProductError(f"{folder} holds no {RECIPE}. Take another version.")
@@ -101,7 +105,7 @@ def open_product(folder: Path) -> Product:
     if recipe.product != manifest.product or set(manifest.files) != {RECIPE, *recipe.files}:
         raise ProductError(f"{folder} does not hold what its recipe names. Take another version.")
     try:
-        banks = {name: load_bank(folder / name) for name in recipe.files if name.endswith(".npz")}
+        banks = {name: load_bank(folder / name, remake=remake) for name in recipe.files if name.endswith(".npz")}
     except BankError as error:
         raise ProductError(f"the product {recipe.product} cannot be used: {error}") from error
     size, aligned = recipe.picture_px, recipe.alignment
@@ -112,6 +116,7 @@ def open_product(folder: Path) -> Product:
         banks=banks,
         ignore=_picture(folder / recipe.ignore, size).max(axis=2) > 0 if recipe.ignore else None,
         reference=_picture(folder / aligned.reference, size) if aligned else None,
+        shelf=shelf,
     )
 
 

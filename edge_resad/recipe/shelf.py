@@ -18,6 +18,7 @@ from edge_resad.errors import ProductError
 from edge_resad.messages import Id, is_id
 from edge_resad.recipe.product import FORMAT, MANIFEST, RECIPE, Manifest, Product, open_product, read_manifest
 from edge_resad.recipe.recipe import Recipe, read_recipe, recipe_text
+from edge_resad.recipe.remedy import product_command
 from edge_resad.whole_file import sync_folder, write_whole
 
 IN_USE = "in-use.json"
@@ -60,7 +61,7 @@ class Shelf:
             known = ", ".join(self.names()) or "none"
             raise ProductError(
                 f"no product {name} in {self.folder}. There are: {known}. "
-                "Make one: edge-resad product new NAME --good GOOD_PARTS."
+                f"Make one: {self.command('new NAME --good GOOD_PARTS')}."
             )
         return numbers
 
@@ -78,6 +79,10 @@ class Shelf:
             known = ", ".join(map(str, versions))
             raise ProductError(f"no version {number} of {name} in {self.folder}. There are: {known}.")
         return Choice(product=name, version=int(number))
+
+    def command(self, words: str) -> str:
+        """`edge-resad product WORDS`, as it has to be typed for this shelf."""
+        return product_command(words, self.folder)
 
     def place(self, choice: Choice) -> Path:
         """The folder of a version."""
@@ -189,7 +194,7 @@ class Shelf:
         except FileNotFoundError:
             return None
         except (OSError, ValidationError) as error:
-            raise ProductError(f"{file} cannot be read. Say it again: edge-resad product use NAME.") from error
+            raise ProductError(f"{file} cannot be read. Say it again: {self.command('use NAME')}.") from error
 
     def said_at(self) -> tuple[int, int]:
         """When the product on the line was said last: another value each time, though it be the same product."""

@@ -17,6 +17,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
 
+_DATABASE = b"SQLite format 3\0"
+
 _File = TypeVar("_File", bound=Section)
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -30,7 +32,13 @@ def read_settings(path: Path, model: type[_File], *, kind: str) -> _File:
         SettingsError: there is no such file, or a key or a value in it is wrong.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
+        if content.startswith(_DATABASE):  # a station's spool beside its file, most likely
+            raise SettingsError(
+                f"{path} is an SQLite database, expected a {kind} file: TOML text such as docs/{kind}.toml. "
+                f"Name the {kind} file"
+            )
+        text = content.decode("utf-8")
     except FileNotFoundError:
         raise SettingsError(f"no {kind} file at {path}. Check the path, or start from docs/{kind}.toml") from None
     except IsADirectoryError:

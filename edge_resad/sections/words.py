@@ -62,7 +62,8 @@ def _explain(file: type[BaseModel], error: ErrorDetails) -> str:
             return f"[{'.'.join([*names, key])}] is missing, the section is needed"
         return f"{what} is missing. Set it to: {expected(model, key)}"
     if error["type"] == "value_error":
-        return f"{what} {error['ctx']['error']}".strip()
+        about = f"[{key}]" if not names and section_model(file, key) is not None else what
+        return f"{about} {error['ctx']['error']}".strip()
     if model is None or not key or not names:
         name = ".".join([*names, key]).strip(".")
         return f"{name} is {_shown(error['input'])}, expected a section [{name}]"

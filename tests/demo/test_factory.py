@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import errno
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +19,7 @@ from edge_resad.demo.products.factory import FACTORY, KINDS, FactoryError, draw,
 from edge_resad.demo.products.factory.folder import MARK
 from edge_resad.demo.products.factory.sheet import factory_sheet
 from edge_resad.whole_file import write_whole
+from tests.mqtt_peers import eventually
 
 EVERY_FAMILY = pytest.mark.parametrize("family", sorted(FACTORY))
 EVERY_KIND = pytest.mark.parametrize("kind", sorted(KINDS))
@@ -180,6 +183,22 @@ def test_the_command_says_what_it_made_and_what_it_cannot_make(tmp_path: Path) -
     refused = run(str(tmp_path / "b"), "--families", "spoon", *few)
     assert refused.returncode == 1
     assert refused.stderr.startswith('the factory makes no "spoon". Choose of ')
+
+
+def test_an_interrupt_ends_the_processes_that_only_begin_without_a_word(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "edge_resad.demo.products.factory", str(tmp_path / "out"), "--jobs", "2"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as factory:
+        children = Path(f"/proc/{factory.pid}/task/{factory.pid}/children")
+
+        def one_imports() -> bool:
+            begun = [Path(f"/proc/{child}") for child in children.read_text().split()]
+            begun = [child for child in begun if "spawn_main" in (child / "cmdline").read_text()]
+            return any("numpy" in (child / "maps").read_text() for child in begun)
+
+        assert eventually(one_imports, within_s=60)
+        os.killpg(factory.pid, signal.SIGINT)
+        _, said = factory.communicate(timeout=60)
+    assert (factory.returncode, said) == (130, "")
 
 
 def test_the_contact_sheet_has_a_row_for_every_family() -> None:

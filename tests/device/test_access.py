@@ -17,6 +17,7 @@ from edge_resad.device.settings import BrokerSection
 from edge_resad.errors import SettingsError
 from tests.device.certificates import make_certificate
 from tests.mqtt_peers import Mosquitto, make_certificates
+from tests.wall_clock import MONOTONIC_AS_IT_IS
 
 ROOT = Path(__file__).parents[2]
 NO_CHECK_TIME = 0x200000
@@ -94,7 +95,7 @@ def test_a_station_that_boots_in_1970_waits_or_connects_as_it_was_told(
     settings = [f"cafile {ca}", f"certfile {cert}", f"keyfile {key}"]
     with Mosquitto(tmp_path / "broker", settings=settings) as broker:
         words = [sys.executable, "-c", _STATION, str(tmp_path / "spool.db"), str(broker.port), str(ca), without_clock]
-        environment = {**os.environ, "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_RESET": "1"}
+        environment = {**os.environ, **MONOTONIC_AS_IT_IS, "FAKETIME_DONT_RESET": "1"}
         command = [faketime, "-f", "@1970-01-02 12:00:00", *words]
         run = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=ROOT, env=environment)
     assert run.returncode == 0, run.stderr

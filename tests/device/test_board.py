@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from edge_resad.decision import Verdict
 from edge_resad.device.board import PICTURE_BYTES, REJECTS, Board
@@ -102,6 +103,32 @@ def test_the_line_waits_for_no_picture_and_of_a_flood_the_newest_are_drawn() -> 
         go_on.set()
         assert eventually(lambda: all(one["picture"] for one in board.snapshot()["rejects"]))
         assert board.snapshot()["rejects"][0]["id"] == "r-500"
+
+
+def test_of_a_flood_what_waits_for_its_picture_is_held_no_larger_than_it_is_drawn_from() -> None:
+    drawing, go_on = threading.Event(), threading.Event()
+    given: list[tuple[tuple[int, ...], Any]] = []
+
+    def slow(image: NDArray[np.uint8], *what: Any, **how: Any) -> bytes:
+        drawing.set()
+        assert go_on.wait(20)
+        given.append((image.shape, how["polygons"][0]))
+        return thumbnail(image, *what, **how)
+
+    part = inspection(
+        BAD, regions=(replace(verdict(150.0).regions[0], polygon=((800, 400), (1600, 400), (1600, 900))),)
+    )
+    large = replace(part, frame=replace(part.frame, image=np.full((1501, 4001, 3), 90, np.uint8)))
+    with Board(["cam0"], draw=slow, run="r") as board:
+        board.inspected(large, MAP + BAD)
+        assert drawing.wait(20)
+        for _ in range(REJECTS - 1):
+            board.inspected(large, MAP + BAD)
+        go_on.set()
+        assert eventually(lambda: all(one["picture"] for one in board.snapshot()["rejects"]))
+    whole = ((1501, 4001, 3), ((800, 400), (1600, 400), (1600, 900)))
+    small = ((375, 1000, 3), ((200, 100), (400, 100), (400, 225)))
+    assert sorted(given, reverse=True) == [whole] * 2 + [small] * (REJECTS - 2)
 
 
 def test_a_picture_that_cannot_be_drawn_costs_neither_the_reject_nor_the_next_picture(

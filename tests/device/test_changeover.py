@@ -308,7 +308,8 @@ def test_a_product_of_another_precision_leaves_the_one_before(shelf: Shelf) -> N
         judge.step()
         assert judge.before(part("flange", 50)) is False
         assert judge.problem is not None
-        assert "edge-resad product change lid --good GOOD_PARTS --precision fp32" in judge.problem
+        again = f"edge-resad product change lid --good GOOD_PARTS --products {shelf.folder} --precision fp32"
+        assert again in judge.problem
         with pytest.raises(ProductError, match="lid@1 cannot be used here"):
             judge.check(Choice(product="lid", version=1))
         judge.check(Choice(product="cap", version=1))

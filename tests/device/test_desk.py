@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -234,14 +233,6 @@ def test_a_station_of_one_bank_has_no_products_to_change(place: Place) -> None:
         place.ask("product", use="cap")
 
 
-def test_the_documents_name_every_command_with_its_arguments(place: Place) -> None:
-    text = (Path(__file__).parents[2] / "docs" / "live.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `([\w-]+)` \|([^|]*)\|", text, re.M)
-    told = {name: set(re.findall(r"(\w+)=", says)) for name, says in place.controls.known.items()}
-    written = {name: set(re.findall(r"`(\w+)`", arguments)) for name, arguments in rows}
-    assert {name: written.get(name) for name in told} == told
-
-
 # Errands
 
 
@@ -277,6 +268,29 @@ def test_an_errand_that_nobody_came_to_in_time_is_not_done_later() -> None:
         errands.ask(lambda: done.append(1), within_s=0.01)
     errands.do()
     assert done == []
+
+
+def test_who_waits_for_a_line_that_hangs_at_an_errand_is_told_so_and_waits_no_longer() -> None:
+    errands, begun, released = Errands(), threading.Event(), threading.Event()
+
+    def work() -> int:
+        begun.set()
+        released.wait(20)
+        return 42
+
+    def line() -> None:
+        while not released.is_set():
+            errands.do()
+
+    thread = threading.Thread(target=line, name="line")
+    thread.start()
+    try:
+        with pytest.raises(ControlError, match=r"the line began it and was not done with it 0.05 s later: it hangs"):
+            errands.ask(work, within_s=20, longest_s=0.05)
+        assert begun.is_set()
+    finally:
+        released.set()
+        thread.join()
 
 
 # Lights

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -103,6 +104,18 @@ def test_a_running_station_says_how_it_does(tmp_path: Path) -> None:
         assert set(json.loads(cli(file, "help", "--json"))) >= {"status", "bypass", "threshold"}
     assert done.result().parts >= parts(status)
     assert not (tmp_path / "control.sock").exists()
+
+
+def test_the_documents_name_every_command_of_a_station_with_its_arguments_and_no_other(tmp_path: Path) -> None:
+    file = station_file(tmp_path)
+    other = '[[camera]]\nname = "cam1"\nsource = "synthetic:flange"\nfps = 20\n[camera.trigger]\nkind = "software"\n'
+    file.write_text(file.read_text().replace("[camera]", "[[camera]]") + other)
+    with running(file) as (client, _):
+        assert eventually(lambda: {"restart", "trigger"} <= client.ask("help").keys())
+        told = {name: set(re.findall(r"(\w+)=", says)) for name, says in client.ask("help").items()}
+    page = (Path(__file__).parents[2] / "docs" / "live.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w-]+)` \|([^|]*)\|", page, re.M)
+    assert {name: set(re.findall(r"`(\w+)`", arguments)) for name, arguments in rows} == told
 
 
 def test_in_a_bypass_every_part_is_counted_and_said_as_not_inspected(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -187,6 +189,20 @@ def test_a_file_that_is_not_text_says_so(tmp_path: Path) -> None:
         load_station(tmp_path / "station.toml")
 
 
+def test_a_database_in_place_of_a_station_file_is_called_one(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "spool.db")) as spool:
+        spool.execute("CREATE TABLE letter (seq INTEGER PRIMARY KEY)")
+    with pytest.raises(SettingsError, match=r"spool\.db is an SQLite database, expected a station file: TOML text"):
+        load_station(tmp_path / "spool.db")
+
+
+def test_a_schedule_without_a_folder_says_what_it_needs_the_folder_for(tmp_path: Path) -> None:
+    schedule = '[[products.schedule]]\nat = "06:00"\nuse = "flange"\n'
+    message = refusal(tmp_path, SMALLEST.replace('[inspection]\nbank = "bank.npz"', schedule))
+    assert "[products] schedule is set and folder is missing. A schedule puts products of that folder to use" in message
+    assert "set [products] folder" in message
+
+
 def test_the_example_station_file_loads_and_shows_every_key() -> None:
     load_station(DOCS / "station.toml")
     text = (DOCS / "station.toml").read_text(encoding="utf-8")
@@ -327,3 +343,12 @@ def test_a_trigger_that_cannot_be_is_said(tmp_path: Path, trigger: str, says: st
 def test_what_gives_no_pictures_by_itself_cannot_be_told_when_a_part_is_there(tmp_path: Path) -> None:
     text = TRIGGERED.replace("fps = 10\n", "") + "kind = 'software'"
     assert "a synthetic without fps gives no pictures by itself. Set fps" in refusal(tmp_path, text)
+
+
+@pytest.mark.parametrize("trigger", ['kind = "software"', 'kind = "gpio"\nline = 4'])
+def test_a_watched_folder_cannot_be_told_when_a_part_is_there_and_it_is_said_why(tmp_path: Path, trigger: str) -> None:
+    text = TRIGGERED.replace('"synthetic"\nfps = 10', '"folder:parts"\nwatch = true')
+    message = refusal(tmp_path, text + trigger)
+    assert "each file that is put into a watched folder is a part already" in message
+    assert 'Set kind = "camera", or remove [camera.trigger]' in message
+    assert load_station(written(tmp_path, text + 'kind = "camera"')).camera.watch

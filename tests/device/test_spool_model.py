@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from edge_resad.device.spool import Kind, Spool
-from edge_resad.messages import Address, Gap, gap_message, read_message
+from edge_resad.messages import Address, Gap, Phase, gap_message, read_message
 from tests.mqtt_peers import eventually
 
 ADDRESS = Address(site="s", line="l", device="d")
@@ -23,7 +23,7 @@ KINDS = st.sampled_from(["pass", "fail", "alert", "image"])
 
 
 class Machine(RuleBasedStateMachine):
-    """The model: which events wait and of which kind, which are dead, and which were given up."""
+    """The model: which events wait and of which kind, are dead, and were given up, and which alerts are open."""
 
     @initialize()
     def begin(self) -> None:
@@ -35,6 +35,7 @@ class Machine(RuleBasedStateMachine):
         self.sent = set[str]()
         self.told: dict[str, Gap] = {}  # event of a letter about gaps
         self.gone = set[str]()  # acknowledged events
+        self.open_alerts = dict[str, str]()  # alert -> the event that said the last of it
         self.open()
 
     def open(self) -> None:
@@ -50,6 +51,7 @@ class Machine(RuleBasedStateMachine):
         )
         self.spool.__enter__()
         self.sent.clear()
+        assert self.spool.left_open == {alert: event.encode() for alert, event in self.open_alerts.items()}
 
     def settle(self) -> None:
         assert self.spool.flush(20)
@@ -79,6 +81,16 @@ class Machine(RuleBasedStateMachine):
             self.settle()
             self.waiting[stamp.event_id] = kind
             self.make_room()
+
+    @rule(alert=st.sampled_from(["a", "b", "c"]), phase=st.sampled_from(["new", "update", "end"]))
+    def alert(self, alert: str, phase: Phase) -> None:
+        stamp = self.spool.put("t", lambda stamp: stamp.event_id.encode(), alert=(alert, phase))
+        self.settle()
+        self.waiting[stamp.event_id] = "alert"
+        self.make_room()
+        self.open_alerts.pop(alert, None)
+        if phase != "end":
+            self.open_alerts[alert] = stamp.event_id
 
     @rule(count=st.integers(1, 8))
     def send(self, count: int) -> None:

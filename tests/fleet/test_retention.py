@@ -90,6 +90,18 @@ def test_an_open_alert_and_a_stations_newest_state_stay(engine: Engine) -> None:
         assert list(connection.execute(select(schema.state.c.bd_seq)).scalars()) == [2]
 
 
+def test_replies_go_with_commands_and_the_settings_that_a_station_reported_last_stay(engine: Engine) -> None:
+    Store(engine).add(
+        reads(press.reply("k1"), press.audit(1, "k1"), press.reported(1, 1, "applied"), press.reported(2, 2, "applied"))
+    )
+    list(retain(engine, short, NOW_MS + int(2.5 * DAY_MS)))
+    assert (number(engine, schema.command), number(engine, schema.reply)) == (1, 1)
+    list(retain(engine, short, NOW_MS + 100 * DAY_MS))
+    assert (number(engine, schema.command), number(engine, schema.reply)) == (0, 0)
+    with engine.connect() as connection:
+        assert list(connection.execute(select(schema.reported.c.version)).scalars()) == [2]
+
+
 def test_a_dry_run_says_what_would_go_and_removes_nothing(engine: Engine) -> None:
     fill(engine)
     told = {what: rows for what, _, rows in forecast(engine, short, NOW_MS + int(1.5 * DAY_MS))}

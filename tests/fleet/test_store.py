@@ -311,3 +311,35 @@ def test_a_table_that_is_partitioned_as_the_page_says_takes_the_same_messages(po
         assert rows(engine, schema.verdict) == []
         with engine.connect() as connection:
             assert [account.missing for account in accounts(connection)] == [[]] * 8
+
+
+def test_a_reply_is_kept_once_without_what_is_too_long(engine: Engine) -> None:
+    store = Store(engine)
+    picture = press.reply("k1", result={"size_bytes": 41873, "jpeg": "/9j/" * 2000})
+    store.add(reads(press.reply("k1", "accepted"), picture, picture))
+    store.add(reads(press.reply("k1", again=True, at_s=9)))
+    shown = ("command_id", "status", "received_ms", "command", "sentence", "result")
+    assert rows(engine, schema.reply, *shown) == [
+        ("k1", "accepted", NOW_MS, "threshold", "It is 1.5.", None),
+        ("k1", "done", NOW_MS, "threshold", "It is 1.5.", '{"size_bytes": 41873}'),
+    ]
+
+
+def test_reported_settings_are_kept_once_and_the_newest_are_those_of_the_station(engine: Engine) -> None:
+    store = Store(engine)
+
+    def settings() -> list[tuple[int | None, str | None]]:
+        with engine.connect() as connection:
+            return [(status.settings_version, status.settings_status) for status in devices(connection)]
+
+    store.add(reads(press.reported(1)))
+    assert settings() == [(None, None)]
+    store.add(reads(press.reported(2, 4, "applied"), press.reported(3, 5, "refused")))
+    store.add(reads(press.reported(2, 4, "applied")))  # retained: it comes again
+    assert settings() == [(5, "refused")]
+    shown = ("message_id", "version", "status", "refused", "settings")
+    assert rows(engine, schema.reported, *shown) == [
+        ("r1", None, None, "{}", '{"log.level": "info"}'),
+        ("r2", 4, "applied", "{}", '{"log.level": "info"}'),
+        ("r3", 5, "refused", '{"log.level": "is no level"}', '{"log.level": "info"}'),
+    ]

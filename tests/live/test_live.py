@@ -23,6 +23,7 @@ from edge_resad.device.lights import Light
 from edge_resad.device.trigger import TRIGGER_SAYS, Trigger, Triggers
 from edge_resad.errors import ControlError
 from edge_resad.live.guard import is_loopback, read_password
+from edge_resad.live.guesses import FREE
 from edge_resad.live.serve import serve
 from edge_resad.live.view import Seen, View
 from tests.live.served import BAD, GOOD, Line, served
@@ -56,9 +57,11 @@ class Answer:
         return self.content.decode()
 
 
-def ask(address: str, path: str = "/", *, form: Mapping[str, str] | None = None, **headers: str) -> Answer:
-    """GET, or POST where there is a form. Names of headers have _ for -."""
-    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=WAIT_S)
+def ask(
+    address: str, path: str = "/", *, form: Mapping[str, str] | None = None, source: str = "127.0.0.1", **headers: str
+) -> Answer:
+    """GET, or POST where there is a form. Names of headers have _ for -. source: the address of who asks."""
+    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=WAIT_S, source_address=(source, 0))
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     if form is not None:
         sent = {"Content-Type": "application/x-www-form-urlencoded", **sent}
@@ -345,10 +348,11 @@ def test_nothing_of_the_page_comes_from_elsewhere_and_no_style_or_script_stands_
     assert not re.search(r" on\w+=", page)
 
 
-def test_with_a_password_nobody_sees_anything_without_it(line: Line) -> None:
-    def basic(password: str) -> str:
-        return "Basic " + base64.b64encode(f"anybody:{password}".encode()).decode()
+def basic(password: str) -> str:
+    return "Basic " + base64.b64encode(f"anybody:{password}".encode()).decode()
 
+
+def test_with_a_password_nobody_sees_anything_without_it(line: Line) -> None:
     with served(line.socket, password="open s\u00e9same") as address:
         for path in ("/", "/events", "/static/live.js", "/last.jpg", "/do/clear"):
             refused = ask(address, path)
@@ -364,6 +368,40 @@ def test_with_a_password_nobody_sees_anything_without_it(line: Line) -> None:
             "Basic " + base64.b64encode(b"\xff").decode(),
         ):
             assert ask(address, Authorization=wrong).status == 401
+
+
+def test_who_guesses_passwords_shuts_the_page_for_his_own_address_alone(line: Line) -> None:
+    with served(line.socket, password="open sesame") as address:
+        right, wrong = basic("open sesame"), basic("wrong")
+        for _ in range(FREE):
+            assert ask(address, source="127.0.0.2", Authorization=wrong).status == 401
+        shut = ask(address, source="127.0.0.2", Authorization=right)  # a right guess is not told from a wrong one
+        assert shut.status == 429
+        assert int(shut.headers["retry-after"]) > 0
+        assert "wrong passwords came from 127.0.0.2" in shut.text
+        assert ask(address, source="127.0.0.2").status == 401  # who says no password guesses none
+        assert ask(address, source="127.0.0.3", Authorization=right).status == 200
+
+
+def test_who_is_signed_in_stays_so_whoever_guesses_from_his_address(line: Line) -> None:
+    with served(line.socket, password="open sesame") as address:
+        right, wrong = basic("open sesame"), basic("wrong")
+        let_in = ask(address, Authorization=right)
+        said = let_in.headers["set-cookie"]
+        assert "HttpOnly; SameSite=Strict" in said
+        cookie = said.partition(";")[0]
+        for _ in range(FREE):
+            assert ask(address, Authorization=wrong).status == 401
+        assert ask(address, Authorization=right).status == 429
+        for path in ("/", "/static/live.js"):
+            again = ask(address, path, Authorization=right, Cookie=cookie)
+            assert (again.status, again.headers["set-cookie"]) == (200, None)
+        assert ask(address, Cookie=cookie).status == 401  # the cookie opens nothing by itself
+        assert ask(address, Authorization=right, Cookie=cookie[:-1] + "\u00e4").status == 429
+
+
+def test_a_page_without_a_password_sets_no_cookie(address: str) -> None:
+    assert ask(address).headers["set-cookie"] is None
 
 
 def test_the_network_is_shown_nothing_without_a_password(tmp_path: Path) -> None:

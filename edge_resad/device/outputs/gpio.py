@@ -153,8 +153,8 @@ def _offset(opened: gpiod.Chip, chip: str, pin: int | str) -> int:
             raise
         lines = opened.get_info().num_lines
         raise OutputError(
-            f"{chip} has no pin {pin!r}; it has {lines}, 0 to {lines - 1}. `gpioinfo` lists them with their names: set "
-            "pin to one of them."
+            f"{chip} has no pin {pin!r}; it has {lines}, 0 to {lines - 1}. `gpioinfo` lists them with their names: "
+            "write one of them into the station file."
         ) from error
 
 
@@ -177,7 +177,7 @@ def _refused(chip: str, pin: int | str, error: OSError) -> OutputError:
     if error.errno in (errno.EACCES, errno.EPERM):
         who = getpass.getuser()
         return OutputError(f"{who} may not open {chip}. Run: sudo usermod -aG gpio {who}, and log in again.")
-    return OutputError(f"{_named(chip, pin)} cannot be opened: {error.strerror}. Check [output] chip and pin.")
+    return OutputError(f"{_named(chip, pin)} cannot be opened: {error.strerror}. Correct its chip and pin.")
 
 
 def _named(chip: str, pin: int | str) -> str:
@@ -189,6 +189,6 @@ def _gpiod() -> ModuleType:
         import gpiod
     except ImportError as missing:
         raise OutputError(
-            "an output or encoder is on a GPIO pin, and gpiod is not installed. Run: pip install 'edge-resad[gpio]'"
+            "the station file names a GPIO pin, and gpiod is not installed. Run: pip install 'edge-resad[gpio]'"
         ) from missing
     return gpiod

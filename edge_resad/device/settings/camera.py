@@ -58,6 +58,11 @@ class CameraSection(Section):
         kind, _ = split_source(self.source)
         if self.watch and (kind != "folder" or self.loop or self.fps):
             raise ValueError("watch is of a folder: source, without loop and fps. Remove one of them")
+        if self.trigger.is_told and self.watch:
+            raise ValueError(
+                f'trigger kind is "{self.trigger.kind}", and watch is true: each file that is put into a watched '
+                'folder is a part already, whoever puts it there. Set kind = "camera", or remove [camera.trigger]'
+            )
         if self.trigger.is_told and kind in ("synthetic", "folder", "video") and self.fps is None:
             raise ValueError(
                 f'trigger kind is "{self.trigger.kind}", and a {kind} without fps gives no pictures by itself. '

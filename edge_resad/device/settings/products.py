@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -40,6 +40,16 @@ class ProductsSection(Section):
     schedule: Annotated[tuple[ScheduleSection, ...], Field(strict=False)] = Field(
         default=(), description="which product is put to use at which time of the day"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_what_the_schedule_names(cls, told: Any) -> Any:
+        if isinstance(told, dict) and "schedule" in told and "folder" not in told:
+            raise ValueError(
+                "schedule is set and folder is missing. A schedule puts products of that folder to use: set [products] "
+                "folder to the one that edge-resad product new has made"
+            )
+        return told
 
     @model_validator(mode="after")
     def _can_read(self) -> ProductsSection:

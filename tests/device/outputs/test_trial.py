@@ -106,5 +106,21 @@ def test_the_doctor_looks_at_pins(tmp_path: Path) -> None:
     assert (bad.state, bad.says) == ("problem", "/dev/gpiochip0 has no pin 'PQ.05'")
 
 
+def test_the_doctor_looks_at_the_pin_of_a_trigger_too(tmp_path: Path) -> None:
+    trigger = 'fps = 10\n[camera.trigger]\nkind = "gpio"\nchip = "/dev/gpiochip1"\nline = "PQ.06"\n'
+    path = file_of(tmp_path)
+    path.write_text(path.read_text().replace('source = "synthetic"\n', f'source = "synthetic"\n{trigger}'))
+    (found,) = looked(load_station(path), look_at_pin=lambda chip, pin: f"pin {pin} of {chip}")
+    assert (found.name, found.state, found.says) == ("trigger cam0", "ok", "pin PQ.06 of /dev/gpiochip1")
+
+    def held(chip: str, pin: int | str) -> str:
+        raise OutputError(f"pin {pin} of {chip} is in use by spi cs. Stop what holds it, or set another pin.")
+
+    (found,) = looked(load_station(path), look_at_pin=held)
+    assert (found.state, found.says) == (
+        "problem", "pin PQ.06 of /dev/gpiochip1 is in use by spi cs. Stop what holds it, or set another pin"
+    )  # fmt: skip
+
+
 def test_a_doctor_without_a_station_has_no_wires_to_look_at() -> None:
     assert list(outputs(Case())) == []

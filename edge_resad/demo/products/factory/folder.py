@@ -141,14 +141,26 @@ def _made(orders: Sequence[Order], jobs: int) -> Iterable[None]:
         return
     with ProcessPoolExecutor(max_workers=jobs, mp_context=get_context("spawn"), initializer=_alone) as pool:
         try:
-            for done in as_completed([pool.submit(make_class, order) for order in orders]):
+            with _interrupts_wait():  # in a process that begins too, until it knows what to do with them
+                begun = [pool.submit(make_class, order) for order in orders]
+            for done in as_completed(begun):
                 yield done.result()
         finally:
             pool.shutdown(cancel_futures=True)  # what is not begun is not made where one failed
 
 
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _alone() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches all of us, and only the first needs to say so
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     cv2.setNumThreads(1)  # one process a core is quicker than threads within each
 
 
