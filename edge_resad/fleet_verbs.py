@@ -101,6 +101,7 @@ def status(config: ConfigArgument, as_json: JsonOption = False) -> None:
         facts += [f"{device.waiting} waiting"] if device.waiting else []
         facts += [f"{device.dropped} given up"] if device.dropped else []
         facts += [f"{device.missing} missing"] if device.missing else []
+        facts += [f"{device.conflicts} CONFLICTS"] if device.conflicts else []
         facts += [f"{device.open_alerts} open alerts"] if device.open_alerts else []
         if device.settings_version is not None:
             refused_them = " REFUSED" if device.settings_status == "refused" else ""
@@ -110,6 +111,8 @@ def status(config: ConfigArgument, as_json: JsonOption = False) -> None:
         print(f"{there:8}{device.site}/{device.line}/{device.device}{product}  {', '.join(facts)}")
     if not found:
         print("no station has said anything yet")
+    if any(device.conflicts for device in found):
+        print("two messages had one number: edge-resad fleet dedupe says what to do", file=sys.stderr)
     for reason, times in refused:
         print(f"not readable, {times} times: {reason}", file=sys.stderr)
 
@@ -177,11 +180,28 @@ def audits(
 
 
 @fleet_app.command()
-def gaps(config: ConfigArgument, device: DeviceOption = None) -> None:
+def gaps(
+    config: ConfigArgument,
+    device: DeviceOption = None,
+    given_up: Annotated[
+        bool, typer.Option("--given-up", help="Instead what stations gave up: when, why, how many of each kind.")
+    ] = False,
+) -> None:
     """Show which messages are neither stored nor given up by their station."""
     with _needing_extra():
         from edge_resad.fleet.report import accounts
+        from edge_resad.fleet.report import given_up as losses
 
+    if given_up:
+        with _opened(_fleet(config)) as engine, engine.connect() as connection:
+            told = losses(connection, device=device)
+        for loss in told:
+            kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(loss.counts.items()) if number)
+            what = kinds or "nobody knows how many"
+            print(f"{_moment(loss.at_ms)}  {loss.device}  {loss.stream_id}  {loss.reason}: {what}")
+        if not told:
+            print("nothing was given up")
+        return
     with _opened(_fleet(config)) as engine, engine.connect() as connection:
         found = [account for account in accounts(connection, device=device) if account.missing]
     for account in found:
@@ -194,9 +214,10 @@ def gaps(config: ConfigArgument, device: DeviceOption = None) -> None:
 @fleet_app.command()
 def dedupe(config: ConfigArgument, device: DeviceOption = None, as_json: JsonOption = False) -> None:
     """Prove it, stream by stream: generated, stored, absorbed duplicates, given up, missing. Exit code 1 where
-    something is missing.
+    something is missing, or where two messages had one number.
     """
     with _needing_extra():
+        from edge_resad.fleet.conflicts import sentence
         from edge_resad.fleet.report import accounts
 
     with _opened(_fleet(config)) as engine, engine.connect() as connection:
@@ -208,6 +229,7 @@ def dedupe(config: ConfigArgument, device: DeviceOption = None, as_json: JsonOpt
             print(
                 f"{account.device}  {account.stream_id}  generated {account.generated}  stored {account.stored}  "
                 f"duplicates {account.duplicates}  given up {account.given_up}  missing {account.lost}"
+                + (f"  conflicts {account.conflicts}" if account.conflicts else "")
             )
     generated, stored, lost, duplicates = (
         sum(getattr(account, name) for account in found) for name in ("generated", "stored", "lost", "duplicates")
@@ -216,7 +238,10 @@ def dedupe(config: ConfigArgument, device: DeviceOption = None, as_json: JsonOpt
         f"generated {generated} stored {stored} lost {lost} duplicates {duplicates}",
         file=sys.stderr if as_json else sys.stdout,
     )
-    if lost:
+    others = [account for account in found if account.conflicts]
+    for account in others:
+        print(sentence(account.device, account.stream_id, account.conflicts), file=sys.stderr)
+    if lost or others:
         raise typer.Exit(1)
 
 

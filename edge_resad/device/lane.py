@@ -7,13 +7,14 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 from edge_resad.device.changeover import Changeover
 from edge_resad.device.drift.drift import Drift
 from edge_resad.device.drift.product_charts import Enrolled
-from edge_resad.device.faults import Roll
+from edge_resad.device.faults import Faults, Roll
 from edge_resad.device.frame import Frame, FrameSource
 from edge_resad.device.gpio_trigger import GpioTrigger, Pin
 from edge_resad.device.handover import Capture
@@ -28,7 +29,7 @@ from edge_resad.device.settings import SourceKind, StationFile, split_source
 from edge_resad.device.spool import Spool
 from edge_resad.device.trigger import Trigger
 from edge_resad.device.unseen import MissedPart
-from edge_resad.device.watch import Limits, Watch
+from edge_resad.device.watch import WORDS, Limits, Watch
 from edge_resad.engine.inspector import Inspector
 from edge_resad.overlay import thumbnail
 
@@ -64,6 +65,7 @@ class Lane:
         self.name = told.camera.name
         self.judge = judge
         self.tally = Tally()
+        self._tallies: dict[str, Tally] = {}  # by product
         self._label = judge.product.label if isinstance(judge, Changeover) else None  # of the product on the line
         self._threshold: float | None = None  # that a person has set, of every judge of a bank from then on
 
@@ -90,6 +92,10 @@ class Lane:
         self.trigger = parts if isinstance(parts, Trigger) else None
         """Where it is told that a part is there; None where nobody is to tell."""
         self._pin = _pin(told, self.trigger)
+        self._pin_faults = None  # the pin itself says in the log what is wrong with it
+        if self._pin is not None:
+            said = partial(roll.tell, "trigger")
+            self._pin_faults = Faults(None, self._post, said, severity="critical")
         waits_for_wire = told.camera.trigger.kind == "camera" and silent_s is None
         wired_s = WIRED_S.get(split_source(told.camera.source)[0]) if waits_for_wire else None
         self._is_asked = wired_s is not None  # a camera that may be silent for long shows otherwise that it is there
@@ -116,6 +122,8 @@ class Lane:
     ) -> None:
         self._open.__exit__(kind, error, trace)
         self._post.end(self._alarm.end())
+        if self._pin_faults is not None:
+            self._pin_faults.end()
         if self._health is not None:
             self._health.end()
 
@@ -123,6 +131,11 @@ class Lane:
     def product(self) -> str:
         """What this camera's parts are judged as now."""
         return self.judge.product.recipe.product if isinstance(self.judge, Changeover) else self._post.product
+
+    @property
+    def tallies(self) -> Mapping[str, Tally]:
+        """The tally by product: what was counted for one stays its own when another is on the line. From any thread."""
+        return {self.product: Tally(), **self._tallies}
 
     @property
     def timings(self) -> Mapping[str, float]:
@@ -143,6 +156,8 @@ class Lane:
         """Put all there is to say of a part on its way, and count it; the ids of the messages that say it."""
         event_ids = self._post.send(inspection, self.judge.score_map)
         self.tally.count(inspection)
+        verdict = inspection.verdict
+        self._tally_of((verdict.product if verdict is not None else None) or self.product).count(inspection)
         return event_ids
 
     def chart(self, inspection: Inspection) -> None:
@@ -182,6 +197,7 @@ class Lane:
         now: monotonic seconds. inspection: of this camera's part, where there was one since the last look.
         """
         self.capture.look()
+        self._look_at_pin()
         if not self.capture.opened:
             return False
         if self._health is not None and not self.capture.slot.ended:
@@ -200,6 +216,11 @@ class Lane:
         gets_on = self._progress.step(inspection) and not self.capture.is_stuck
         return gets_on or self.capture.slot.ended
 
+    def _look_at_pin(self) -> None:
+        """Without its pin nobody tells of parts: they pass uncounted, so the outputs must be safe."""
+        if self._pin is not None and self._pin_faults is not None:
+            self._pin_faults.set({} if self._pin.problem is None else {"trigger_lost": WORDS["trigger_lost"]})
+
     def missed(self) -> Iterable[MissedPart]:
         """Parts that passed without ever reaching the judge since this was last asked: why, and when each was there."""
         missed = self.capture.missed()
@@ -214,6 +235,13 @@ class Lane:
         """Parts that never reached the judge, by reason; they are counted by this."""
         found = {reason: count for reason, count in self._unseen().items() if count}
         self.tally.not_inspected.update(found)
+        self._tally_of(self.product).not_inspected.update(found)
+        return found
+
+    def _tally_of(self, product: str) -> Tally:
+        found = self._tallies.get(product)
+        if found is None:
+            found = self._tallies[product] = Tally()
         return found
 
     def _unseen(self) -> dict[Reason, int]:
@@ -237,6 +265,7 @@ def limits_of(told: StationFile) -> Limits | None:
         bright=watch.bright,
         blur=watch.blur or None,
         frozen_s=watch.frozen_s if is_camera and repeats and watch.frozen_s else None,
+        never_twice=is_camera and kind != "rtsp" and watch.frozen_s > 0,
         silent_s=max(watch.silent_s, slowest_s) if is_camera and speaks and watch.silent_s else None,
         one_size=is_camera,
     )

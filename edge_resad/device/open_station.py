@@ -321,7 +321,11 @@ class OpenStation:
         lanes = [({"camera": lane.name, "product": lane.product}, lane) for lane in self.lanes]
         text = prometheus_text(
             labels,
-            [(named, lane.tally) for named, lane in lanes],
+            [
+                ({"camera": lane.name, "product": product}, tally)
+                for lane in self.lanes
+                for product, tally in lane.tallies.items()
+            ],
             self.stages,
             waiting=spool.waiting(),
             lost=spool.lost,

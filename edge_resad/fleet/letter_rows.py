@@ -6,16 +6,19 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, update
+from sqlalchemy import Connection, Table, bindparam, delete, update
 
-from edge_resad.fleet import schema
-from edge_resad.fleet.alert_rows import write_alerts
+from edge_resad.fleet import conflicts, schema
+from edge_resad.fleet.alert_rows import rejoin_alerts, write_alerts
 from edge_resad.fleet.clock import UNDATED, estimate, to_ms
 from edge_resad.fleet.hours import add_to_hours
 from edge_resad.fleet.inserting import insert_into, insert_new
-from edge_resad.fleet.reading import Letter, Picture, origin_of
+from edge_resad.fleet.reading import Letter, Picture, Unreadable, origin_of
+from edge_resad.fleet.rejected_rows import digest_of
 from edge_resad.fleet.speakers import Speakers
 from edge_resad.messages import Alert, Audit, Gap, NotInspected, Verdict
+
+_CONFLICT = "conflict: another message has its number"
 
 
 class LetterRows:
@@ -29,18 +32,30 @@ class LetterRows:
         self._letters = letters
         self._rows: dict[str, dict[tuple[int, int], dict[str, Any]]] = {table.name: {} for table in schema.LETTERS}
         self._new: dict[str, set[tuple[int, int]]] = {}  # table -> keys of the letters that were new
+        self._facts: dict[conflicts.Key, conflicts.Facts] = {}  # of the first letter with a number
+        self.conflicts: list[Unreadable] = []
+        """Letters whose number is another message's; they are in no table yet."""
 
     def write(self, *, raw: str) -> None:
         """Into their tables. raw: which of them are kept word for word as well."""
+        firsts = []
         for letter in self._letters:
-            row = _row(self._speakers, letter)
-            self._rows[_table_of(letter).name].setdefault(_letter_key(row), row)  # one that came twice is one
+            row, table = _row(self._speakers, letter), _table_of(letter)
+            key, facts = _letter_key(row), conflicts.facts(table, row)
+            if self._facts.setdefault(key, facts) == facts:
+                self._rows[table.name].setdefault(key, row)  # one that came twice is one
+                firsts.append(letter)
+            else:
+                self._set_aside(letter)
+        self._letters = firsts
         for table in schema.LETTERS:
             rows = [row for _, row in sorted(self._rows[table.name].items())]
             self._new[table.name] = insert_new(self._connection, table, rows, ("stream", "seq"))
+        self._set_conflicts_aside()
         self._write_raw(raw)
-        self._write_gap_ranges()
+        devices = self._write_gap_ranges()
         write_alerts(self._connection, self._new_rows(schema.alert_message))
+        rejoin_alerts(self._connection, devices)
 
     def count(self) -> None:
         """Mark what waits for a better date, and count hours. Last, for other collectors wait for these rows."""
@@ -50,6 +65,40 @@ class LetterRows:
     def new_streams(self) -> Iterator[int]:
         """The stream of each letter that was new."""
         return (stream for keys in self._new.values() for stream, _ in keys)
+
+    def _set_conflicts_aside(self) -> None:
+        """What has a number that another message had before it has no place in its table.
+
+        Two collectors that store two messages with one number at the same moment, in two tables, may keep both there.
+        """
+        found = conflicts.conflicting(self._connection, self._facts, self._new, self._digests)
+        if not found:
+            return
+        for letter in self._letters:
+            if self._place_of(letter) in found:
+                self._set_aside(letter)
+        self._letters = [letter for letter in self._letters if self._place_of(letter) not in found]
+        for table in schema.LETTERS:
+            gone = sorted(found & self._rows[table.name].keys())
+            for key in gone:
+                del self._rows[table.name][key]
+            new = [{"its_stream": key[0], "its_seq": key[1]} for key in gone if key in self._new[table.name]]
+            if new:
+                these = (table.c.stream == bindparam("its_stream")) & (table.c.seq == bindparam("its_seq"))
+                self._connection.execute(delete(table).where(these), new)
+                self._new[table.name] -= set(gone)
+
+    def _set_aside(self, letter: Letter) -> None:
+        origin = origin_of(letter)
+        place = (letter.address, origin.stream_id, origin.seq)
+        self.conflicts.append(Unreadable(letter.arrival, _CONFLICT, *place, conflict=True))
+
+    def _digests(self) -> dict[conflicts.Key, str]:
+        return {self._place_of(letter): digest_of(letter.arrival) for letter in self._letters}
+
+    def _place_of(self, letter: Letter) -> conflicts.Key:
+        origin = origin_of(letter)
+        return self._speakers.stream(letter.address, origin.stream_id), origin.seq
 
     def _new_rows(self, table: Table) -> list[dict[str, Any]]:
         """Rows of letters that were not there yet, in the order of their keys."""
@@ -82,8 +131,9 @@ class LetterRows:
             rows.sort(key=_letter_key)
             insert_new(self._connection, schema.raw, rows, ("stream", "seq"))
 
-    def _write_gap_ranges(self) -> None:
-        rows, replaced = [], []
+    def _write_gap_ranges(self) -> set[int]:
+        """The stations of which one stream took another's place."""
+        rows, replaced, devices = [], [], set()
         for letter in self._letters:
             gap = letter.content
             if not isinstance(gap, Gap) or not self._is_new(letter):
@@ -92,12 +142,14 @@ class LetterRows:
             rows += [{"of_stream": of, "first_seq": first, "last_seq": last} for first, last in gap.ranges]
             if gap.previous_stream_id is not None:
                 replaced.append({"of": of, "by": gap.stream_id})
+                devices.add(self._speakers.device(letter.address))
         if rows:
             rows.sort(key=lambda row: (row["of_stream"], row["first_seq"]))
             self._connection.execute(insert_into(self._connection, schema.gap_range).on_conflict_do_nothing(), rows)
         if replaced:
             changed = update(schema.stream).where(schema.stream.c.id == bindparam("of"))
             self._connection.execute(changed.values(replaced_by=bindparam("by")), replaced)
+        return devices
 
     def _mark_pending(self) -> None:
         """Remember boot sessions with rows that a synchronised clock would date better."""

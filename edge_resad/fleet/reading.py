@@ -94,13 +94,16 @@ class News:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A message that cannot be read. Its place in its stream may be known all the same."""
+    """A message that cannot be read, or another than the store has under its number. Its place in its stream may be
+    known all the same.
+    """
 
     arrival: Arrival
     reason: str
     address: Address | None = None
     stream_id: str | None = None
     seq: int | None = None
+    conflict: bool = False  # it can be read; its number is another message's
 
 
 Reading: TypeAlias = Letter | News | Unreadable

@@ -64,7 +64,11 @@ class RetentionSection(Section):
     state_days: int = Field(
         default=180, ge=1, description="stations' states and reported settings, but for each station's newest"
     )
-    rejected_rows: int = Field(default=10_000, ge=1, description="messages that could not be read")
+    rejected_rows: int = Field(
+        default=10_000,
+        ge=1,
+        description="messages that can be neither read nor placed in a stream; those with a place stay alert_days",
+    )
     max_mb: int | None = Field(
         default=None, ge=1, description="megabytes of the store; beyond it the oldest good parts and pictures go first"
     )

@@ -34,6 +34,8 @@ class Receipt:
     stored: int = 0  # letters that were new
     duplicates: int = 0  # letters that were there already
     rejected: int = 0  # messages that cannot be read
+    conflicts: Counter[tuple[Address, str]] = field(default_factory=Counter)
+    """Station and stream -> messages, not seen before, whose number is another message's."""
 
     def __iadd__(self, other: Receipt) -> Receipt:
         for key, ranges in other.acknowledged.items():
@@ -42,6 +44,7 @@ class Receipt:
         self.stored += other.stored
         self.duplicates += other.duplicates
         self.rejected += other.rejected
+        self.conflicts += other.conflicts
         return self
 
 
@@ -97,12 +100,12 @@ class Store:
         letters = LetterRows(connection, self._speakers, [one for one in batch if isinstance(one, Letter)])
         letters.write(raw=self._raw)
         unreadable = [one for one in batch if isinstance(one, Unreadable)]
-        rejected = write_rejected(connection, self._speakers, unreadable)
+        rejected, conflicts = write_rejected(connection, self._speakers, [*unreadable, *letters.conflicts])
         NewsRows(connection, self._speakers, [one for one in batch if isinstance(one, News)]).write()
         letters.count()
         new = Counter(letters.new_streams())
         new.update(stream for stream, _, is_new in rejected if is_new)
-        return _settle(connection, self._speakers, batch, new)
+        return _settle(connection, self._speakers, batch, new, conflicts)
 
 
 def _is_of_a_message(error: StatementError) -> bool:
@@ -110,8 +113,15 @@ def _is_of_a_message(error: StatementError) -> bool:
     return isinstance(error, (DataError, IntegrityError)) or type(error) is StatementError
 
 
-def _settle(connection: Connection, speakers: Speakers, batch: Sequence[Reading], new: Counter[int]) -> Receipt:
+def _settle(
+    connection: Connection,
+    speakers: Speakers,
+    batch: Sequence[Reading],
+    new: Counter[int],
+    conflicts: Counter[tuple[Address, str]],
+) -> Receipt:
     """Count per stream, and say what may be acknowledged. new: stream -> how many of its messages were new."""
+    others = Counter({speakers.stream(*key): number for key, number in conflicts.items()})
     came: dict[int, list[int]] = {}
     acknowledged: dict[tuple[Address, str], list[int]] = {}
     for address, stream_id, seq in _places(batch):
@@ -121,7 +131,7 @@ def _settle(connection: Connection, speakers: Speakers, batch: Sequence[Reading]
     rows = [
         {
             **{"of": stream, "most": max(seqs), "now": received_ms},
-            **{"more": new[stream], "again": len(seqs) - new[stream]},
+            **{"more": new[stream], "others": others[stream], "again": len(seqs) - new[stream] - others[stream]},
         }
         for stream, seqs in sorted(came.items())
     ]
@@ -133,6 +143,7 @@ def _settle(connection: Connection, speakers: Speakers, batch: Sequence[Reading]
             seen_ms=case((table.c.seen_ms < bindparam("now"), bindparam("now")), else_=table.c.seen_ms),
             stored=table.c.stored + bindparam("more"),
             duplicates=table.c.duplicates + bindparam("again"),
+            conflicts=table.c.conflicts + bindparam("others"),
         )
         connection.execute(counted, rows)
     return Receipt(
@@ -140,6 +151,7 @@ def _settle(connection: Connection, speakers: Speakers, batch: Sequence[Reading]
         stored=sum(row["more"] for row in rows),
         duplicates=sum(row["again"] for row in rows),
         rejected=sum(isinstance(reading, Unreadable) for reading in batch),
+        conflicts=conflicts,
     )
 
 

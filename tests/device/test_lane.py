@@ -80,6 +80,9 @@ def test_a_product_that_was_changed_while_the_engine_was_away_begins_its_own_ale
         said = [read_message(letter.body) for letter in spool.oldest(100) if letter.kind == "alert"]
     alerts = [(message.data.product, message.data.phase) for message in said if isinstance(message, AlertMessage)]
     assert alerts == [("flange", "new"), ("flange", "end"), ("cap", "new")]
+    assert {product: (tally.passed, tally.failed) for product, tally in lane.tallies.items()} == {
+        "flange": (0, 1), "cap": (0, 2),
+    }  # fmt: skip
 
 
 def test_a_wired_camera_may_be_still_for_long_and_one_whose_driver_lets_go_of_nothing_is_no_progress(

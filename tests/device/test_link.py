@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from edge_resad.device.connection import packet_size
-from edge_resad.device.link import Backoff, Fate, PoisonDetector, TakeoverDetector, fate_of
+from edge_resad.device.link import Backoff, Fate, PoisonDetector, fate_of
 from edge_resad.device.refusal import refusal
 from edge_resad.device.spool import Letter
 from edge_resad.device.window import Window
+from edge_resad.takeover import TakeoverDetector
 
 
 def _letter(seq: int, topic: str = "t") -> Letter:

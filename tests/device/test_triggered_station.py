@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +29,22 @@ from edge_resad.device.settings import StationFile, load_station
 from edge_resad.device.stages import Stages
 from edge_resad.device.station import run_station
 from edge_resad.device.summary import StationSummary
-from edge_resad.errors import CameraError, ControlError
+from edge_resad.errors import CameraError, ControlError, TriggerError
 from edge_resad.messages import NotInspected
 from tests.device.belt import film, passing
 from tests.device.test_gpio_trigger import FakeEdge, FakePin
 from tests.device.test_station import alerts, verdicts
 from tests.fakes import FakeCamera, FakeClock, FakeDevice, FakeJudge, frame, picture
 from tests.mqtt_peers import eventually
+from tests.plc import Plc
 
 WAIT_S = 20.0  # a deadline, not a pause
 GOOD = 50
 
 
-def settings(folder: Path, source: str = "/dev/video0", **trigger: object) -> StationFile:
+def settings(
+    folder: Path, source: str = "/dev/video0", *, output: Sequence[Mapping[str, Any]] = (), **trigger: object
+) -> StationFile:
     raw: dict[str, Any] = {
         "station": {"device": "press-7"},
         "camera": {"source": source, "trigger": trigger},
@@ -49,6 +52,8 @@ def settings(folder: Path, source: str = "/dev/video0", **trigger: object) -> St
         "spool": {"path": str(folder / "spool.db"), "commit_ms": 1.0},
         "log": {"verdicts": str(folder / "verdicts.jsonl")},
         "watch": {"frozen_s": 0.0},
+        "control": {"socket": str(folder / "control.sock")},
+        "output": output,
     }
     return StationFile.model_validate(raw)
 
@@ -358,6 +363,58 @@ def test_a_camera_that_is_black_is_noticed_before_the_next_part_comes(
     summary = station(told, lambda halt: Shown(shown(halt)), stop=stop)
     assert summary.parts == 0
     assert "gives black pictures" in caplog.text
+
+
+def test_a_pin_that_is_lost_makes_the_line_safe_until_it_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpio_module, "FIRST_PAUSE_S", 0.05)
+    lost, back, is_back = FakePin(), FakePin(), threading.Event()
+
+    def open_pin(_pin: gpio_module.Pin) -> FakePin:
+        if not lost.released.is_set():
+            return lost
+        if not is_back.is_set():
+            raise TriggerError("no GPIO chip at /dev/gpiochip0")
+        return back
+
+    monkeypatch.setattr(gpio_module, "open_pin_of_gpiod", open_pin)
+    reject, fault, after = 0, 1, After(2)
+    with Plc() as plc:
+        modbus = {"kind": "modbus", "host": plc.server.host, "port": plc.server.port}
+        wired = [
+            {**modbus, "name": "reject", "coil": reject},
+            {**modbus, "name": "fault", "coil": fault, "on": ["fault"]},
+        ]
+        told = settings(tmp_path, output=wired, kind="gpio", line=7, wait_ms=20_000.0)
+        shown: Any = {
+            "args": (told, lambda halt: Shown(running(halt))),
+            "kwargs": {"stop": after.stop, "on_inspection": after},
+        }
+        runs = threading.Thread(target=station, **shown)
+        runs.start()
+        try:
+            lost.give(edge(1))
+            assert eventually(lambda: len(after.inspections) == 1, WAIT_S)
+            plc.wait_for(lambda: plc.edges(reject)[-1:] == plc.edges(fault)[-1:] == [False])
+            lost.give(OSError(19, "No such device"))
+            plc.wait_for(lambda: plc.edges(reject)[-1:] == plc.edges(fault)[-1:] == [True])
+            lights = {
+                light["name"]: light for light in ControlClient(tmp_path / "control.sock").ask("status")["lights"]
+            }
+            assert lights["cam0"]["colour"] == "red"
+            assert "its trigger's pin gives no edges" in lights["cam0"]["says"]
+            is_back.set()
+            plc.wait_for(lambda: plc.edges(reject)[-1:] == plc.edges(fault)[-1:] == [False])
+            back.give(edge(1))
+            assert eventually(lambda: len(after.inspections) == 2, WAIT_S)
+        finally:
+            after.stop.set()
+            runs.join(WAIT_S)
+    said = [message.data for message in alerts(tmp_path)]
+    assert [(data.fault, data.phase, data.severity) for data in said] == [
+        ("trigger_lost", "new", "critical"), ("trigger_lost", "end", "critical"),
+    ]  # fmt: skip
 
 
 # Told by people

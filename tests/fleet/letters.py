@@ -73,7 +73,14 @@ class Writer:
         return self.arrival(self.address.verdict_topic("cam0"), body, seq)
 
     def alert(
-        self, seq: int, phase: Phase, severity: Severity = "major", *, alert_id: str = "a1", picture: bool = False
+        self,
+        seq: int,
+        phase: Phase,
+        severity: Severity = "major",
+        *,
+        alert_id: str = "a1",
+        picture: bool = False,
+        score: float = 1.6,
     ) -> Arrival:
         stamp = self.stamp(seq)
         topic = self.address.thumbnail_topic(stamp.event_id)
@@ -84,7 +91,7 @@ class Writer:
             camera="cam0",
             phase=phase,
             severity=severity,
-            verdict=judged("fail", 1.6),
+            verdict=judged("fail" if score > 1.0 else "pass", score),
             frame_id=seq,
             latency_ms=12.5,
             alert_id=alert_id,

@@ -14,7 +14,7 @@ from edge_resad.fleet.database import opened
 from edge_resad.fleet.report import StreamAccount, accounts, alerts
 from edge_resad.messages import CollectorState, collector_topic, read_message
 from tests.device.certificates import make_certificate
-from tests.fleet.letters import Writer
+from tests.fleet.letters import NOW_S, Writer
 from tests.fleet.peers import CHECKOUT, Collector, ScriptedStation
 from tests.mqtt_peers import Heard, Mosquitto, Subscriber, eventually, make_certificates
 from tests.postgres_server import Postgres
@@ -306,3 +306,31 @@ def test_a_broker_that_lets_a_collector_hear_nothing_is_said(tmp_path: Path) -> 
         Collector(tmp_path, broker.port, f"sqlite:///{tmp_path / 'fleet.db'}") as collector,
     ):
         assert eventually(lambda: "refuses this collector" in collector.log, LONG_S), collector.log
+
+
+def test_a_broker_that_takes_small_packets_alone_gets_small_acknowledgements(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'fleet.db'}"
+    first = 10**15  # fifty such numbers are more than 1500 bytes
+    with (
+        Mosquitto(tmp_path / "broker", settings=["max_packet_size 1500", "max_inflight_messages 2000"]) as broker,
+        Collector(tmp_path, broker.port, url) as collector,
+        ScriptedStation(broker.port, Writer(wall=NOW_S - first, mono=1e9 - first)) as station,
+    ):
+        assert eventually(lambda: "connected" in collector.log, LONG_S), collector.log
+        for seq in range(first, first + 400, 2):  # the others never come, so that each number is a range of its own
+            station.say(seq, station.writer.verdict(seq))
+        assert eventually(lambda: station.waiting == 0, LONG_S), collector.log
+        assert "lost" not in collector.log
+        assert max(len(said.stored) for said in station.acknowledgements) > 1
+
+
+def test_two_collectors_of_one_id_say_so(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'fleet.db'}"
+    (tmp_path / "other").mkdir()
+    with (
+        Mosquitto(tmp_path / "broker") as broker,
+        Collector(tmp_path, broker.port, url) as one,
+        Collector(tmp_path / "other", broker.port, url) as other,
+    ):
+        said = "Another collector seems to use the id 'c1' too: give each its own [collector] id."
+        assert eventually(lambda: said in one.log and said in other.log, LONG_S), one.log + other.log

@@ -53,7 +53,7 @@ def run(*words: str, code: int = 0) -> str:
 
 
 def test_a_store_is_made_and_named(config: Path) -> None:
-    assert run("migrate", str(config)) == f"sqlite:///{config.parent}/fleet.db: revision 0003\n"
+    assert run("migrate", str(config)) == f"sqlite:///{config.parent}/fleet.db: revision 0004\n"
     assert "no station has said anything yet" in run("status", str(config))
     assert run("alerts", str(config)) == "no alerts\n"
     assert run("gaps", str(config)) == "nothing is missing\n"
@@ -143,6 +143,28 @@ def test_what_is_missing_is_shown_and_is_an_exit_code(config: Path) -> None:
     assert [account["missing"] for account in told] == [[[5, 6], [8, 8]], []]
 
 
+def test_what_was_given_up_is_shown_with_its_reason_and_its_kinds(config: Path) -> None:
+    fill(config)
+    assert run("gaps", str(config), "--given-up") == "nothing was given up\n"
+    with opened(f"sqlite:///{config.parent}/fleet.db", writing=True) as engine:
+        Store(engine).add(reads(press.gap(10, ((5, 6),)), press.gap(11, (), reason="corruption", previous="stream-z")))
+    assert run("gaps", str(config), "--given-up", "--device", "press-1").splitlines() == [
+        "2026-09-21 14:13:31  press-1  stream-z  corruption: nobody knows how many",
+        "2026-09-21 14:13:30  press-1  stream-a  budget: 2 pass",
+    ]
+
+
+def test_two_messages_of_one_number_are_said_and_are_an_exit_code(config: Path) -> None:
+    with opened(f"sqlite:///{config.parent}/fleet.db", writing=True) as engine:
+        restored = Writer(boot_id="boot-2", wall=press.wall + 60)
+        Store(engine).add(reads(press.verdict(1), restored.verdict(1, "fail")))
+    done = CliRunner().invoke(app, ["fleet", "dedupe", str(config)])
+    assert done.exit_code == 1
+    assert "missing 0  conflicts 1" in done.output
+    assert "move the file at [spool] path of the copy away" in done.output
+    assert "1 CONFLICTS" in run("status", str(config))
+
+
 def test_a_dry_run_of_retention_names_every_rule(config: Path) -> None:
     fill(config)
     lines = run("retain", str(config), "--dry-run").splitlines()
@@ -157,6 +179,7 @@ def test_a_dry_run_of_retention_names_every_rule(config: Path) -> None:
         "commands older than 1095 days",
         "replies older than 1095 days",
         "gaps older than 1095 days",
+        "messages set aside older than 1095 days",
         "alerts older than 1095 days",
     ]
     assert run("retain", str(config)).endswith("rows removed\n")
