@@ -286,6 +286,17 @@ class _Server:
         raise NotImplementedError
 
 
+def _suback(body: bytes, level: int) -> bytes:
+    """Every topic filter of a SUBSCRIBE is granted with QoS 1. Its properties are few, where it has any."""
+    at = 2 + (1 + body[2] if level == 5 else 0)
+    granted = 0
+    while at < len(body):
+        at += 2 + int(struct.unpack_from("!H", body, at)[0]) + 1
+        granted += 1
+    answer = body[:2] + (b"\x00" if level == 5 else b"") + b"\x01" * granted
+    return bytes([0x90, len(answer)]) + answer
+
+
 class FakeBroker(_Server):
     """Plays a script, byte by byte; remembers what it was sent."""
 
@@ -316,6 +327,8 @@ class FakeBroker(_Server):
                         return
                 elif kind == 3 and not self._take(sock, first, body, size, level):
                     return
+                elif kind == 8:
+                    sock.sendall(_suback(body, level))
                 elif kind == 12:
                     sock.sendall(b"\xd0\x00")
                 elif kind == 14:

@@ -147,6 +147,11 @@ class Connection:
             return
         self._subscribing[packet_id] = list(filters)
 
+    @property
+    def awaits_suback(self) -> bool:
+        """Whether the broker has still to say whether we hear what we asked for."""
+        return bool(self._subscribing)
+
     def dealt_with(self, packet_id: int, qos: int) -> None:
         """Tell the broker that it need not send this again."""
         if self.closed is None:

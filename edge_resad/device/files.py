@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_resad.device.frame import Clock, Frame, Pace
+from edge_resad.device.unseen import Unseen
 from edge_resad.errors import CameraError, ImageError
 from edge_resad.image import image_files, read_image
 
@@ -32,12 +33,17 @@ class _FileCamera:
         clock: Clock | None = None,
     ) -> None:
         self.live = fps is not None
-        self.unreadable = 0
+        self.unseen = Unseen()  # parts without a picture that could be read
         self._path = path
         self._loop = loop
         self._clock = clock or Clock()
         self._pace = Pace(fps, stop or threading.Event(), self._clock)
         self._taken = 0  # parts of all laps
+
+    @property
+    def unreadable(self) -> int:
+        """How many parts there were without a picture that could be read."""
+        return self.unseen.counts["unreadable"]
 
 
 class FolderCamera(_FileCamera):
@@ -62,7 +68,7 @@ class FolderCamera(_FileCamera):
             try:
                 image = read_image(file)
             except ImageError as broken:
-                self.unreadable += 1
+                self.unseen.add("unreadable", self._clock.monotonic())
                 log.warning("%s", broken)
                 continue
             self._readable_at = frame_id

@@ -42,6 +42,11 @@ class Frame:
     triggered_mono: float | None = None  # when a trigger said that the part is there
     missed: Missed | None = None
 
+    @property
+    def there_mono(self) -> float:
+        """When the part was there, from which signals to the line count: its trigger, or its picture."""
+        return self.captured_mono if self.triggered_mono is None else self.triggered_mono
+
     def without_picture(self, missed: Missed) -> Frame:
         """The same part, its picture given up."""
         return replace(self, image=_NO_IMAGE, truth=None, missed=missed)

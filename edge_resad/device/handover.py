@@ -6,14 +6,16 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import chain
 from types import TracebackType
 from typing import Protocol
 
 from edge_resad.device.frame import FIRST_PAUSE_S, LONGEST_PAUSE_S, Clock, Frame, FrameSource
 from edge_resad.device.pipeline import Reason
 from edge_resad.device.progress import VitalSigns
+from edge_resad.device.unseen import MissedPart, Unseen
 from edge_resad.errors import CameraError
 
 log = logging.getLogger(__name__)
@@ -61,14 +63,16 @@ class Slot(Protocol):
     def unseen(self) -> dict[Reason, int]:
         """The parts that `take` never gave, by what became of them."""
 
+    def missed(self) -> Iterable[MissedPart]:
+        """Those of them that this has not told yet, and when each was there."""
+
 
 class NewestFrame:
     """A slot for one frame. Of a live camera the newest frame wins; a backlog waits until the slot is free."""
 
     def __init__(self, *, live: bool, changed: threading.Condition | None = None) -> None:
         """changed: notified of all news; the slots of several cameras share one, so that one loop waits on all."""
-        self.overwritten = 0  # frames that a newer one replaced
-        self.left = 0  # frames that were there when the inspection stopped
+        self._unseen = Unseen()
         self._live = live
         self._frame: Frame | None = None
         self._ended = False
@@ -82,9 +86,10 @@ class NewestFrame:
             while not self._live and self._frame is not None and not self._abandoned:
                 self._changed.wait()
             if self._abandoned:
-                self.left += 1
+                self._unseen.add("stopped", frame.there_mono)
                 return False
-            self.overwritten += self._frame is not None
+            if self._frame is not None:
+                self._unseen.add("overwritten", self._frame.there_mono)
             self._frame = frame
             self._changed.notify_all()
             return True
@@ -134,13 +139,20 @@ class NewestFrame:
         """Stop taking frames; a camera's thread that waits in `put` goes on at once."""
         with self._changed:
             self._abandoned = True
-            self.left += self._frame is not None
+            if self._frame is not None:
+                self._unseen.add("stopped", self._frame.there_mono)
             self._frame = None
             self._changed.notify_all()
 
     def unseen(self) -> dict[Reason, int]:
         """The parts that `take` never gave, by what became of them."""
-        return {"overwritten": self.overwritten, "stopped": self.left}
+        with self._changed:
+            return dict(self._unseen.counts)
+
+    def missed(self) -> Iterable[MissedPart]:
+        """Those of them that this has not told yet, and when each was there."""
+        with self._changed:
+            return self._unseen.take()
 
 
 class Capture:
@@ -179,6 +191,7 @@ class Capture:
         self._reader = _Reader(self, source, halt, is_first=True)
         self._readers = [self._reader]  # that read, or still hang
         self._unreadable_before = 0  # by those that have ended
+        self._unread_before: list[MissedPart] = []  # of those, what was not told yet
         self._frames = 0  # handed over by all readers
         self._seen = (0, 0)  # frames and waits when somebody last looked
         self._shown = 0  # frames when somebody last asked for a sign of life
@@ -216,6 +229,11 @@ class Capture:
     def unreadable(self) -> int:
         """How many parts there were without a picture that could be read."""
         return self._unreadable_before + sum(reader.source.unreadable for reader in self._readers)
+
+    def missed(self) -> Iterable[MissedPart]:
+        """Parts that nobody judges and that this has not told yet: why, and when each was there."""
+        before, self._unread_before = self._unread_before, []
+        return chain(self.slot.missed(), before, *(_unread(reader) for reader in self._readers))
 
     @property
     def is_gone(self) -> bool:
@@ -264,6 +282,7 @@ class Capture:
     def _forget_the_ended(self) -> None:
         ended = [reader for reader in self._readers if not reader.thread.is_alive()]
         self._unreadable_before += sum(reader.source.unreadable for reader in ended)
+        self._unread_before += [part for reader in ended for part in _unread(reader)]
         self._readers = [reader for reader in self._readers if reader not in ended]
 
     def put(self, reader: _Reader, frame: Frame) -> bool:
@@ -324,6 +343,12 @@ class _Reader:
             self._capture.opened = True
             while (frame := self.source.read()) is not None and self._capture.put(self, frame):
                 pass
+
+
+def _unread(reader: _Reader) -> Iterable[MissedPart]:
+    """The parts without a readable picture of which a source has not told yet; one that draws its parts has none."""
+    unseen = getattr(reader.source, "unseen", None)
+    return unseen.take() if isinstance(unseen, Unseen) else ()
 
 
 def left_behind(patience_s: float = 0.0) -> bool:

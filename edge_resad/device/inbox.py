@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from edge_resad.device.frame import Clock, Frame
+from edge_resad.device.unseen import Unseen
 from edge_resad.errors import CameraError, ImageError
 from edge_resad.image import IMAGE_SUFFIXES, decode_image, file_content
 
@@ -26,7 +27,8 @@ class _File:
 
     size: int
     changed_ns: int
-    since: float  # monotonic seconds: since when it looks like this
+    since: float  # monotonic seconds: when it was first seen as it is now
+    came: float  # and when it came to be so, which was not seen at once while the inspection was behind
     is_done: bool = False
 
 
@@ -34,18 +36,26 @@ class InboxCamera:
     """New files of a folder, in the order in which they were whole; those that were there before are not parts.
 
     A file that is written again is a new part. Nothing is deleted, and nothing is skipped.
+
+    A part was there when its file came to be as it is: signals to the line count from then, however long it waits.
     """
 
     live = False
 
     def __init__(self, path: Path, *, stop: threading.Event | None = None, clock: Clock | None = None) -> None:
-        self.unreadable = 0
+        self.unseen = Unseen()  # parts without a picture that could be read
         self._path = path
         self._stop = stop or threading.Event()
         self._clock = clock or Clock()
         self._files: dict[str, _File] = {}
         self._taken = 0
         self._is_gone = False
+        self._looked_at = 0.0
+
+    @property
+    def unreadable(self) -> int:
+        """How many parts there were without a picture that could be read."""
+        return self.unseen.counts["unreadable"]
 
     def __enter__(self) -> InboxCamera:
         if not self._path.is_dir():
@@ -86,15 +96,16 @@ class InboxCamera:
             if self._clock.monotonic() - file.since >= PATIENCE_S:
                 file.is_done = True
                 self._taken += 1
-                self.unreadable += 1
+                self.unseen.add("unreadable", file.came)
                 log.warning("%s", broken)
             return None
         file.is_done = True
+        age_s = self._clock.monotonic() - file.came
         frame = Frame(
             image=image,
             frame_id=self._taken,
-            captured_mono=self._clock.monotonic(),
-            captured_wall=self._clock.wall(),
+            captured_mono=file.came,
+            captured_wall=self._clock.wall() - age_s,
             name=name,
         )
         self._taken += 1
@@ -102,7 +113,7 @@ class InboxCamera:
 
     def _look(self) -> None:
         """See what is new, has changed or has gone."""
-        now = self._clock.monotonic()
+        now, wall = self._clock.monotonic(), self._clock.wall()
         try:
             with os.scandir(self._path) as entries:
                 images = [(entry.name, _status(entry)) for entry in entries if _is_image(entry.name)]
@@ -120,7 +131,11 @@ class InboxCamera:
         for name, status in found.items():
             file = self._files.get(name)
             if file is None or (file.size, file.changed_ns) != (status.st_size, status.st_mtime_ns):
-                self._files[name] = _File(status.st_size, status.st_mtime_ns, now)
+                came = now - (wall - status.st_ctime)
+                if not self._looked_at <= came <= now:  # the file's clock is another one
+                    came = now
+                self._files[name] = _File(status.st_size, status.st_mtime_ns, since=now, came=came)
+        self._looked_at = now
 
 
 def _is_image(name: str) -> bool:

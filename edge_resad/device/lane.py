@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from edge_resad.device.revival import Absent
 from edge_resad.device.settings import SourceKind, StationFile, split_source
 from edge_resad.device.spool import Spool
 from edge_resad.device.trigger import Trigger
+from edge_resad.device.unseen import MissedPart
 from edge_resad.device.watch import WORDS, Limits, Watch
 from edge_resad.engine.inspector import Inspector
 from edge_resad.overlay import thumbnail
@@ -104,7 +105,6 @@ class Lane:
         self._looked_at = 0.0  # when the watch last looked at a picture without a part
         self._open = ExitStack()
         self._last_look_at = -math.inf
-        self._missed: dict[Reason, int] = {}  # those that `missed` has told
 
     def __enter__(self) -> Lane:
         with ExitStack() as opening:
@@ -221,16 +221,13 @@ class Lane:
         if self._pin is not None and self._pin_faults is not None:
             self._pin_faults.set({} if self._pin.problem is None else {"trigger_lost": WORDS["trigger_lost"]})
 
-    def missed(self) -> Iterator[Reason]:
-        """Parts that passed without ever reaching the judge since this was last asked: why, each."""
-        counts = self._unseen()
-        for reason, count in counts.items():
-            for _ in range(count - self._missed.get(reason, 0)):
-                yield reason
-            self._missed[reason] = count
+    def missed(self) -> Iterable[MissedPart]:
+        """Parts that passed without ever reaching the judge since this was last asked: why, and when each was there."""
+        missed = self.capture.missed()
+        return missed if self._counts_unreadable else (part for part in missed if part[0] != "unreadable")
 
-    def leave(self) -> Iterator[Reason]:
-        """Take no more parts: why those that are there by now, and that `missed` has not told of, are not inspected."""
+    def leave(self) -> Iterable[MissedPart]:
+        """Take no more parts: those that are there by now and that `missed` has not told of, as it tells them."""
         self.capture.leave()
         return self.missed()
 

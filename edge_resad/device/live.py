@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edge_resad.device.driver import driver_says, leave, words_of
 from edge_resad.device.frame import FIRST_PAUSE_S, LONGEST_PAUSE_S, Clock, Frame
+from edge_resad.device.unseen import Unseen
 from edge_resad.errors import CameraError
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ class LiveCamera:
         still_there: of a camera that waits for triggers, whether it is connected when its driver has waited in vain.
         """
         self.lost = 0  # how many times the camera went away
-        self.unreadable = 0  # frames that were not whole
+        self.unseen = Unseen()  # parts whose frame was not whole
         self._where = where
         self._stop = stop or threading.Event()
         self._clock = clock or Clock()
@@ -74,6 +75,11 @@ class LiveCamera:
         self._taken = 0
         self._lost_at: float | None = None
         self._halves = 0  # in a row
+
+    @property
+    def unreadable(self) -> int:
+        """How many parts there were whose frame was not whole."""
+        return self.unseen.counts["unreadable"]
 
     @property
     def is_open(self) -> bool:
@@ -153,7 +159,7 @@ class LiveCamera:
 
     def _goes_on(self, half: HalfFrame) -> bool:
         """Count a part whose frame is not whole; whether the camera may go on."""
-        self.unreadable += 1
+        self.unseen.add("unreadable", self._clock.monotonic())
         self._taken += 1
         self._halves += 1
         if not self.unreadable & (self.unreadable - 1):  # 1, 2, 4, 8: a bad cable must not fill the log

@@ -29,7 +29,7 @@ from edge_resad.device.output_health import OutputHealth
 from edge_resad.device.outputs import open_outputs
 from edge_resad.device.pictures.commands import register_pictures
 from edge_resad.device.pictures.pictures import Pictures
-from edge_resad.device.pipeline import Inspection, Judge, Reason, Tally
+from edge_resad.device.pipeline import Inspection, Judge, Tally
 from edge_resad.device.post import Post, end_interrupted
 from edge_resad.device.publisher import Publisher, Timing
 from edge_resad.device.rota import Rota
@@ -40,6 +40,7 @@ from edge_resad.device.stages import Stages
 from edge_resad.device.summary import StationSummary
 from edge_resad.device.telemetry import Telemeter
 from edge_resad.device.trigger import TRIGGER_SAYS, Triggers
+from edge_resad.device.unseen import MissedPart
 from edge_resad.device.verdict_log import VerdictLog, as_record
 from edge_resad.messages import Severity, gap_message
 
@@ -235,11 +236,11 @@ class OpenStation:
         for lane in self.lanes:
             self._tell_missed(lane, lane.leave())
 
-    def _tell_missed(self, lane: Lane, reasons: Iterable[Reason]) -> None:
-        for reason in reasons:
+    def _tell_missed(self, lane: Lane, missed: Iterable[MissedPart]) -> None:
+        for reason, there_mono in missed:
             self.people.missed(reason)
             if not self.people.is_bypassed():  # or a bypass would reject what nobody looks at
-                self.outputs.missed(reason, lane.name)
+                self.outputs.missed(reason, lane.name, there_mono)
 
     def _publisher(self) -> Publisher:
         settings = self._settings

@@ -7,12 +7,14 @@ import math
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Protocol
 
 from edge_resad.device.frame import Clock, Frame
 from edge_resad.device.pipeline import Reason
 from edge_resad.device.trigger import MOST_WAITING
+from edge_resad.device.unseen import MissedPart, Unseen
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +27,8 @@ class Parts(Protocol):
         """Held around all others; notified where parts were announced."""
 
     @property
-    def uncounted(self) -> int:
-        """Parts that were announced while too many waited: nobody else counts them."""
+    def unseen(self) -> Unseen:
+        """Parts that nobody takes: they were announced while too many waited, or wait when it is closed."""
 
     def look(self, frame: Frame) -> None:
         """What takes its time with a frame that is taken next; the camera's thread calls it and holds nothing."""
@@ -43,17 +45,16 @@ class Parts(Protocol):
     def end(self) -> Sequence[Frame]:
         """The parts that are decided now that no frame follows."""
 
-    def close(self) -> int:
-        """Nobody takes parts any more: how many were still waiting."""
+    def close(self) -> None:
+        """Nobody takes parts any more."""
 
 
 class EveryFrame:
     """The camera is triggered by wire: every frame that comes is a part."""
 
-    uncounted = 0
-
     def __init__(self, changed: threading.Condition | None = None) -> None:
         self.changed = changed or threading.Condition()
+        self.unseen = Unseen()  # none ever
 
     def look(self, frame: Frame) -> None: ...
 
@@ -69,8 +70,7 @@ class EveryFrame:
     def end(self) -> Sequence[Frame]:
         return ()
 
-    def close(self) -> int:
-        return 0
+    def close(self) -> None: ...
 
 
 class PartQueue:
@@ -89,7 +89,7 @@ class PartQueue:
         self._clock = clock or Clock()
         self._waiting: deque[Frame] = deque()
         self._pictures = 0  # among those that wait
-        self._unseen: Counter[Reason] = Counter()
+        self._unseen = Unseen()
         self._idle: Frame | None = None
         self._behind = 0  # parts that lost their picture since the inspection fell behind
         self._ended = False
@@ -104,7 +104,7 @@ class PartQueue:
                 self._changed.wait()
             decided = self._parts.take(frame)
             if self._abandoned:
-                self._unseen["stopped"] += len(decided)
+                self._stop(decided)
                 return False
             self._idle = None if decided and decided[-1].frame_id == frame.frame_id else frame
             self._add(decided)
@@ -115,7 +115,7 @@ class PartQueue:
         with self._changed:
             decided = self._parts.end()
             if self._abandoned:
-                self._unseen["stopped"] += len(decided)
+                self._stop(decided)
             else:
                 self._add(decided)
             self._ended = True
@@ -168,8 +168,8 @@ class PartQueue:
         with self._changed:
             self._abandoned = True
             for part in self._waiting:
-                self._unseen[part.missed or "stopped"] += 1
-            self._unseen["stopped"] += self._parts.close()
+                self._unseen.add(part.missed or "stopped", part.there_mono)
+            self._parts.close()
             self._waiting.clear()
             self._pictures = 0
             self._changed.notify_all()
@@ -177,9 +177,17 @@ class PartQueue:
     def unseen(self) -> dict[Reason, int]:
         """The parts that `take` never gave, by what became of them."""
         with self._changed:
-            unseen: Counter[Reason] = self._unseen.copy()
-            unseen["backlog"] += self._parts.uncounted
+            unseen: Counter[Reason] = self._unseen.counts + self._parts.unseen.counts
             return dict(unseen)
+
+    def missed(self) -> Iterable[MissedPart]:
+        """Those of them that this has not told yet, and when each was there."""
+        with self._changed:
+            return chain(self._unseen.take(), self._parts.unseen.take())
+
+    def _stop(self, decided: Sequence[Frame]) -> None:
+        for part in decided:
+            self._unseen.add("stopped", part.there_mono)
 
     def _add(self, decided: Sequence[Frame]) -> None:
         for part in decided:
@@ -193,7 +201,7 @@ class PartQueue:
                 self._behind += 1
                 part = part.without_picture("backlog")
             if len(self._waiting) >= MOST_WAITING:
-                self._unseen[part.missed or "backlog"] += 1
+                self._unseen.add(part.missed or "backlog", part.there_mono)
                 continue
             self._pictures += part.missed is None
             self._waiting.append(part)

@@ -13,6 +13,7 @@ import cv2
 
 from edge_resad.device.backdrop import Backdrop
 from edge_resad.device.frame import Frame
+from edge_resad.device.unseen import Unseen
 from edge_resad.errors import SettingsError
 
 log = logging.getLogger(__name__)
@@ -115,8 +116,6 @@ class PresenceTrigger:
     the area, on the frame on which it was nearest to it; at the latest when it has gone. It may move in any direction.
     """
 
-    uncounted = 0
-
     def __init__(
         self,
         *,
@@ -128,6 +127,7 @@ class PresenceTrigger:
     ) -> None:
         """area: of the camera's picture, pixels; the whole of it without one."""
         self.changed = changed or threading.Condition()
+        self.unseen = Unseen()  # parts that were on their way when it was closed
         self._eye = threading.Lock()  # the camera's thread looks, another one may end it
         self._told: list[Frame] = []  # and not taken yet
         self._area = area
@@ -177,8 +177,9 @@ class PresenceTrigger:
             told, self._told = self._told + self._rest(), []
             return told
 
-    def close(self) -> int:
-        return len(self.end())
+    def close(self) -> None:
+        for frame in self.end():
+            self.unseen.add("stopped", frame.there_mono)
 
     def _rest(self) -> list[Frame]:
         """Give up all parts on their way; the frames of those that were not judged."""

@@ -286,7 +286,6 @@ class Publisher:
         self._say(self._suspicion())
         log.info("connected to %s with MQTT %s", self._broker.where, connection.protocol)
         try:
-            session.announce()
             while session.step(stopping=self._stopping.is_set()):
                 self._holds(session)
             session.leave()

@@ -94,6 +94,12 @@ class Session:
         self._listen()
         if connection.closed is not None or self._spool.stream_id != self._stream_id:
             return False
+        if not self._announced:
+            left_s = self.began + self._timing.suback_s - now
+            if connection.awaits_suback and left_s > 0 and not stopping:
+                connection.pump(left_s, self._bell)
+                return True
+            self.announce()  # now that it hears: who reads this may speak to it at once
         changed = self._presence.version != self._said_version
         if (changed or now >= self._announce_at) and window.room and not stopping:
             self.announce()

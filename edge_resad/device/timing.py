@@ -11,6 +11,7 @@ class Timing:
 
     connect_s: float = 5.0  # for the socket and TLS
     connack_s: float = 10.0  # for the broker to let us in
+    suback_s: float = 5.0  # for the broker to let us hear; then the station says that it is there all the same
     puback_s: float = 30.0  # without any answer to what was sent
     retry_s: float = 10.0  # before a letter that was refused for now asks again; doubles up to 5 minutes
     short_s: float = 5.0  # a connection that holds no longer says something

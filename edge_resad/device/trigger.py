@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import Any
 
 from edge_resad.device.frame import Clock, Frame
+from edge_resad.device.unseen import Unseen
 from edge_resad.errors import TriggerError
 
 MOST_WAITING = 10_000  # parts without a picture that are kept to be said; more of them are counted alone
@@ -56,7 +57,7 @@ class Trigger:
         """
         self.changed = changed or threading.Condition()  # held by whoever calls any method but `fire`
         self.fired: Counter[str] = Counter()  # parts announced, by who announced them
-        self.uncounted = 0  # parts that were announced while too many waited
+        self.unseen = Unseen()  # parts that were announced while too many waited, or wait when it is closed
         self._wait_s = wait_s
         self._delay_s = delay_s
         self._capture_s = capture_s
@@ -75,12 +76,12 @@ class Trigger:
         with self.changed:
             if self._closed:
                 return False
-            self.fired[source if source in self.fired or len(self.fired) < MOST_SOURCES else OTHERS] += 1
-            if len(self._waiting) >= MOST_WAITING:
-                self.uncounted += 1
-                return True
             now = self._clock.monotonic()
             at = now if at is None else at
+            self.fired[source if source in self.fired or len(self.fired) < MOST_SOURCES else OTHERS] += 1
+            if len(self._waiting) >= MOST_WAITING:
+                self.unseen.add("backlog", at)
+                return True
             due = now if self._ended else at + self._delay_s
             until = now if self._ended else due + self._wait_s
             part = _Announced(at=at, wall=self._clock.wall() - (now - at), due=due, until=until)
@@ -112,12 +113,12 @@ class Trigger:
         self._ended = True
         return self._over(len(self._waiting))
 
-    def close(self) -> int:
-        """Nobody takes parts any more: how many were still waiting."""
+    def close(self) -> None:
+        """Nobody takes parts any more."""
         self._closed = True
-        left = len(self._waiting)
+        for part in self._waiting:
+            self.unseen.add("stopped", part.at)
         self._waiting.clear()
-        return left
 
     def _over(self, over: int) -> list[Frame]:
         """The first so many parts, given up."""

@@ -100,6 +100,16 @@ def test_a_file_that_is_no_picture_is_counted_and_said_and_the_next_one_follows(
     assert [record.message.split()[0] for record in caplog.records] == [f"{tmp_path}/b.png", f"{tmp_path}/c.png"]
 
 
+def test_a_part_that_cannot_be_read_was_there_when_its_turn_came(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"not a picture")
+    save(tmp_path, "b.png", 2)
+    clock, halt = FakeClock(50.0), threading.Event()
+    with Capture(FolderCamera(tmp_path, clock=clock), halt) as capture:
+        assert capture.slot.get(WAIT_S) is not None
+        assert list(capture.missed()) == [("unreadable", 50.0)]
+        assert list(capture.missed()) == []
+
+
 @pytest.mark.parametrize("loop", [False, True])
 def test_a_folder_without_one_readable_picture_is_an_error(tmp_path: Path, loop: bool) -> None:
     for name in ("a.png", "b.png"):
@@ -550,11 +560,13 @@ def test_a_v4l2_camera_that_does_not_take_a_control_is_given_back(
 def test_of_a_live_camera_the_newest_frame_wins_and_the_others_are_counted() -> None:
     slot = NewestFrame(live=True)
     for number in range(4):
-        assert slot.put(frame(number))
+        assert slot.put(frame(number, captured_mono=10.0 + number))
     taken = slot.get(WAIT_S)
     assert taken is not None
     assert taken.frame_id == 3
-    assert slot.overwritten == 3
+    assert slot.unseen() == {"overwritten": 3}
+    assert list(slot.missed()) == [("overwritten", 10.0), ("overwritten", 11.0), ("overwritten", 12.0)]
+    assert list(slot.missed()) == []
     assert slot.get(0.0) is None
 
 
@@ -574,7 +586,7 @@ def test_a_backlog_is_handed_over_in_order_and_whole() -> None:
             taken.append(one.frame_id)
     putting.join(WAIT_S)
     assert taken == list(range(50))
-    assert slot.overwritten == 0
+    assert slot.unseen() == {}
 
 
 def test_the_last_frame_is_taken_before_the_camera_is_at_its_end() -> None:
@@ -605,7 +617,7 @@ def test_a_camera_that_waits_for_its_turn_goes_on_when_the_inspection_stops() ->
     slot.abandon()
     putting.join(WAIT_S)
     assert answers == [False]
-    assert slot.left == 2
+    assert slot.unseen() == {"stopped": 2}
 
 
 def test_an_empty_slot_gives_up_in_time() -> None:

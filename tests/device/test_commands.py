@@ -26,11 +26,13 @@ from edge_resad.device.telemetry import Telemeter
 from edge_resad.fleet.send import Sender, Sent
 from edge_resad.messages import (
     AuditMessage,
+    Birth,
     Reply,
     ReplyMessage,
     ReportedMessage,
     Role,
     SigningKey,
+    StateMessage,
     TelemetryMessage,
     command_message,
     desired_message,
@@ -97,6 +99,10 @@ class Office:
         if expiry_s is not None:
             about.MessageExpiryInterval = expiry_s
         self._client.publish(topic, payload, qos=1, retain=retain, properties=about).wait_for_publish(WAIT_S)
+
+    def meets(self) -> None:
+        """Wait until the station has said that it is there: from then on it hears."""
+        assert eventually(lambda: any(isinstance(state, Birth) for state in self.told(StateMessage)), WAIT_S)
 
     def replies(self, command_id: str) -> list[Reply]:
         topic = ADDRESS.reply_topic(command_id)
@@ -184,6 +190,7 @@ def test_a_command_that_comes_again_is_answered_again_and_done_once(
     payload = command("capture", keys["operator"], arguments={"count": 1})
     told = station_file(tmp_path, broker.port)
     with running(told), Office(broker.port) as office:
+        office.meets()
         for _ in range(3):
             office.say(ADDRESS.command_topic("capture"), payload)
         assert eventually(lambda: len(office.replies("c1")) == 3, WAIT_S)
@@ -192,6 +199,7 @@ def test_a_command_that_comes_again_is_answered_again_and_done_once(
         assert [(other.result, other.again) for other in others] == [(first.result, True)] * 2
         assert b"whatever" in office.correlations
     with running(told), Office(broker.port) as office:  # an old signed command, played again after a restart
+        office.meets()
         office.say(ADDRESS.command_topic("capture"), payload)
         assert eventually(lambda: len(office.replies("c1")) == 1, WAIT_S)
         assert office.replies("c1")[0].again
@@ -203,6 +211,7 @@ def test_an_id_that_another_command_has_used_is_refused(
     tmp_path: Path, broker: Mosquitto, keys: dict[Role, SigningKey]
 ) -> None:
     with running(station_file(tmp_path, broker.port)), Office(broker.port) as office:
+        office.meets()
         office.say(ADDRESS.command_topic("snapshot"), command("snapshot", keys["admin"]))
         office.say(ADDRESS.command_topic("restart"), command("restart", keys["admin"]))
         assert eventually(lambda: len(office.replies("c1")) == 2, WAIT_S)
@@ -227,6 +236,7 @@ def test_what_is_not_rightly_signed_is_refused_and_says_why(
         "dance": ("dance", unknown, "no command"),
     }
     with running(station_file(tmp_path, broker.port)) as station, Office(broker.port) as office:
+        office.meets()
         for command_id, (name, payload, says) in wrong.items():
             office.say(ADDRESS.command_topic(name), payload)
             assert eventually(lambda: bool(office.replies(command_id)), WAIT_S), command_id  # noqa: B023
@@ -258,6 +268,7 @@ def test_a_command_for_another_station_is_refused(
         key=keys["admin"],
     )
     with running(station_file(tmp_path, broker.port)) as station, Office(broker.port) as office:
+        office.meets()
         office.say(ADDRESS.command_topic("restart"), payload)
         assert eventually(lambda: bool(office.replies("c1")), WAIT_S)
         assert "is for er/v1/berlin/a/press-8" in str(office.replies("c1")[0].sentence)
@@ -295,6 +306,7 @@ def test_a_command_whose_acknowledgement_is_cut_off_comes_again_and_is_done_once
         Office(broker.port) as office,
         running(station_file(tmp_path, proxy.port)),
     ):
+        office.meets()
         office.say(ADDRESS.command_topic("capture"), command("capture", keys["operator"], arguments={"count": 1}))
         assert eventually(lambda: any(reply.again for reply in office.replies("c1")), WAIT_S)
         assert proxy.cuts_done == [cut]
@@ -374,6 +386,7 @@ def test_an_unsigned_configuration_changes_nothing(
 ) -> None:
     wish = {"event_id": "e", "version": 9, "settings": {"pictures.passes": 1.0}, "issued_by": "x", "wall": 1.0}
     with running(station_file(tmp_path, broker.port)), Office(broker.port) as office:
+        office.meets()
         for key in (None, keys["operator"]):
             office.say(ADDRESS.desired_topic, desired_message(ADDRESS, **wish, host="o", key=key))  # type: ignore[arg-type]
         reply = done(office.send("set-config", keys["engineer"], settings={"log.level": "info"}))

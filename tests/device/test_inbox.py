@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,9 +14,13 @@ import pytest
 
 from edge_resad.device.camera import open_camera
 from edge_resad.device.inbox import InboxCamera
-from edge_resad.device.settings import CameraSection
+from edge_resad.device.pipeline import Inspection
+from edge_resad.device.settings import CameraSection, StationFile
+from edge_resad.device.station import run_station
 from edge_resad.errors import CameraError
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, FakeJudge
+
+GOOD = 50
 
 
 class Steps(threading.Event):
@@ -87,6 +92,85 @@ def test_a_file_that_is_still_being_written_is_waited_for(tmp_path: Path, suffix
     found, camera = parts(tmp_path, *slow, put(path, whole))
     assert [name for name, _ in found] == [path.name]
     assert camera.unreadable == 0
+
+
+def test_a_part_was_there_when_its_file_came_however_long_it_waits(tmp_path: Path) -> None:
+    clock = FakeClock(100.0)
+    came: dict[str | None, float] = {}
+
+    def some() -> None:
+        (tmp_path / "a.jpg").write_bytes(jpeg(1))
+        (tmp_path / "b.jpg").write_bytes(jpeg(2))
+        (tmp_path / "c.jpg").write_bytes(jpeg(3)[:300])
+        came.update(dict.fromkeys(("a.jpg", "b.jpg", "c.jpg"), clock.now))
+
+    camera = InboxCamera(tmp_path, stop=Steps(clock, [some]), clock=clock)
+    shown = []
+    with camera:
+        while (one := camera.read()) is not None:
+            shown.append(one)
+            clock.now += 3.0  # the inspection of a part
+            if one.name == "a.jpg":
+                (tmp_path / "d.jpg").write_bytes(jpeg(4))
+                came["d.jpg"] = clock.now
+    assert [one.name for one in shown] == ["a.jpg", "b.jpg", "d.jpg"]
+    assert [one.captured_mono for one in shown] == [came[one.name] for one in shown]
+    assert [one.captured_wall - clock.wall() for one in shown] == pytest.approx(
+        [one.captured_mono - clock.monotonic() for one in shown]
+    )
+    assert list(camera.unseen.take()) == [("unreadable", came["c.jpg"])]
+
+
+def test_a_file_that_came_while_nobody_looked_was_there_when_it_was_written(tmp_path: Path) -> None:
+    class SetClock(FakeClock):  # its wall clock is that of the file system, but for what it was put on
+        def wall(self) -> float:
+            return began + self.now
+
+    began = time.time() - 150.0
+    clock = SetClock(100.0)
+    with InboxCamera(tmp_path, stop=Steps(clock, []), clock=clock) as camera:
+        (tmp_path / "a.jpg").write_bytes(jpeg(1))  # 50 s later
+        clock.now += 100_000.0  # the inspection hangs
+        shown = camera.read()
+    assert shown is not None
+    assert 140.0 < shown.captured_mono < 100_000.0
+
+
+def test_none_of_the_files_that_pile_up_is_too_old_to_be_judged(tmp_path: Path) -> None:
+    folder, stop = tmp_path / "parts", threading.Event()
+    folder.mkdir()
+
+    class Filled(InboxCamera):
+        def __enter__(self) -> InboxCamera:
+            super().__enter__()
+            for number in range(20):
+                (folder / f"{number:02}.jpg").write_bytes(jpeg(GOOD))
+            return self
+
+    judged: list[str | None] = []
+
+    def count(inspection: Inspection) -> None:
+        judged.append(inspection.frame.name)
+        if len(judged) == 20:
+            stop.set()
+
+    told = StationFile.model_validate(
+        {
+            "station": {"device": "press-7"},
+            "camera": {"source": f"folder:{folder}", "watch": True},
+            "inspection": {"bank": "none.npz", "max_age_s": 0.001},  # every file waits longer until it is whole
+            "spool": {"path": str(tmp_path / "spool.db"), "commit_ms": 1.0},
+            "log": {"verdicts": False},
+        }
+    )
+    summary = run_station(
+        told,
+        stop=stop,
+        open_source=lambda _told, halt: Filled(folder, stop=halt),
+        open_judge=lambda _told: FakeJudge(),
+        on_inspection=count,
+    )
+    assert (summary.passed, dict(summary.not_inspected)) == (20, {})
 
 
 def test_a_file_that_is_renamed_into_the_folder_is_a_part(tmp_path: Path) -> None:

@@ -190,7 +190,7 @@ def test_what_waits_when_the_station_stops_is_counted_and_no_trigger_is_taken_an
     queue.abandon()
     assert not trigger.fire("key")
     assert not queue.put(frame(1, captured_mono=11.0))
-    assert queue.unseen() == {"stopped": 2, "backlog": 0}
+    assert queue.unseen() == {"stopped": 2}
     wired = PartQueue(EveryFrame())
     wired.abandon()
     assert not wired.put(frame(0))
@@ -264,11 +264,18 @@ def test_no_flood_of_triggers_fills_the_memory_and_none_of_it_goes_uncounted(mon
         monkeypatch.setattr(f"edge_resad.device.{module}.MOST_WAITING", 5)
     clock = FakeClock(10.0)
     trigger, queue = triggered(clock)
+    fired = []
     for number in range(3):
         for _ in range(7):
+            clock.now += 0.01
+            fired.append(clock.now)
             trigger.fire("gpio")
         show(queue, clock, number, clock.now + 2.0)
-    assert len(taken(queue)) + sum(queue.unseen().values()) == 21
+    given = [part.there_mono for part in taken(queue)]
+    missed = list(queue.missed())
+    assert len(given) + sum(queue.unseen().values()) == 21
+    assert sorted(given + [there_mono for _, there_mono in missed]) == fired  # each by its own moment
+    assert list(queue.missed()) == []
 
 
 # Any order of events

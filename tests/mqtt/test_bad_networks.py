@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_resad.device.publisher import Publisher, Timing
+from edge_resad.device.publisher import Heard, Publisher, Timing
 from edge_resad.device.settings import BrokerSection, StationSection
 from edge_resad.device.spool import Kind, Spool
 from edge_resad.messages import Birth, Offline, read_message
@@ -75,6 +75,33 @@ def test_a_bad_wire_delivers_everything_once(spool: Spool, wire: Wire) -> None:
         assert _came(broker) == seqs
         assert len(broker.on(EVT)) == len(seqs)
         assert broker.violations == []
+
+
+def test_a_station_hears_before_it_says_that_it_is_there(spool: Spool) -> None:
+    rules, ear = Rules(says_suback=False), f"{PREFIX}/cmd/+"  # so that it waits until the test has looked
+    _put(spool, 1)
+    heard: list[Heard] = []
+    with ScriptedBroker(rules) as broker:
+        publisher = _publisher(spool, broker.port, timing=Timing(suback_s=1000.0))
+        publisher.subscribe(ear, heard.append)
+        with publisher:
+            assert eventually(lambda: ear in broker.subscriptions(STATION.device), WITHIN_S)
+            broker.publish(f"{PREFIX}/cmd/snapshot", b"now")
+            assert eventually(lambda: bool(heard), WITHIN_S)
+            assert broker.published == []
+        assert eventually(lambda: bool(broker.on(f"{PREFIX}/state")), WITHIN_S)
+        assert isinstance(read_message(broker.published[0].payload).data, Birth)
+
+
+def test_a_broker_that_never_says_whether_we_hear_is_told_that_we_are_there_all_the_same(spool: Spool) -> None:
+    seqs = _put(spool, 3)
+    with ScriptedBroker(Rules(says_suback=False)) as broker:
+        publisher = _publisher(spool, broker.port, timing=Timing(suback_s=0.05))
+        publisher.subscribe(f"{PREFIX}/cmd/+", lambda _: None)
+        with publisher:
+            assert _delivered(spool)
+        assert _came(broker) == seqs
+        assert broker.published[0].topic == f"{PREFIX}/state"
 
 
 @pytest.mark.parametrize("after", [0, 1, 2, 20, 60])

@@ -49,7 +49,7 @@ class Output:
         self._thread = threading.Thread(target=self._work, name=f"output {wiring.name}", daemon=True)
         self._backoff = Backoff(RETRY_MIN_S, RETRY_MAX_S)
         # What other threads tell:
-        self._told: deque[tuple[float, float]] = deque()  # a signal: when its picture was taken, when it came
+        self._told: deque[tuple[float, float]] = deque()  # a signal: when its part was there, when it came
         self._unheard = 0  # signals that the thread will never know of
         self._alive_at: float | None = None  # when the station last got on
         self._at_work_since: float | None = None  # None: it waits for a part
@@ -84,12 +84,12 @@ class Output:
         self._bell = Bell()
         self._thread.start()
 
-    def signal(self, captured_mono: float) -> None:
-        """A part that this output is to show. captured_mono: when its picture was taken."""
+    def signal(self, there_mono: float) -> None:
+        """A part that this output is to show. there_mono: when it was there: its trigger, or its picture."""
         if len(self._told) >= MOST_TOLD:  # the terminal hangs, for days perhaps: memory has an end
             self._unheard += 1
             return
-        self._told.append((captured_mono, self._clock.monotonic()))
+        self._told.append((there_mono, self._clock.monotonic()))
         self._ring()
 
     def alive(self) -> None:
@@ -189,12 +189,12 @@ class Output:
     def _take(self) -> None:
         """Put what was told among what waits."""
         while self._told:
-            captured, came = self._told.popleft()
+            there, came = self._told.popleft()
             if self._encoder is None:
-                due = captured + self.wiring.delay_s if self.wiring.delay_s else came
+                due = there + self.wiring.delay_s if self.wiring.delay_s else came
                 taken = self._pulses.add(due, late=due < came)
             else:
-                taken = self._take_counted(captured, came)
+                taken = self._take_counted(there, came)
             if not taken:
                 self._failed += 1
                 if not self._overflowed:
@@ -203,9 +203,9 @@ class Output:
         if self._overflowed and len(self._pulses) < MOST_WAITING:
             self._overflowed = False
 
-    def _take_counted(self, captured: float, came: float) -> bool:
+    def _take_counted(self, there: float, came: float) -> bool:
         assert self._encoder is not None
-        begun, reached = self._encoder.at(captured), self._encoder.at(came)
+        begun, reached = self._encoder.at(there), self._encoder.at(came)
         if begun is None or reached is None:
             self._failed += 1
             return True

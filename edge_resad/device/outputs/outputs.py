@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
@@ -58,20 +57,18 @@ class Outputs:
         signal: Signal = verdict.status if verdict is not None else "not_inspected"
         if reason == LET_BY:
             signal = "pass"
-        frame = inspection.frame
-        since = frame.captured_mono if frame.triggered_mono is None else frame.triggered_mono
-        self.signal(signal, inspection.camera, since)
+        self.signal(signal, inspection.camera, inspection.frame.there_mono)
 
-    def missed(self, reason: Reason, camera: str, captured_mono: float | None = None) -> None:
-        """Signal a part that never came to the inspection; without a time of its picture it counts from now."""
-        self.signal("not_inspected", camera, time.monotonic() if captured_mono is None else captured_mono)
+    def missed(self, reason: Reason, camera: str, there_mono: float) -> None:
+        """Signal a part that never came to the inspection. there_mono: when it was there, monotonic seconds."""
+        self.signal("not_inspected", camera, there_mono)
 
-    def signal(self, signal: Signal, camera: str, captured_mono: float) -> None:
-        """Signal what became of a part of a camera. captured_mono: when its picture was taken, monotonic seconds."""
+    def signal(self, signal: Signal, camera: str, there_mono: float) -> None:
+        """Signal what became of a part of a camera. there_mono: when it was there, monotonic seconds."""
         try:
             for output in self._outputs:
                 if signal in output.wiring.on and output.wiring.listens(camera):
-                    output.signal(captured_mono)
+                    output.signal(there_mono)
         except Exception as error:  # whatever it is, the next part is already on its way
             self.errors += 1
             kind = type(error).__name__

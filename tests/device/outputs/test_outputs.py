@@ -35,8 +35,8 @@ class Told(Output):
         self.signals: list[float] = []
         self.ails: list[tuple[bool, bool]] = []
 
-    def signal(self, captured_mono: float) -> None:
-        self.signals.append(captured_mono)
+    def signal(self, there_mono: float) -> None:
+        self.signals.append(there_mono)
 
     def ail(self, *, ill: bool, blind: bool) -> None:
         self.ails.append((ill, blind))
@@ -88,9 +88,8 @@ def test_a_part_that_never_came_to_the_judge_is_not_inspected() -> None:
     rejecting, failing = Told("not_inspected"), Told("fail")
     outputs = Outputs([rejecting, failing])
     outputs.missed("overwritten", "top", 5.0)
-    outputs.missed("unreadable", "top")
-    assert rejecting.signals[0] == 5.0
-    assert (len(rejecting.signals), len(failing.signals)) == (2, 0)
+    outputs.missed("unreadable", "top", 6.0)
+    assert (rejecting.signals, failing.signals) == ([5.0, 6.0], [])
 
 
 def test_an_output_that_breaks_costs_the_line_nothing_and_is_said_once(
@@ -203,6 +202,39 @@ def test_parts_that_are_overwritten_while_the_judge_is_busy_are_rejected(tmp_pat
     overwritten = summary.not_inspected["overwritten"]
     assert overwritten >= 4
     assert summary.outputs[0].fired == overwritten
+
+
+def test_the_signal_of_a_part_that_never_came_to_the_judge_counts_from_its_own_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, float]] = []
+    monkeypatch.setattr(Outputs, "signal", lambda _outputs, signal, _camera, there: told.append((signal, there)))
+    taken: list[float] = []
+
+    class Stamped(FakeCamera):
+        def read(self) -> Frame | None:
+            shown = super().read()
+            if shown is not None:
+                taken.append(shown.captured_mono)
+            return shown
+
+    camera = Stamped([GOOD] * 6, live=True, hangs=True)
+
+    class Slow(FakeJudge):
+        def inspect(self, shown: Any, /) -> Any:
+            assert camera.hanging.wait(PATIENCE_S)
+            camera.released.set()
+            return super().inspect(shown)
+
+    with Plc() as plc:
+        summary = run_station(
+            settings(tmp_path, plc),
+            stop=threading.Event(),
+            open_source=lambda _settings, _halt: camera,
+            open_judge=lambda _settings: Slow(),
+        )
+    assert summary.not_inspected["overwritten"] >= 4
+    assert sorted(there for _, there in told) == taken
 
 
 @pytest.mark.parametrize("live", [True, False])
