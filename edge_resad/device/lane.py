@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -66,6 +67,7 @@ class Lane:
         self.judge = judge
         self.tally = Tally()
         self._tallies: dict[str, Tally] = {}  # by product
+        self._missed: Counter[Reason] = Counter()  # parts that never reached the judge, as far as they are counted
         self._label = judge.product.label if isinstance(judge, Changeover) else None  # of the product on the line
         self._threshold: float | None = None  # that a person has set, of every judge of a bank from then on
 
@@ -221,22 +223,27 @@ class Lane:
         if self._pin is not None and self._pin_faults is not None:
             self._pin_faults.set({} if self._pin.problem is None else {"trigger_lost": WORDS["trigger_lost"]})
 
-    def missed(self) -> Iterable[MissedPart]:
+    def missed(self) -> Sequence[MissedPart]:
         """Parts that passed without ever reaching the judge since this was last asked: why, and when each was there."""
         missed = self.capture.missed()
-        return missed if self._counts_unreadable else (part for part in missed if part[0] != "unreadable")
+        told = [part for part in missed if self._counts_unreadable or part[0] != "unreadable"]
+        self._count(Counter(reason for reason, _ in told))
+        return told
 
-    def leave(self) -> Iterable[MissedPart]:
+    def leave(self) -> Sequence[MissedPart]:
         """Take no more parts: those that are there by now and that `missed` has not told of, as it tells them."""
         self.capture.leave()
         return self.missed()
 
-    def count_unseen(self) -> dict[Reason, int]:
-        """Parts that never reached the judge, by reason; they are counted by this."""
-        found = {reason: count for reason, count in self._unseen().items() if count}
+    def count_unseen(self) -> None:
+        """Count the parts that never reached the judge and that `missed` has not told of."""
+        self._count({reason: count - self._missed[reason] for reason, count in self._unseen().items()})
+
+    def _count(self, missed: Mapping[Reason, int]) -> None:
+        found = {reason: count for reason, count in missed.items() if count > 0}
+        self._missed.update(found)
         self.tally.not_inspected.update(found)
         self._tally_of(self.product).not_inspected.update(found)
-        return found
 
     def _tally_of(self, product: str) -> Tally:
         found = self._tallies.get(product)

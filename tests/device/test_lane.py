@@ -9,6 +9,7 @@ import pytest
 
 from edge_resad.device.changeover import Changeover
 from edge_resad.device.frame import Frame
+from edge_resad.device.handover import NewestFrame
 from edge_resad.device.lane import Lane
 from edge_resad.device.revival import Absent
 from edge_resad.device.settings import CameraSection, ProductsSection, StationFile
@@ -98,3 +99,19 @@ def test_a_wired_camera_may_be_still_for_long_and_one_whose_driver_lets_go_of_no
         lane.capture.is_stuck = True
         assert not lane.look(3.0, None)
         camera.released.set()
+
+
+def test_a_part_that_nobody_looked_at_is_counted_while_the_line_runs_and_once(spool: Spool, tmp_path: Path) -> None:
+    with spool:
+        lane = Lane(told(tmp_path), FakeJudge(), spool, lambda _told, _halt: FakeCamera([]))
+        slot = NewestFrame(live=True)
+        lane.capture.slot = slot
+        for seed in (1, 2, 3):
+            slot.put(shown("flange", seed))
+        assert [reason for reason, _ in lane.missed()] == ["overwritten", "overwritten"]
+        assert lane.tally.not_inspected == {"overwritten": 2}
+        slot.put(shown("flange", 4))
+        lane.count_unseen()
+        lane.count_unseen()
+    assert lane.tally.not_inspected == {"overwritten": 3}
+    assert {name: tally.not_inspected for name, tally in lane.tallies.items()} == {lane.product: {"overwritten": 3}}
