@@ -72,12 +72,14 @@ class Inspector:
         self._image: NDArray[Any]
         self._map: NDArray[np.float32]
         self._score: NDArray[np.float32]
-        self.timings: dict[str, float] = {"resize_ms": 0.0, "engine_ms": 0.0, "decide_ms": 0.0}
+        self.timings: dict[str, float] = {}
+        """Milliseconds of the last part's stages, in order; those behind `engine_ms`, where it has a clock, are in it."""
 
     def __enter__(self) -> Inspector:
         if self._first is not self:
             first = self._first
             self._engine, self._image, self._map, self._score = first._engine, first._image, first._map, first._score
+            self.timings = self._stages()
             self._own = self.prepare(self._bank)
             self._closing = ExitStack()
             self._closing.callback(self._forget)
@@ -97,6 +99,7 @@ class Inspector:
             self._image = engine.inputs["image"]
             self._map = engine.outputs["map"]
             self._score = engine.outputs["score"]
+            self.timings = self._stages()
             self.load(self._bank)
             self._closing = opening.pop_all()
         return self
@@ -167,11 +170,6 @@ class Inspector:
     def prepared(self) -> PreparedBank | None:
         """The bank in the engine, whoever of those that share it put it there."""
         return self._first._in_engine
-
-    @property
-    def engine_timings(self) -> Mapping[str, float]:
-        """Milliseconds of the last part's stages inside the engine, by its own clock; empty where it has none."""
-        return self._engine.timings
 
     def keep_warm(self) -> None:
         """Run the network on what it has seen last, so that an idle GPU keeps its clocks up. `score_map` changes."""
@@ -249,6 +247,7 @@ class Inspector:
         self._engine.run()
         self.timings["resize_ms"] = (fitted - start) * 1e3
         self.timings["engine_ms"] = (time.perf_counter() - fitted) * 1e3
+        self.timings.update(self._engine.timings)
         score = float(self._score)
         if not (math.isfinite(score) and math.isfinite(self._map.max())):  # no comparison with it means anything
             raise EngineError(
@@ -256,6 +255,9 @@ class Inspector:
                 "another precision, or export the bundle again."
             )
         return score
+
+    def _stages(self) -> dict[str, float]:
+        return {"resize_ms": 0.0, "engine_ms": 0.0, **dict.fromkeys(self._engine.timings, 0.0), "decide_ms": 0.0}
 
     def _forget(self) -> None:
         """Views of memory that the engine has given back."""

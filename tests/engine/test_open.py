@@ -51,8 +51,10 @@ def test_the_engines_judge_as_onnx_runtime_does(built: Path, gpu: FakeDriver, ba
     shown = [*parts(50, 51), *parts(52, defect="scratch")]
     with Inspector(BUNDLE, bank) as cpu, Inspector(BUNDLE, bank, provider="tensorrt") as tensorrt:
         verdicts = [(cpu.inspect(part), tensorrt.inspect(part)) for part in shown]
-        assert set(tensorrt.engine_timings) == {"copy_in_ms", "compute_ms", "copy_out_ms"}
-        assert cpu.engine_timings == {}
+        inside = ["copy_in_ms", "compute_ms", "copy_out_ms"]
+        assert list(tensorrt.timings) == ["resize_ms", "engine_ms", *inside, "decide_ms"]
+        assert [tensorrt.timings[stage] for stage in inside] == pytest.approx([0.01, 1.0, 0.01], rel=0.01)
+        assert list(cpu.timings) == ["resize_ms", "engine_ms", "decide_ms"]
     assert [one for one, _ in verdicts] == [other for _, other in verdicts]
     assert verdicts[2][0].status == "fail"
 
