@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from edge_resad.bank import Bank, Fusion, Rows, check_fits, filled
 from edge_resad.bundle import Bundle, Precision
 from edge_resad.decision import Verdict, judge
-from edge_resad.engine.engine import Engine, IoMemory, Provider
-from edge_resad.engine.fusion import write_fusion
+from edge_resad.engine.engine import Constants, Engine, IoMemory, Provider
 from edge_resad.engine.golden import TOLERANCE, Golden, fault
 from edge_resad.engine.open import engine_for
 from edge_resad.errors import BankError, EngineError
@@ -29,10 +28,10 @@ PAINT = np.uint8(128)  # what the network sees of what does not count, at enrolm
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PreparedBank:
-    """A bank as the detector takes it: loading it is copying."""
+    """A bank as the detector takes it: loading it is copying, once to where the engine computes."""
 
     bank: Bank
-    inputs: Mapping[str, NDArray[np.float32]]  # by the name of the detector's input
+    constants: Constants
 
 
 class Inspector:
@@ -144,15 +143,13 @@ class Inspector:
         """
         self.check(bank, remake)
         level_norm = np.array(bank.info.level_norm, np.float32)
-        inputs = bank_inputs(self._engine, self._bundle, bank.levels, level_norm)
-        return PreparedBank(bank=bank, inputs=inputs)
+        inputs = bank_inputs(self._engine, self._bundle, bank.levels, level_norm, bank.info.fusion)
+        return PreparedBank(bank=bank, constants=Constants(inputs))
 
     def put(self, prepared: PreparedBank) -> None:
-        """Change the product to a prepared bank, between two parts. Allocates nothing."""
-        self._first._in_engine = None  # where a write fails, half of two banks is there: nobody may judge by it
-        for name, rows in prepared.inputs.items():
-            self._engine.write(name, rows)
-        write_fusion(self._engine, prepared.bank.info.fusion)
+        """Change the product to a prepared bank, between two parts. Allocates nothing but, where many are in use, room."""
+        self._first._in_engine = None  # where it fails, half of two banks may be there: nobody may judge by it
+        self._engine.put(prepared.constants)
         self._bank = prepared.bank
         self._own = self._first._in_engine = prepared
 
@@ -277,16 +274,16 @@ def write_bank(
 
     Rows are repeated to the bank's capacity, raw or unit as the graph asks.
     """
-    for name, rows in bank_inputs(engine, bundle, levels, level_norm).items():
-        engine.write(name, rows)
-    write_fusion(engine, fusion)
+    engine.put(Constants(bank_inputs(engine, bundle, levels, level_norm, fusion)))
 
 
 def bank_inputs(
-    engine: Engine, bundle: Bundle, levels: tuple[Rows, ...], level_norm: NDArray[np.float32]
+    engine: Engine, bundle: Bundle, levels: tuple[Rows, ...], level_norm: NDArray[np.float32], fusion: Fusion
 ) -> dict[str, NDArray[np.float32]]:
     """What a bank is in a detector's inputs, by name. Only looks at what inputs there are."""
     inputs = {"level_norm": level_norm}
+    if "fusion" in engine.inputs:  # the graph has several heads
+        inputs["fusion"] = np.array(fusion, np.float32)
     for index, (level, rows) in enumerate(zip(bundle.manifest.levels, levels, strict=True)):
         full = filled(rows, level.capacity)
         if f"bank_{index}" in engine.inputs:

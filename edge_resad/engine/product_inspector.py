@@ -121,8 +121,9 @@ class ProductInspector:
         )
 
     def load(self, ready: ReadyProduct) -> None:
-        """Change the product, between two parts. Builds nothing, allocates nothing."""
-        self._put(ready.banks[0])
+        """Change the product, between two parts. Builds nothing; allocates at most room for banks at the GPU."""
+        for bank in reversed(ready.banks):  # all of them now: the first part shall not wait for their way to the GPU
+            self._put(bank)
         self._ready = ready
 
     @property
