@@ -41,6 +41,10 @@ class FakeDriver:
         """Let a function fail the nth time it is called from now, and so many times; 0: until something else is told."""
         self._library.fake_fail_name(name.encode(), ctypes.c_long(nth), ctypes.c_long(times))
 
+    def heal(self) -> None:
+        """Let nothing fail any more."""
+        self._library.fake_fail_name(b"", ctypes.c_long(0), ctypes.c_long(0))
+
     def be_integrated(self, copy_us: float) -> None:
         """Be the GPU of a Jetson, where a copy takes so long."""
         self._library.fake_set_integrated(1, copy_us)
