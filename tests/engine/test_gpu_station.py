@@ -98,7 +98,9 @@ def test_what_the_gpus_clock_says_is_in_summary_and_metrics(station: Station, tm
     assert ", compute " in str(summary)
     metrics = (tmp_path / "station.prom").read_text(encoding="utf-8")
     counts = [line for line in metrics.splitlines() if line.startswith("edge_resad_stage_seconds_count")]
-    assert [stage for stage in stages if not any(f'stage="{stage}"' in line and line.endswith(" 3") for line in counts)] == []
+    assert [
+        stage for stage in stages if not any(f'stage="{stage}"' in line and line.endswith(" 3") for line in counts)
+    ] == []
 
 
 def test_while_no_part_comes_the_gpu_is_kept_warm_and_no_verdict_changes(

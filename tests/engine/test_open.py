@@ -103,8 +103,13 @@ def test_cameras_with_banks_of_their_own_send_nothing_but_pictures_to_the_gpu(
 def test_regions_with_banks_of_their_own_send_nothing_but_pictures_to_the_gpu(
     card: FakeDriver | None, tmp_path: Path
 ) -> None:
-    regions = (Roi(name="left", bank="left.npz", box=(0, 0, 128, 256)), Roi(name="right", bank="right.npz", box=(128, 0, 128, 256)))
-    product = enrolled(tmp_path / "shelf", Recipe(product="board", picture_px=(256, 256), regions=regions), good_parts("board"))
+    regions = (
+        Roi(name="left", bank="left.npz", box=(0, 0, 128, 256)),
+        Roi(name="right", bank="right.npz", box=(128, 0, 128, 256)),
+    )
+    product = enrolled(
+        tmp_path / "shelf", Recipe(product="board", picture_px=(256, 256), regions=regions), good_parts("board")
+    )
     with ProductInspector(BUNDLE, product, provider="tensorrt") as inspector:
         before = Counter[str]() if card is None else card.counts
         for _ in range(3):

@@ -362,7 +362,9 @@ def test_an_exception_of_tensorrt_is_a_sentence_and_leaves_nothing_behind(
     opener: Opener, trt: Any, method: str
 ) -> None:
     trt._behaviour.fails = (method, RuntimeError("from inside"))
-    with pytest.raises(EngineError, match=r"TensorRT does not run the engine .*it raises RuntimeError: from inside\. Bu"):
+    with pytest.raises(
+        EngineError, match=r"TensorRT does not run the engine .*it raises RuntimeError: from inside\. Bu"
+    ):
         opener().__enter__()
 
 
