@@ -1,6 +1,7 @@
 """What a copy between host and GPU takes: pageable and pinned memory, and mapped memory that needs none.
 
-`python -m benchmarks.copies`; `--json` prints one object. Sizes are those of the package's detector: a picture, a map, a bank.
+`python -m benchmarks.copies`; `--json` prints one object. Sizes are those of the package's detector: a picture, a map,
+a bank.
 """
 
 from __future__ import annotations

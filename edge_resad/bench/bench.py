@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 
 from edge_resad.bank import Bank, Threshold, load_bank, save_bank
-from edge_resad.bench.allocation import ROUND, Allocation, AllocationMeter, allocation
+from edge_resad.bench.allocation import Allocation, AllocationMeter, allocation
 from edge_resad.bench.first import ColdStart, cold_start
 from edge_resad.bench.line import Parts, PreparedLine, draw_parts
 from edge_resad.bench.watch import Heat, Held, Watch, held, slope_per_hour
@@ -297,13 +297,12 @@ def _engine_alone(inspector: Inspector, parts: Parts, engine: Histogram) -> None
 
 
 def _allocation_of_a_station(settings: StationFile, parts: Parts) -> Allocation:
-    """In a run of its own, for counting takes time. The last rejects that the operator's page shows fill up first."""
+    """In a run of its own, for counting takes time. Of good parts: a reject stays until twelve newer ones are there."""
     lines: list[PreparedLine] = []
     with AllocationMeter() as meter:
-        shown = [parts.bad] * ROUND + [parts[number] for number in range(meter.parts - ROUND)]
 
         def open_line(_settings: StationFile, halt: threading.Event) -> PreparedLine:
-            lines.append(PreparedLine(shown, halt, frames=meter.parts))
+            lines.append(PreparedLine(parts.good * meter.parts, halt, frames=meter.parts))
             return lines[0]
 
         def done(_inspection: Inspection) -> None:

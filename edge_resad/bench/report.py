@@ -125,7 +125,8 @@ def sentences(figures: Figures) -> Iterator[str]:
     resize = 1e3 * (figures.stages["resize"].percentile_s(50) or 0.0)
     yield f"around the engine {around:.2f} ms a part, {100 * share:.1f} % (p50); of that scaling the frame {resize:.2f}"
     peak = f", peak memory {cold.peak_rss_mb:.0f} MB" if cold.peak_rss_mb is not None else ""
-    yield f"cold start {cold.seconds:.2f} s to the first verdict{peak}; first part {figures.first_stages_ms['total']:.1f} ms"
+    first_ms = figures.first_stages_ms["total"]
+    yield f"cold start {cold.seconds:.2f} s to the first verdict{peak}; first part {first_ms:.1f} ms"
     for who, kept in (("inspection alone", figures.allocation), ("whole station", figures.station_allocation)):
         yield (
             f"allocated per part by the {who}: {kept.kept_bytes:.0f} bytes that stay, "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +33,7 @@ class DeviceCopy:
 
 
 class DeviceCopies:
-    """All of one engine. Room that nobody has values for is used again, so there is as much as was ever in use at once."""
+    """All of one engine. Room that nobody has values for is used again: there is as much as was in use at once."""
 
     def __init__(self, cuda: Cuda, size: int) -> None:
         """size: of one, bytes; 0: there are none."""

@@ -19,7 +19,7 @@ IoMemory = Literal["auto", "device", "mapped"]
 
 @dataclass(frozen=True, eq=False)
 class Constants:
-    """Values of all inputs but the image, such as a bank's: they belong together, and never change once they are here."""
+    """Values of all inputs but the image, such as a bank's: they belong together, and never change."""
 
     by_input: Mapping[str, NDArray[Any]]
 
@@ -39,7 +39,7 @@ class Engine(Protocol):
 
     @property
     def inputs(self) -> Mapping[str, NDArray[Any]]:
-        """The input buffers by name. Write the image into its own, which every run reads; others take `write`, `put`."""
+        """The input buffers by name. Write the image into its own, which every run reads; the others by `write`."""
         ...
 
     @property
@@ -57,7 +57,7 @@ class Engine(Protocol):
         ...
 
     def put(self, constants: Constants) -> None:
-        """Give all inputs but the image values that stay. An engine may keep them, to have them again without a copy."""
+        """Give all inputs but the image values that stay. An engine may keep them, and has them again sooner."""
         ...
 
     def run(self) -> None:

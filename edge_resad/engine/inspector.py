@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +71,7 @@ class Inspector:
         self._map: NDArray[np.float32]
         self._score: NDArray[np.float32]
         self.timings: dict[str, float] = {}
-        """Milliseconds of the last part's stages, in order; those behind `engine_ms`, where it has a clock, are in it."""
+        """Milliseconds of the last part's stages, in order; those of an engine with a clock are in `engine_ms` too."""
 
     def __enter__(self) -> Inspector:
         if self._first is not self:
@@ -147,7 +146,7 @@ class Inspector:
         return PreparedBank(bank=bank, constants=Constants(inputs))
 
     def put(self, prepared: PreparedBank) -> None:
-        """Change the product to a prepared bank, between two parts. Allocates nothing but, where many are in use, room."""
+        """Change the product to a prepared bank, between two parts. Allocates at most room for it at the GPU."""
         self._first._in_engine = None  # where it fails, half of two banks may be there: nobody may judge by it
         self._engine.put(prepared.constants)
         self._bank = prepared.bank

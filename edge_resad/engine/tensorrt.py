@@ -91,7 +91,7 @@ class TensorRTEngine:
 
     @property
     def inputs(self) -> Mapping[str, NDArray[Any]]:
-        """The input buffers by name: the image's to write into; the others, which take `write` and `put`, to be known."""
+        """The input buffers by name: the image's to write into; the others take `write` and `put`."""
         return self._inputs
 
     @property

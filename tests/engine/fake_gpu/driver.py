@@ -38,7 +38,7 @@ class FakeDriver:
         self._library.fake_fail_call(ctypes.c_long(number))
 
     def fail(self, name: str, nth: int = 1, *, times: int = 1) -> None:
-        """Let a function fail the nth time it is called from now, and so many times; 0: until something else is told."""
+        """Let a function fail the nth time it is called from now, and so many times; 0: until it is healed."""
         self._library.fake_fail_name(name.encode(), ctypes.c_long(nth), ctypes.c_long(times))
 
     def heal(self) -> None:
