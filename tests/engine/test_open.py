@@ -61,7 +61,8 @@ def test_the_engines_judge_as_onnx_runtime_does(card: FakeDriver | None, bank: B
             assert [tensorrt.timings[stage] for stage in inside] == pytest.approx([0.01, 1.0, 0.01], rel=0.01)
         assert list(cpu.timings) == ["resize_ms", "engine_ms", "decide_ms"]
     for one, other in verdicts:
-        assert (one.status, one.score) == (other.status, pytest.approx(other.score, rel=TOLERANCE["fp32"]))
+        assert one.status == other.status
+        assert one.score == pytest.approx(other.score, rel=TOLERANCE["fp32"])
         assert card is None or one == other
     assert verdicts[2][0].status == "fail"
 
