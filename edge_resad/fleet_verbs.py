@@ -6,9 +6,10 @@ import base64
 import getpass
 import json
 import logging
+import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -100,12 +101,18 @@ def status(config: ConfigArgument, as_json: JsonOption = False) -> None:
         facts += [f"{device.waiting} waiting"] if device.waiting else []
         facts += [f"{device.dropped} given up"] if device.dropped else []
         facts += [f"{device.missing} missing"] if device.missing else []
+        facts += [f"{device.conflicts} CONFLICTS"] if device.conflicts else []
         facts += [f"{device.open_alerts} open alerts"] if device.open_alerts else []
+        if device.settings_version is not None:
+            refused_them = " REFUSED" if device.settings_status == "refused" else ""
+            facts.append(f"settings version {device.settings_version}{refused_them}")
         facts += [f"{camera} {' '.join(said)}" for camera, said in device.faults.items() if said]
         product = f"  {device.product}" if device.product else ""
         print(f"{there:8}{device.site}/{device.line}/{device.device}{product}  {', '.join(facts)}")
     if not found:
         print("no station has said anything yet")
+    if any(device.conflicts for device in found):
+        print("two messages had one number: edge-resad fleet dedupe says what to do", file=sys.stderr)
     for reason, times in refused:
         print(f"not readable, {times} times: {reason}", file=sys.stderr)
 
@@ -138,11 +145,63 @@ def alerts(
 
 
 @fleet_app.command()
-def gaps(config: ConfigArgument, device: DeviceOption = None) -> None:
+def audits(
+    config: ConfigArgument,
+    device: DeviceOption = None,
+    since: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--since", help="Only what ended so short ago: a number and s, min, h or d, such as 1d."),
+    ] = None,
+    most: Annotated[int, typer.Option("--most", min=1, help="Show so many.")] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """Show who asked what of which station and how it ended, the newest first."""
+    since_ms = None if since is None else time.time_ns() // 1_000_000 - _span_ms(since)
+    with _needing_extra():
+        from edge_resad.fleet.audits import audits as accounts
+
+    with _opened(_fleet(config)) as engine, engine.connect() as connection:
+        found = accounts(connection, device=device, since_ms=since_ms, most=most)
+    if as_json:
+        print(json.dumps([asdict(account) for account in found]))
+        return
+    rows = []
+    for account in found:
+        doubt = "" if account.at_quality in ("synced", "backdated") else " ?"
+        who = account.issued_by or "unknown"
+        who += f" ({account.role})" if account.role else ""
+        arguments = [f"{name}={json.dumps(value)}" for name, value in (account.arguments or {}).items()]
+        ended = account.status + (f": {account.sentence}" if account.sentence else "")
+        place = f"{account.site}/{account.line}/{account.device}"
+        rows.append((f"{_moment(account.at_ms)}{doubt}", place, who, " ".join([account.command, *arguments]), ended))
+    print("\n".join(_table(("when, UTC", "station", "who", "what", "how it ended"), rows)) if rows else "no commands")
+    if len(found) == most:
+        print(f"These are the newest {most}; --most shows more.", file=sys.stderr)
+
+
+@fleet_app.command()
+def gaps(
+    config: ConfigArgument,
+    device: DeviceOption = None,
+    given_up: Annotated[
+        bool, typer.Option("--given-up", help="Instead what stations gave up: when, why, how many of each kind.")
+    ] = False,
+) -> None:
     """Show which messages are neither stored nor given up by their station."""
     with _needing_extra():
         from edge_resad.fleet.report import accounts
+        from edge_resad.fleet.report import given_up as losses
 
+    if given_up:
+        with _opened(_fleet(config)) as engine, engine.connect() as connection:
+            told = losses(connection, device=device)
+        for loss in told:
+            kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(loss.counts.items()) if number)
+            what = kinds or "nobody knows how many"
+            print(f"{_moment(loss.at_ms)}  {loss.device}  {loss.stream_id}  {loss.reason}: {what}")
+        if not told:
+            print("nothing was given up")
+        return
     with _opened(_fleet(config)) as engine, engine.connect() as connection:
         found = [account for account in accounts(connection, device=device) if account.missing]
     for account in found:
@@ -155,9 +214,10 @@ def gaps(config: ConfigArgument, device: DeviceOption = None) -> None:
 @fleet_app.command()
 def dedupe(config: ConfigArgument, device: DeviceOption = None, as_json: JsonOption = False) -> None:
     """Prove it, stream by stream: generated, stored, absorbed duplicates, given up, missing. Exit code 1 where
-    something is missing.
+    something is missing, or where two messages had one number.
     """
     with _needing_extra():
+        from edge_resad.fleet.conflicts import sentence
         from edge_resad.fleet.report import accounts
 
     with _opened(_fleet(config)) as engine, engine.connect() as connection:
@@ -169,6 +229,7 @@ def dedupe(config: ConfigArgument, device: DeviceOption = None, as_json: JsonOpt
             print(
                 f"{account.device}  {account.stream_id}  generated {account.generated}  stored {account.stored}  "
                 f"duplicates {account.duplicates}  given up {account.given_up}  missing {account.lost}"
+                + (f"  conflicts {account.conflicts}" if account.conflicts else "")
             )
     generated, stored, lost, duplicates = (
         sum(getattr(account, name) for account in found) for name in ("generated", "stored", "lost", "duplicates")
@@ -177,7 +238,10 @@ def dedupe(config: ConfigArgument, device: DeviceOption = None, as_json: JsonOpt
         f"generated {generated} stored {stored} lost {lost} duplicates {duplicates}",
         file=sys.stderr if as_json else sys.stdout,
     )
-    if lost:
+    others = [account for account in found if account.conflicts]
+    for account in others:
+        print(sentence(account.device, account.stream_id, account.conflicts), file=sys.stderr)
+    if lost or others:
         raise typer.Exit(1)
 
 
@@ -461,6 +525,21 @@ def _needing_extra() -> Iterator[None]:
 def _in_words(ranges: Ranges) -> str:
     shown = ", ".join(f"{first}-{last}" if last > first else str(first) for first, last in ranges[:_SHOWN])
     return shown + (f" and {len(ranges) - _SHOWN} more ranges" if len(ranges) > _SHOWN else "")
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines with columns; what a terminal would obey instead of show is a question mark."""
+    lines = [["".join(letter if letter.isprintable() else "?" for letter in cell) for cell in row] for row in rows]
+    lines.insert(0, list(head))
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    return ["  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+
+
+def _span_ms(text: str) -> int:
+    told = re.fullmatch(r"([0-9]{1,6})(s|min|h|d)", text)
+    if told is None:
+        raise typer.BadParameter(f"--since {text} is no time: say a number and s, min, h or d, such as 90min or 1d")
+    return int(told[1]) * {"s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}[told[2]]
 
 
 def _moment(ms: int) -> str:

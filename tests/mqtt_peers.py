@@ -97,7 +97,8 @@ class Mosquitto:
         command = [MOSQUITTO, "-c", str(self._folder / "mosquitto.conf")]
         with open(self._folder / "mosquitto.log", "ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        assert eventually(lambda: _listens(self.port)), (self._folder / "mosquitto.log").read_text()
+        ports = [self.port, *(int(line.split()[1]) for line in self._settings if line.startswith("listener "))]
+        assert eventually(lambda: all(map(_listens, ports))), (self._folder / "mosquitto.log").read_text()
 
     def kill(self) -> None:
         if self.process is not None:

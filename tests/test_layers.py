@@ -37,7 +37,9 @@ ROOMS_MAY_IMPORT = {
         "decision",
         "messages",
         "overlay",
+        "parting",
         "recipe",
+        "takeover",
         "engine",
         "charts",
         "page",
@@ -48,7 +50,7 @@ ROOMS_MAY_IMPORT = {
     "evaluation": {"errors", "image", "bundle", "bank", "datasets", "overlay", "charts", "page", "engine"},
     "model": {"errors", "image"},
     "train": {"errors", "whole_file", "image", "datasets", "evaluation", "model"},
-    "fleet": {"errors", "messages", "sections", "signals", "web_server"},
+    "fleet": {"errors", "messages", "parting", "sections", "signals", "takeover", "web_server"},
 }
 ROOMS_WITH_TORCH = {"model", "train"}
 ENTRANCES = {

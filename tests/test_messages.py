@@ -21,6 +21,7 @@ from edge_resad.messages import (
     Address,
     Alert,
     Birth,
+    CollectorState,
     FetchedImage,
     Gap,
     ImageReference,
@@ -35,6 +36,8 @@ from edge_resad.messages import (
     acknowledgement_message,
     alert_message,
     birth_message,
+    collector_state_message,
+    collector_topic,
     gap_message,
     is_late,
     offline_message,
@@ -238,6 +241,26 @@ def test_a_topic_comes_apart_into_what_it_was_made_of() -> None:
     assert (topic.address, topic.channel, topic.name) == (ADDRESS, "alert", "major")
     assert read_topic(ADDRESS.state_topic).name is None
     assert type_of(ADDRESS.thumbnail_topic(STAMP.event_id)) == "edge-resad.thumbnail"
+
+
+def test_a_collectors_topic_is_none_of_a_station() -> None:
+    assert collector_topic("col-1") == "er/v1/host/col-1/state"
+    assert type_of(collector_topic("col-1")) == "edge-resad.collector-state"
+    with pytest.raises(ValueError, match="is not a topic of the form"):
+        read_topic(collector_topic("col-1"))
+    with pytest.raises(ValueError, match="is not a topic of the form"):
+        type_of("er/v1/host/state")
+
+
+def test_a_collectors_state_says_what_it_stores_and_which_connection_it_is_of() -> None:
+    about: dict[str, Any] = {"group": "g", "sites": ("graz",), "connection": "x1", "wall": 0.0}
+    there = read_message(collector_state_message("col-1", online=True, version="0.1.0", **about))
+    gone = read_message(collector_state_message("col-1", online=False, **about))
+    assert isinstance(there.data, CollectorState)
+    assert isinstance(gone.data, CollectorState)
+    assert (there.source, there.id, gone.id) == ("er/v1/host/col-1", "x1-on", "x1-off")
+    assert (there.data.online, there.data.sites, there.data.version) == (True, ("graz",), "0.1.0")
+    assert (gone.data.online, gone.data.connection, gone.data.version) == (False, "x1", None)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from benchmarks.faults.engine_faults import ENGINE_FAULTS
 from benchmarks.faults.line_faults import LINE_FAULTS
 from benchmarks.faults.process_faults import PROCESS_FAULTS
 from benchmarks.faults.scene import RATE, Outcome, Stage
+from benchmarks.faults.trigger_faults import TRIGGER_FAULTS
 from edge_resad.bank import save_bank
 from edge_resad.bench.line import draw_parts
 from edge_resad.bundle import Precision, open_bundle
@@ -29,7 +30,8 @@ from edge_resad.demo import products
 from edge_resad.engine.enrolment import enrol
 
 FAULTS: dict[str, Play] = {
-    **CAMERA_FAULTS, **ENGINE_FAULTS, **LINE_FAULTS, **BROKER_FAULTS, **DISK_FAULTS, **PROCESS_FAULTS,
+    **CAMERA_FAULTS, **TRIGGER_FAULTS, **ENGINE_FAULTS, **LINE_FAULTS, **BROKER_FAULTS, **DISK_FAULTS,
+    **PROCESS_FAULTS,
 }  # fmt: skip
 SIDE = 256  # pixels of a picture
 THRESHOLD = 2.5  # between drawn good parts and the defective one: a fault's table asks for times, not for verdicts

@@ -15,7 +15,7 @@ from edge_resad.device.v4l2 import V4L2Camera
 from edge_resad.errors import CameraError
 
 LASTS_S = 4.0
-SHARP_PARTS = 30  # from which a station learns how sharp its pictures are
+LEARN_PARTS = 40  # from which a station learns how sharp its pictures are, and that none comes twice
 
 Play = Callable[[Stage], Outcome]
 
@@ -93,7 +93,7 @@ def goes_and_comes_back(stage: Stage) -> Outcome:
 def gives(mood: Mood, words: str, stage: Stage) -> Outcome:
     """Pictures that are ill."""
     with Scene(stage, f"camera-{mood.replace(' ', '-')}") as scene:
-        scene.until_judged(SHARP_PARTS if mood == "blurred" else 10)
+        scene.until_judged(LEARN_PARTS if mood in ("blurred", "frozen") else 10)
         scene.begin()
         scene.camera.mood = mood
         scene.last_for(LASTS_S)

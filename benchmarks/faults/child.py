@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -37,6 +38,7 @@ class ChildScene:
         self.folder = stage.folder / name
         self.plc = Plc()
         self.said: list[Said] = []
+        self.wall = time.time()  # when the newest part was there by the station's own clock, seconds since 1970
         self.committed = 0  # messages that were in the spool's file when somebody last looked
         self._stage = stage
         self._environment = {**os.environ, **(environment or {})}
@@ -170,6 +172,7 @@ class ChildScene:
                 for line in lines:
                     if line.startswith(b"{") and line.endswith(b"}"):
                         said = json.loads(line)
+                        self.wall = datetime.fromisoformat(said["time"].replace("Z", "+00:00")).timestamp()
                         self._fates[int(Path(said["name"]).stem)] = (_FATES[said["status"]], time.monotonic())
 
     def _hear(self, process: subprocess.Popen[str]) -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import random
 import time
 from functools import partial
-from pathlib import Path
 
 from benchmarks.faults.camera_faults import Play
 from benchmarks.faults.child import ChildScene
 from benchmarks.faults.scene import Outcome, Stage
 from edge_resad.device.crash_points import CRASH_CODE, CrashPoint
+from tests.wall_clock import LIBFAKETIME, WallClock
 
 KILLS = 10
 CRASHES: tuple[CrashPoint, ...] = ("before-insert", "before-commit", "after-commit")
-LIBFAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
+DAY_S = 86400.0
 JUMP_LASTS_S = 4.0
 
 
@@ -78,24 +78,14 @@ def ends_in_a_commit(stage: Stage) -> Outcome:
 def clock_jumps(sign: int, stage: Stage) -> Outcome:
     """A day forwards or backwards."""
     fault = f"clock jumps by {'+' if sign > 0 else '-'}1 day"
-    if not LIBFAKETIME.is_file():
+    if LIBFAKETIME is None:
         return Outcome(fault=fault, skipped="no libfaketime: apt-get install faketime")
-    told = stage.folder / f"clock{sign}.time"
-    told.write_text("+0\n")
-    environment = {
-        "LD_PRELOAD": str(LIBFAKETIME),
-        "FAKETIME_TIMESTAMP_FILE": str(told),
-        "FAKETIME_CACHE_DURATION": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "DONT_FAKE_MONOTONIC": "1",
-        "FAKETIME_DONT_RESET": "1",
-    }
-    with ChildScene(stage, f"clock{sign}", environment=environment) as scene:
+    clock = WallClock(stage.folder / f"clock{sign}.time")
+    with ChildScene(stage, f"clock{sign}", environment=clock.environment) as scene:
         scene.until_judged(20)
-        known = len(scene.fates())
         at = time.monotonic()
-        told.write_text(f"{'+' if sign > 0 else '-'}1d\n")
-        scene.until(lambda: len(scene.fates()) > known)
+        clock.set("+1d" if sign > 0 else "-1d")
+        scene.until(lambda: sign * (scene.wall - time.time()) > DAY_S / 2)
         recovered_s = time.monotonic() - at
         time.sleep(JUMP_LASTS_S)
         warned = scene.warned(at)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 
+from edge_resad.device.driver import driver_says, leave, words_of
 from edge_resad.device.features import Setting, set_features, waits_for_a_trigger
-from edge_resad.device.live import Device, StillWaiting
+from edge_resad.device.live import Device, HalfFrame, StillWaiting
 from edge_resad.errors import CameraError
 
 READ_MS = 1300  # how long a camera may take from one frame to the next
@@ -23,6 +25,31 @@ def open_basler(serial: str, *, wanted: Mapping[str, Setting]) -> Device:
     Raises:
         CameraError: pypylon is missing, there is no such camera, or it does not take a feature.
     """
+    pylon = _pylon()
+    found = _found(pylon)
+    chosen = _chosen(list(found), serial)
+    with driver_says(f"the Basler camera {chosen} is there but cannot be opened", _IN_USE):
+        camera = pylon.InstantCamera(pylon.TlFactory.GetInstance().CreateDevice(found[chosen]))
+    with ExitStack() as opening:
+        opening.callback(leave, camera.StopGrabbing, camera.Close, camera.DestroyDevice)
+        with driver_says(f"the Basler camera {chosen} is there but cannot be opened", _IN_USE):
+            camera.Open()
+        with driver_says(f"the Basler camera {chosen} is there but does not begin", _CHECK):
+            stream = _Stream(pylon, camera, chosen, wanted)
+        opening.pop_all()
+    return stream
+
+
+def look_for_basler(serial: str) -> str:
+    """The serial number of the camera that `open_basler` would open; nothing is opened.
+
+    Raises:
+        CameraError: pypylon is missing, or there is no such camera.
+    """
+    return _chosen(list(_found(_pylon())), serial)
+
+
+def _pylon() -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # as an error, SWIG's would crash the import
@@ -31,22 +58,13 @@ def open_basler(serial: str, *, wanted: Mapping[str, Setting]) -> Device:
         raise CameraError(
             "basler: cameras need pypylon, which is not installed. Install it: pip install 'edge-resad[basler]'"
         ) from missing
-    factory = pylon.TlFactory.GetInstance()
-    found = {info.GetSerialNumber(): info for info in factory.EnumerateDevices()}
-    chosen = _chosen(list(found), serial)
-    try:
-        camera = pylon.InstantCamera(factory.CreateDevice(found[chosen]))
-        camera.Open()
-    except Exception as error:  # another program has it, or it is of another subnet
-        raise CameraError(
-            f"the Basler camera {chosen} is there but cannot be opened: {_first_line(error)}. Close the other program "
-            "that uses it, or check the network card's address."
-        ) from error
-    try:
-        return _Stream(pylon, camera, chosen, wanted)
-    except BaseException:
-        camera.Close()
-        raise
+    return pylon
+
+
+def _found(pylon: Any) -> dict[str, Any]:
+    """What pylon needs to open each camera, by their serial numbers."""
+    with driver_says("pylon does not tell which Basler cameras there are", _CHECK):
+        return {info.GetSerialNumber(): info for info in pylon.TlFactory.GetInstance().EnumerateDevices()}
 
 
 def _chosen(serials: list[str], serial: str) -> str:
@@ -112,33 +130,40 @@ class _Stream:
         camera.StartGrabbing(one_by_one if self._is_triggered else newest)  # a trigger's frame is a part each
 
     def grab(self) -> bool:
-        self._let_go()
         try:
+            self._let_go()
             result = self._camera.RetrieveResult(READ_MS, self._pylon.TimeoutHandling_Return)
+            if result is not None and result.IsValid():
+                self._result = result
+                return True
+            is_gone = self._camera.IsCameraDeviceRemoved()
         except Exception as error:
-            raise CameraError(f"the Basler camera {self._where} broke off: {_first_line(error)}. {_CHECK}") from error
-        if result is None or not result.IsValid():
-            if self._is_triggered and not self._camera.IsCameraDeviceRemoved():
-                raise StillWaiting
-            return False
-        self._result = result
-        return True
+            raise self._broke_off(error) from error
+        if self._is_triggered and not is_gone:
+            raise StillWaiting
+        return False
 
     def retrieve(self) -> tuple[bool, Any]:
-        if not self._result.GrabSucceeded():
-            raise CameraError(
-                f"the Basler camera {self._where} sent half a frame: {self._result.GetErrorDescription()}. {_CHECK}"
-            )
-        picture = np.ascontiguousarray(self._to_bgr.Convert(self._result).GetArray())
-        self._let_go()
+        try:
+            if not self._result.GrabSucceeded():
+                why = self._result.GetErrorDescription()
+                self._let_go()
+                if self._camera.IsCameraDeviceRemoved():
+                    return False, None
+                raise HalfFrame(f"the Basler camera {self._where} sent half a frame: {why.strip().rstrip('.')}")
+            picture = np.ascontiguousarray(self._to_bgr.Convert(self._result).GetArray())
+            self._let_go()
+        except HalfFrame:
+            raise
+        except Exception as error:
+            raise self._broke_off(error) from error
         return True, picture
 
     def release(self) -> None:
-        for end in (self._let_go, self._camera.StopGrabbing, self._camera.Close):
-            try:
-                end()
-            except Exception:  # a camera that was unplugged refuses every goodbye
-                continue
+        leave(self._let_go, self._camera.StopGrabbing, self._camera.Close, self._camera.DestroyDevice)
+
+    def _broke_off(self, error: Exception) -> CameraError:
+        return CameraError(f"the Basler camera {self._where} broke off: {words_of(error)}. {_CHECK}")
 
     def _let_go(self) -> None:
         result, self._result = self._result, None
@@ -147,8 +172,4 @@ class _Stream:
 
 
 _CHECK = "Check the cable and its network."
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).partition(" : ")[0]
-    return (text.splitlines() or [type(error).__name__])[0].strip().rstrip(".")
+_IN_USE = "Close the other program that uses it, or check the network card's address."

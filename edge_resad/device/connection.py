@@ -20,7 +20,7 @@ from paho.mqtt.properties import Properties
 from edge_resad.device.access import Access
 from edge_resad.device.bell import Bell
 from edge_resad.device.hearing import Heard
-from edge_resad.device.parting import last_word, parting_reason
+from edge_resad.parting import last_word, parting_reason
 
 Protocol = Literal["5", "3.1.1"]
 QOS_NOT_SUPPORTED = 0x9B

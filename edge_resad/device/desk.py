@@ -131,7 +131,8 @@ class Desk:
         value = arguments.get("set")
         if value is not None and not (_is_number(value) and value > 0):
             raise ControlError(f"a threshold is a number above 0, not {value!r}. Say set=1.4.")
-        thresholds = {lane.camera: lane.threshold(value) for lane in self._chosen(arguments)}
+        chosen = sorted(self._chosen(arguments), key=lambda lane: lane.shelf is None)  # those that refuse first
+        thresholds = {lane.camera: lane.threshold(value) for lane in chosen}
         return {"threshold": thresholds, **({} if value is None else {"until": "the station stops"})}
 
     def _self_test(self, arguments: Arguments) -> Mapping[str, Any]:

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Protocol
 
+from edge_resad.device.driver import words_of
 from edge_resad.errors import CameraError
 
 Setting = bool | int | float | str
@@ -39,7 +40,7 @@ def set_features(where: str, features: Features, wanted: Mapping[str, Setting]) 
         CameraError: the camera lacks a feature, or does not take a value.
     """
     if "AcquisitionFrameRate" in wanted and features.get("AcquisitionFrameRateEnable") is not None:
-        features.set("AcquisitionFrameRateEnable", True)  # without it many cameras ignore the rate
+        wanted = {"AcquisitionFrameRateEnable": True, **wanted}  # without it many cameras ignore the rate
     for name, value in wanted.items():
         if features.get(name) is None:
             known = features.names()
@@ -52,9 +53,8 @@ def set_features(where: str, features: Features, wanted: Mapping[str, Setting]) 
         try:
             features.set(name, value)
         except Exception as error:  # the libraries' exceptions share no base class
-            said = " ".join(str(error).split()).partition(" : ")[0]
             raise CameraError(
-                f"the camera {where} does not take {name} = {value}: {said.rstrip('.')}. Correct [camera] controls."
+                f"the camera {where} does not take {name} = {value}: {words_of(error)}. Correct [camera] controls."
             ) from error
 
 

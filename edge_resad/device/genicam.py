@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_resad.device.driver import driver_says, leave, words_of
 from edge_resad.device.features import Setting, set_features, waits_for_a_trigger
-from edge_resad.device.live import Device, StillWaiting
+from edge_resad.device.live import Device, HalfFrame, StillWaiting
 from edge_resad.errors import CameraError
 
 READ_S = 1.3  # how long a camera may take from one frame to the next
 NOW_S = 0.001  # harvesters takes 0 for "as long as it takes"
 BUFFERS = 4
+PULSE = "TriggerMode"  # what a camera that waits for its trigger is asked for, to see whether it is there
 
 _TO_BGR: dict[str, int | None] = {
     "Mono8": cv2.COLOR_GRAY2BGR,
@@ -34,6 +38,9 @@ _TO_BGR: dict[str, int | None] = {
 }
 """Pixel formats by their names in GenICam's Pixel Format Naming Convention -> how OpenCV makes BGR of them."""
 
+_BYTES: dict[str, int] = {"BGR8": 3, "RGB8": 3, "BGRa8": 4, "RGBa8": 4, "YUV422_8": 2, "YUV422_8_UYVY": 2}
+"""Bytes of a pixel, of those that have more than one."""
+
 
 def open_genicam(serial: str, *, producer: Path | None, wanted: Mapping[str, Setting]) -> Device:
     """Open the camera of this serial number, or the only one.
@@ -44,6 +51,33 @@ def open_genicam(serial: str, *, producer: Path | None, wanted: Mapping[str, Set
     Raises:
         CameraError: harvesters or the producer is missing, there is no such camera, or it does not take a feature.
     """
+    with ExitStack() as opening:
+        harvester = _harvester(producer, opening)
+        serials = _serials(harvester)
+        index = _found(serials, serial)
+        where = serials[index]
+        with driver_says(f"the camera {where} is there but cannot be opened", _IN_USE):
+            acquirer = harvester.create(index)
+        opening.callback(leave, acquirer.destroy)
+        with driver_says(f"the camera {where} is there but does not begin", _CHECK):
+            stream = _Stream(harvester, acquirer, where, wanted)
+        opening.pop_all()
+    return stream
+
+
+def look_for_genicam(serial: str, *, producer: Path | None) -> str:
+    """The serial number of the camera that `open_genicam` would open; nothing is opened.
+
+    Raises:
+        CameraError: harvesters or the producer is missing, or there is no such camera.
+    """
+    with ExitStack() as opening:
+        serials = _serials(_harvester(producer, opening))
+        return serials[_found(serials, serial)]
+
+
+def _harvester(producer: Path | None, opening: ExitStack) -> Any:
+    """What lists the cameras of the producers and opens them, while `opening` lasts."""
     try:
         from harvesters.core import Harvester  # an extra; everything else works without it
     except ImportError as missing:
@@ -51,20 +85,17 @@ def open_genicam(serial: str, *, producer: Path | None, wanted: Mapping[str, Set
             "genicam: cameras need harvesters, which is not installed. Install it: pip install 'edge-resad[genicam]'"
         ) from missing
     harvester = Harvester()
-    try:
-        for file in _producers(producer):
-            _load(harvester, file)
+    opening.callback(leave, harvester.reset)
+    for file in _producers(producer):
+        with driver_says(f"{file} is no GenTL producer for this machine", _BUILT_FOR):
+            harvester.add_file(str(file), check_existence=True, check_validity=True)
+    return harvester
+
+
+def _serials(harvester: Any) -> list[str]:
+    with driver_says("the GenTL producer does not tell which cameras there are", _CHECK):
         harvester.update()
-        index = _found([str(info.serial_number) for info in harvester.device_info_list], serial)
-        acquirer = _create(harvester, index)
-        try:
-            return _Stream(harvester, acquirer, serial or "the only GenICam camera", wanted)
-        except BaseException:
-            acquirer.destroy()
-            raise
-    except BaseException:
-        harvester.reset()
-        raise
+        return [str(info.serial_number) for info in harvester.device_info_list]
 
 
 def _producers(named: Path | None) -> list[Path]:
@@ -84,16 +115,6 @@ def _producers(named: Path | None) -> list[Path]:
     return found
 
 
-def _load(harvester: Any, file: Path) -> None:
-    try:
-        harvester.add_file(str(file), check_existence=True, check_validity=True)
-    except Exception as error:  # of the producer's own library
-        raise CameraError(
-            f"{file} is no GenTL producer for this machine: {_first_line(error)}. Expected a .cti file of the camera's "
-            "vendor, built for this processor."
-        ) from error
-
-
 def _found(serials: list[str], serial: str) -> int:
     seen = ", ".join(serials) or "none"
     if serial:
@@ -109,16 +130,6 @@ def _found(serials: list[str], serial: str) -> int:
             'Set source to "genicam:SERIAL".'
         )
     return 0
-
-
-def _create(harvester: Any, index: int) -> Any:
-    try:
-        return harvester.create(index)
-    except Exception as error:  # another program has it, or it is of another subnet
-        raise CameraError(
-            f"the camera {harvester.device_info_list[index].serial_number} is there but cannot be opened: "
-            f"{_first_line(error)}. Close the other program that uses it, or check the network card's address."
-        ) from error
 
 
 class _NodeMap:
@@ -142,6 +153,12 @@ class _NodeMap:
     def set(self, name: str, value: Setting) -> None:
         getattr(self._nodes, name).value = value
 
+    def ask(self, name: str) -> None:
+        """Ask the camera itself, not what is remembered of it. Raises what its library says where it is gone."""
+        node = getattr(self._nodes, name)
+        node.node.invalidate_node()
+        _ = node.value
+
 
 class _Stream:
     """A camera as a device."""
@@ -151,52 +168,93 @@ class _Stream:
         self._acquirer = acquirer
         self._where = where
         self._buffer: Any = None
+        self._half = 0  # frames that came, were not whole, and are not yet said
         features = _NodeMap(acquirer.remote_device.node_map)
         set_features(where, features, wanted)
+        self._features = features
         self._is_triggered = waits_for_a_trigger(features)
         acquirer.num_buffers = BUFFERS
+        acquirer.add_callback(acquirer.Events.INCOMPLETE_BUFFER, _callback(self._heard_of_half))
         acquirer.start()
+        self._whole = acquirer.statistics.num_images
 
     def grab(self) -> bool:
+        try:
+            return self._grab()
+        except (StillWaiting, HalfFrame):
+            raise
+        except Exception as error:
+            raise self._broke_off(error) from error
+
+    def retrieve(self) -> tuple[bool, Any]:
+        try:
+            components = self._buffer.payload.components
+            picture = _bgr(components[0], self._where) if components else None
+            self._let_go()
+        except (CameraError, HalfFrame):
+            raise
+        except Exception as error:
+            raise self._broke_off(error) from error
+        return picture is not None, picture
+
+    def release(self) -> None:
+        leave(self._let_go, self._acquirer.stop, self._acquirer.destroy, self._harvester.reset)
+
+    def _grab(self) -> bool:
         self._let_go()
+        self._say_half()
         self._buffer = self._fetch(READ_S)
-        if self._buffer is None and self._is_triggered:
+        if self._buffer is None:
+            self._say_half()
+            if not self._is_triggered:
+                return False
+            self._features.ask(PULSE)
             raise StillWaiting
-        while not self._is_triggered and self._buffer is not None:  # what came meanwhile is newer
+        while not self._is_triggered:  # what came meanwhile is newer
             newer = self._fetch(NOW_S)
             if newer is None:
                 break
             self._let_go()
             self._buffer = newer
-        return self._buffer is not None
-
-    def retrieve(self) -> tuple[bool, Any]:
-        components = self._buffer.payload.components
-        if not components:
-            return False, None
-        picture = _bgr(components[0], self._where)
-        self._let_go()
-        return True, picture
-
-    def release(self) -> None:
-        for end in (self._let_go, self._acquirer.stop, self._acquirer.destroy, self._harvester.reset):
-            try:
-                end()
-            except Exception:  # a camera that was unplugged refuses every goodbye
-                continue
+        return True
 
     def _fetch(self, timeout_s: float) -> Any:
-        try:
-            return self._acquirer.try_fetch(timeout=timeout_s)
-        except Exception as error:
-            raise CameraError(
-                f"the camera {self._where} broke off: {_first_line(error)}. Check the cable and its network."
-            ) from error
+        """A whole frame; None where none came in time, or where one came that is not whole."""
+        until = time.monotonic() + timeout_s
+        while True:
+            buffer = self._acquirer.try_fetch(timeout=max(until - time.monotonic(), NOW_S))
+            whole = self._acquirer.statistics.num_images
+            self._half += whole - self._whole - (buffer is not None)  # what harvesters could make nothing of
+            self._whole = whole
+            if buffer is not None or self._half or time.monotonic() >= until:
+                return buffer
+            # harvesters waits by the clock on the wall, which somebody has set
+
+    def _heard_of_half(self, context: object = None) -> None:
+        """Hear from harvesters that it drops a frame which is not whole."""
+        self._half += 1
+
+    def _say_half(self) -> None:
+        if self._half:
+            self._half -= 1
+            raise HalfFrame(f"the camera {self._where} sent half a frame")
+
+    def _broke_off(self, error: Exception) -> CameraError:
+        return CameraError(f"the camera {self._where} broke off: {words_of(error)}. {_CHECK}")
 
     def _let_go(self) -> None:
         buffer, self._buffer = self._buffer, None
         if buffer is not None:
             buffer.queue()
+
+
+def _callback(hear: Callable[[object], None]) -> Any:
+    """What harvesters takes to call: of its own class alone."""
+    from harvesters.core import Callback  # it is there, or no camera would be open
+
+    callback = Callback()
+    callback.emit = hear
+    return callback
 
 
 def _bgr(component: Any, where: str) -> NDArray[np.uint8]:
@@ -207,10 +265,13 @@ def _bgr(component: Any, where: str) -> NDArray[np.uint8]:
             f"the camera {where} gives the pixel format {name}, expected one of {', '.join(_TO_BGR)}. "
             'Set it, such as controls = { PixelFormat = "Mono8" } in [camera].'
         )
+    code, size = _TO_BGR[name], component.height * component.width
+    if component.data.size < size * _BYTES.get(name, 1):
+        raise HalfFrame(f"the camera {where} sent {component.data.size} bytes of a frame")
     rows = component.data.reshape(component.height, component.width, -1)
-    code = _TO_BGR[name]
     return rows.copy() if code is None else np.asarray(cv2.cvtColor(rows, code), np.uint8)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].strip().rstrip(".")
+_CHECK = "Check the cable and its network."
+_IN_USE = "Close the other program that uses it, or check the network card's address."
+_BUILT_FOR = "Expected a .cti file of the camera's vendor, built for this processor."

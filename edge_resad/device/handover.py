@@ -149,7 +149,8 @@ class Capture:
     Where it is told how to open the source anew, it is also the watchdog of a live camera: a thread that hangs in a
     driver cannot be ended, so it is left behind and another one opens the camera again. What is left behind closes its
     camera when the driver lets it go. While as many hang as may, no other is begun. A camera that was opened anew has
-    `OPEN_S` for its first frame, so one that hangs at once is tried again every ten seconds.
+    `OPEN_S` for its first frame, or `silent_s` where that is longer, so one that hangs at once is tried again every ten
+    seconds.
     """
 
     def __init__(
@@ -182,8 +183,10 @@ class Capture:
         self._seen = (0, 0)  # frames and waits when somebody last looked
         self._shown = 0  # frames when somebody last asked for a sign of life
         self._alive_at: float | None = None
-        self._patience_s = OPEN_S
-        self._stuck_said = False
+        self._open_s = max(OPEN_S, silent_s or 0.0)  # for the first frame
+        self._patience_s = self._open_s
+        self.is_stuck = False  # as many hang as may
+        self._has_left = False
         self._lock = threading.Lock()
 
     def __enter__(self) -> Capture:
@@ -193,16 +196,31 @@ class Capture:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
-        self._reader.halt.set()
-        self.slot.abandon()
-        self._reader.thread.join(LEAVE_S)
+        self.leave()
+        if self._reader.source.live:
+            self._reader.thread.join(LEAVE_S)
         if left_behind():
             log.warning("the camera hangs in a read; left behind, it ends with the program")
+
+    def leave(self) -> None:
+        """Take no more frames. What a backlog held ready is counted then; a live camera may hang: no wait for it."""
+        if self._has_left:
+            return
+        self._has_left = True
+        self._reader.halt.set()
+        self.slot.abandon()
+        if not self._reader.source.live:
+            self._reader.thread.join(LEAVE_S)
 
     @property
     def unreadable(self) -> int:
         """How many parts there were without a picture that could be read."""
         return self._unreadable_before + sum(reader.source.unreadable for reader in self._readers)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the camera is known to be away: its driver says so, or hangs, or it is not open again yet."""
+        return self.is_stuck or not getattr(self._reader.source, "is_open", True)
 
     def shown(self) -> bool:
         """Whether the camera gave a sign of life since this was last asked, or is being opened again."""
@@ -219,7 +237,7 @@ class Capture:
             if self._frames != self._seen[0]:
                 self._patience_s = self._silent_s
             elif waits != self._seen[1]:
-                self._patience_s = OPEN_S  # it looks for its camera and then opens it, which takes its time
+                self._patience_s = self._open_s  # it looks for its camera and then opens it, which takes its time
             self._seen, self._alive_at = (self._frames, waits), now
             return
         if now - self._alive_at >= self._patience_s:
@@ -228,19 +246,19 @@ class Capture:
     def _leave_behind(self, hanging: _Reader, reopen: Reopen, now: float) -> None:
         self._forget_the_ended()
         if len(self._readers) > MOST_LEFT:
-            if not self._stuck_said:
-                self._stuck_said = True
+            if not self.is_stuck:
+                self.is_stuck = True
                 log.error("the camera hangs again and again: its driver lets go of nothing. Replug it, or restart")
             return
         self.hangs += 1
-        self._stuck_said = False
+        self.is_stuck = False
         log.warning("the camera hangs in a read; it is opened again")
         hanging.halt.set()
         halt = VitalSigns()
         with self._lock:
             self._reader = _Reader(self, reopen(halt), halt, is_first=False)
         self._readers.append(self._reader)
-        self._seen, self._alive_at, self._patience_s = (self._frames, 0), now, OPEN_S
+        self._seen, self._alive_at, self._patience_s = (self._frames, 0), now, self._open_s
         self._reader.thread.start()
 
     def _forget_the_ended(self) -> None:

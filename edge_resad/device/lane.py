@@ -7,13 +7,14 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 from edge_resad.device.changeover import Changeover
 from edge_resad.device.drift.drift import Drift
 from edge_resad.device.drift.product_charts import Enrolled
-from edge_resad.device.faults import Roll
+from edge_resad.device.faults import Faults, Roll
 from edge_resad.device.frame import Frame, FrameSource
 from edge_resad.device.gpio_trigger import GpioTrigger, Pin
 from edge_resad.device.handover import Capture
@@ -24,10 +25,10 @@ from edge_resad.device.post import Post
 from edge_resad.device.presence_trigger import PresenceTrigger
 from edge_resad.device.progress import Progress, VitalSigns
 from edge_resad.device.revival import Absent
-from edge_resad.device.settings import StationFile, split_source
+from edge_resad.device.settings import SourceKind, StationFile, split_source
 from edge_resad.device.spool import Spool
 from edge_resad.device.trigger import Trigger
-from edge_resad.device.watch import Limits, Watch
+from edge_resad.device.watch import WORDS, Limits, Watch
 from edge_resad.engine.inspector import Inspector
 from edge_resad.overlay import thumbnail
 
@@ -35,6 +36,9 @@ OpenSource = Callable[[StationFile, threading.Event], FrameSource]
 
 HELD_UP_S = 1.0  # without a look for so long the line was held up, by its engine as a rule
 IDLE_LOOK_S = 0.1  # between two looks of the watch at pictures that show no part
+WIRED_S: Mapping[SourceKind, float] = {"v4l2": 15.0, "genicam": 10.0, "basler": 10.0}
+"""How long a camera that waits for its wire may show no sign of life: OpenCV comes back from V4L2 after ten seconds, a
+camera by GenICam is asked every READ_S whether it is there."""
 
 
 class Lane:
@@ -60,6 +64,7 @@ class Lane:
         self.name = told.camera.name
         self.judge = judge
         self.tally = Tally()
+        self._tallies: dict[str, Tally] = {}  # by product
         self._label = judge.product.label if isinstance(judge, Changeover) else None  # of the product on the line
         self._threshold: float | None = None  # that a person has set, of every judge of a bank from then on
 
@@ -86,9 +91,16 @@ class Lane:
         self.trigger = parts if isinstance(parts, Trigger) else None
         """Where it is told that a part is there; None where nobody is to tell."""
         self._pin = _pin(told, self.trigger)
-        self.capture = Capture(source, halt, reopen=opened, silent_s=silent_s, changed=changed, slot=slot)
+        self._pin_faults = None  # the pin itself says in the log what is wrong with it
+        if self._pin is not None:
+            said = partial(roll.tell, "trigger")
+            self._pin_faults = Faults(None, self._post, said, severity="critical")
         waits_for_wire = told.camera.trigger.kind == "camera" and silent_s is None
+        wired_s = WIRED_S.get(split_source(told.camera.source)[0]) if waits_for_wire else None
+        self._is_asked = wired_s is not None  # a camera that may be silent for long shows otherwise that it is there
+        self.capture = Capture(source, halt, reopen=opened, silent_s=silent_s or wired_s, changed=changed, slot=slot)
         self._progress = Progress(self.capture, may_be_still=waits_for_wire)
+        self._counts_unreadable = told.camera.trigger.kind in ("free", "camera")  # of others a picture is no part yet
         self._looked_at = 0.0  # when the watch last looked at a picture without a part
         self._open = ExitStack()
         self._last_look_at = -math.inf
@@ -110,6 +122,8 @@ class Lane:
     ) -> None:
         self._open.__exit__(kind, error, trace)
         self._post.end(self._alarm.end())
+        if self._pin_faults is not None:
+            self._pin_faults.end()
         if self._health is not None:
             self._health.end()
 
@@ -117,6 +131,11 @@ class Lane:
     def product(self) -> str:
         """What this camera's parts are judged as now."""
         return self.judge.product.recipe.product if isinstance(self.judge, Changeover) else self._post.product
+
+    @property
+    def tallies(self) -> Mapping[str, Tally]:
+        """The tally by product: what was counted for one stays its own when another is on the line. From any thread."""
+        return {self.product: Tally(), **self._tallies}
 
     @property
     def timings(self) -> Mapping[str, float]:
@@ -137,6 +156,8 @@ class Lane:
         """Put all there is to say of a part on its way, and count it; the ids of the messages that say it."""
         event_ids = self._post.send(inspection, self.judge.score_map)
         self.tally.count(inspection)
+        verdict = inspection.verdict
+        self._tally_of((verdict.product if verdict is not None else None) or self.product).count(inspection)
         return event_ids
 
     def chart(self, inspection: Inspection) -> None:
@@ -176,6 +197,7 @@ class Lane:
         now: monotonic seconds. inspection: of this camera's part, where there was one since the last look.
         """
         self.capture.look()
+        self._look_at_pin()
         if not self.capture.opened:
             return False
         if self._health is not None and not self.capture.slot.ended:
@@ -187,26 +209,47 @@ class Lane:
             was_held_up = now - self._last_look_at >= HELD_UP_S
             if self._watch is not None and was_held_up and self.capture.slot.has_news:
                 self._watch.arrived(now)  # its frames came and were overwritten
+            if self._watch is not None and self._is_asked:
+                self._watch.gone(self.capture.is_gone)
             self._health.step(now)
             self._last_look_at = now
-        return self._progress.step(inspection) or self.capture.slot.ended
+        gets_on = self._progress.step(inspection) and not self.capture.is_stuck
+        return gets_on or self.capture.slot.ended
+
+    def _look_at_pin(self) -> None:
+        """Without its pin nobody tells of parts: they pass uncounted, so the outputs must be safe."""
+        if self._pin is not None and self._pin_faults is not None:
+            self._pin_faults.set({} if self._pin.problem is None else {"trigger_lost": WORDS["trigger_lost"]})
 
     def missed(self) -> Iterator[Reason]:
         """Parts that passed without ever reaching the judge since this was last asked: why, each."""
-        counts: dict[Reason, int] = {**self.capture.slot.unseen(), "unreadable": self.capture.unreadable}
+        counts = self._unseen()
         for reason, count in counts.items():
-            if reason == "stopped":  # the station stops, and so do its signals
-                continue
             for _ in range(count - self._missed.get(reason, 0)):
                 yield reason
             self._missed[reason] = count
 
+    def leave(self) -> Iterator[Reason]:
+        """Take no more parts: why those that are there by now, and that `missed` has not told of, are not inspected."""
+        self.capture.leave()
+        return self.missed()
+
     def count_unseen(self) -> dict[Reason, int]:
         """Parts that never reached the judge, by reason; they are counted by this."""
-        unseen: dict[Reason, int] = {**self.capture.slot.unseen(), "unreadable": self.capture.unreadable}
-        found = {reason: count for reason, count in unseen.items() if count}
+        found = {reason: count for reason, count in self._unseen().items() if count}
         self.tally.not_inspected.update(found)
+        self._tally_of(self.product).not_inspected.update(found)
         return found
+
+    def _tally_of(self, product: str) -> Tally:
+        found = self._tallies.get(product)
+        if found is None:
+            found = self._tallies[product] = Tally()
+        return found
+
+    def _unseen(self) -> dict[Reason, int]:
+        unseen = self.capture.slot.unseen()
+        return {**unseen, "unreadable": self.capture.unreadable} if self._counts_unreadable else unseen
 
 
 def limits_of(told: StationFile) -> Limits | None:
@@ -225,6 +268,7 @@ def limits_of(told: StationFile) -> Limits | None:
         bright=watch.bright,
         blur=watch.blur or None,
         frozen_s=watch.frozen_s if is_camera and repeats and watch.frozen_s else None,
+        never_twice=is_camera and kind != "rtsp" and watch.frozen_s > 0,
         silent_s=max(watch.silent_s, slowest_s) if is_camera and speaks and watch.silent_s else None,
         one_size=is_camera,
     )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 Fate = Literal["delivered", "later", "never"]
 
-TAKEN_OVER = 0x8E
+NOBODY_SUBSCRIBES = 0x10
 _LETTER_IS_WRONG = {0x90, 0x95, 0x99}  # topic name invalid, packet too large, payload format invalid
 
 
@@ -25,8 +24,13 @@ class LinkStatus:
     problem: str | None  # one sentence for the operator
 
 
-def fate_of(reason: int) -> Fate:
-    """What a PUBACK's reason code means for the letter. 0x10, "no matching subscribers", is a success too."""
+def fate_of(reason: int, *, final: bool = False) -> Fate:
+    """What a PUBACK's reason code means for the letter.
+
+    final: the letter leaves with this answer; then one that the broker dropped, as nobody subscribes, is not delivered.
+    """
+    if reason == NOBODY_SUBSCRIBES and final:
+        return "later"
     if reason < 0x80:
         return "delivered"
     return "never" if reason in _LETTER_IS_WRONG else "later"
@@ -59,44 +63,6 @@ class Backoff:
     def reset(self) -> None:
         """The link held: begin again at the shortest wait."""
         self._tries = 0
-
-
-class TakeoverDetector:
-    """Tells whether two stations throw each other out, which many brokers do not say.
-
-    The sign: connections that end within `short_s`, `times` in a row within `within_s`. Once seen it stays until a
-    connection has held for `calm_s`.
-    """
-
-    def __init__(self, *, short_s: float = 5.0, times: int = 3, within_s: float = 120.0, calm_s: float = 60.0) -> None:
-        self._short_s = short_s
-        self._times = times
-        self._within_s = within_s
-        self._calm_s = calm_s
-        self._ends: deque[float] = deque(maxlen=times)
-        self.suspicious = False
-
-    def ended(self, began: float, now: float, *, told: bool = False) -> None:
-        """A connection ended. told: the broker itself said that another took it over."""
-        self.holds(began, now)
-        if told:
-            self.suspicious = True
-        if now - began >= self._short_s:
-            self._ends.clear()
-            return
-        self._ends.append(now)
-        if len(self._ends) == self._times and now - self._ends[0] <= self._within_s:
-            self.suspicious = True
-
-    def holds(self, began: float, now: float) -> None:
-        """A connection still holds."""
-        if now - began >= self._calm_s:
-            self.forget()
-
-    def forget(self) -> None:
-        """There was another reason, or it is long ago."""
-        self.suspicious = False
-        self._ends.clear()
 
 
 class PoisonDetector:

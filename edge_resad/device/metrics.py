@@ -93,7 +93,7 @@ def prometheus_text(
     """All figures in Prometheus's text format, version 0.0.4.
 
     labels: of every figure, such as device.
-    cameras: what became of each camera's parts, with the labels that say which camera.
+    cameras: what became of parts, with the labels that say of which camera and product.
     waiting, lost: messages in the spool, and those that its disk did not take.
     dead, dropped: messages that the broker never takes, and those that were given up.
     drift: how far each camera's charts are from saying something, with the labels that say which camera.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from types import TracebackType
@@ -21,6 +21,7 @@ from edge_resad.device.health import SayFaults
 from edge_resad.device.judges import OpenJudge, keep_warm, reviving_judges
 from edge_resad.device.lane import Lane, OpenSource
 from edge_resad.device.machine import Machine, MachineHealth, MachineLook
+from edge_resad.device.machine_ids import machine_ids
 from edge_resad.device.metrics import MetricsFile, commands_text, pictures_text, prometheus_text
 from edge_resad.device.notify import Service
 from edge_resad.device.operator_side import OperatorSide, product_facts
@@ -28,8 +29,8 @@ from edge_resad.device.output_health import OutputHealth
 from edge_resad.device.outputs import open_outputs
 from edge_resad.device.pictures.commands import register_pictures
 from edge_resad.device.pictures.pictures import Pictures
-from edge_resad.device.pipeline import Inspection, Judge, Tally
-from edge_resad.device.post import Post
+from edge_resad.device.pipeline import Inspection, Judge, Reason, Tally
+from edge_resad.device.post import Post, end_interrupted
 from edge_resad.device.publisher import Publisher, Timing
 from edge_resad.device.rota import Rota
 from edge_resad.device.rtsp import without_password
@@ -87,6 +88,7 @@ class OpenStation:
         with ExitStack() as opening:
             enter = opening.enter_context
             self.spool = enter(_spool(settings))
+            end_interrupted(self.spool, settings.station.address)  # before this run has an alert of its own
             self.outputs = enter(open_outputs(settings))  # first: safe while the engine is made ready
             self.people = enter(OperatorSide(settings))
             self.revival = enter(reviving_judges(settings, self._open_judge, self._stop))
@@ -139,6 +141,7 @@ class OpenStation:
                 running.enter_context(lane)
             running.callback(self._service.stopping)
             running.callback(self.outputs.stopping)
+            running.callback(self._leave)  # while outputs still take signals
             if self.commands is not None:
                 self.commands.begin(self.people.controls, self.people.errands, self.lanes, self.pictures)
                 running.enter_context(self.commands)
@@ -166,10 +169,7 @@ class OpenStation:
             elif self._settings.engine.provider != "cpu":  # a CPU needs no such thing
                 keep_warm(self.revival.judges)
             for one in lanes:
-                for reason in one.missed():
-                    people.missed(reason)
-                    if not people.is_bypassed():  # or a bypass would reject what nobody looks at
-                        outputs.missed(reason, one.name)
+                self._tell_missed(one, one.missed())
             if self.revival.step(inspection):
                 for one, judge in zip(lanes, self.revival.judges, strict=True):
                     one.put(judge)
@@ -229,6 +229,17 @@ class OpenStation:
             cameras={lane.name: lane.tally for lane in self.lanes},
             outputs=self.outputs.status,
         )
+
+    def _leave(self) -> None:
+        """Take no more parts. Those that came and that nobody looked at are told as all others are."""
+        for lane in self.lanes:
+            self._tell_missed(lane, lane.leave())
+
+    def _tell_missed(self, lane: Lane, reasons: Iterable[Reason]) -> None:
+        for reason in reasons:
+            self.people.missed(reason)
+            if not self.people.is_bypassed():  # or a bypass would reject what nobody looks at
+                self.outputs.missed(reason, lane.name)
 
     def _publisher(self) -> Publisher:
         settings = self._settings
@@ -309,7 +320,11 @@ class OpenStation:
         lanes = [({"camera": lane.name, "product": lane.product}, lane) for lane in self.lanes]
         text = prometheus_text(
             labels,
-            [(named, lane.tally) for named, lane in lanes],
+            [
+                ({"camera": lane.name, "product": product}, tally)
+                for lane in self.lanes
+                for product, tally in lane.tallies.items()
+            ],
             self.stages,
             waiting=spool.waiting(),
             lost=spool.lost,
@@ -335,6 +350,7 @@ def _spool(settings: StationFile) -> Spool:
         gap_topic=address.gap_topic,
         gap_letter=partial(gap_message, address),
         commit_ms=spool.commit_ms,
+        machine=machine_ids(),
     )
 
 

@@ -1,17 +1,20 @@
-"""What goes out next: two lanes of letters. What is new goes at once; what is old goes beside it, at a bounded rate."""
+"""What goes out next: alerts, then failed parts, then the rest; what is new at once, what is old at a bounded rate."""
 
 from __future__ import annotations
 
 import random
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from edge_resad.device.ranges import Ranges
+from edge_resad.device.spoolfile import KINDS, Kind, Letter
 
 LOWEST = -(2**63)  # below every letter
 MOST_OUT = 1000  # letters sent and not acknowledged before the backlog waits; a broker keeps about as many by default
 LIVE_MOST = 1000  # new letters that wait; of more the older ones join the backlog
 PROBE = 50  # letters of a backlog that ask whether a collector is back
+_REST: tuple[Kind, ...] = tuple(kind for kind in KINDS if kind not in ("alert", "fail"))
 
 
 class Rate:
@@ -42,9 +45,21 @@ class Rate:
         return (1 - self._allowed) / self._per_s
 
 
-class Outgoing:
-    """Where a connection stands in the two lanes, and what it sent that no collector has acknowledged yet.
+@dataclass
+class Lane:
+    """Letters of some kinds, each in order of its number: what this connection has yet to send, and what is old."""
 
+    kinds: tuple[Kind, ...]
+    live: int  # every letter up to here was sent or held back, or is old
+    backlog: int  # and of what is old up to here
+    flooded: bool = False  # more new letters wait than go at once: they are read by the half window
+
+
+class Outgoing:
+    """Where a connection stands in its lanes, and what it sent that no collector has acknowledged yet.
+
+    To an alert no letter is old: those from before the connection go in the same lane, before everything else, so that
+    what is said of an alert stays in order. In the other lanes such letters are the backlog.
     Where a collector acknowledges, a letter stays in the outbox until it does. What is not acknowledged in time is sent
     again, from the oldest on; while no acknowledgement comes at all, ever more seldom and only a few.
     """
@@ -60,9 +75,11 @@ class Outgoing:
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
         """live_from: number of the first letter that is new. ack_s: how long an acknowledgement may take."""
-        self.live = live_from - 1  # every letter of the lane up to here was sent or held back
-        self.backlog = LOWEST
         self.until = live_from - 1  # end of the backlog
+        self._alerts = Lane(("alert",), LOWEST, self.until)
+        self._others = [Lane(("fail",), self.until, LOWEST), Lane(_REST, self.until, LOWEST)]
+        self.lanes = (self._alerts, *self._others)  # the first goes first
+        self._live_from = live_from
         self.rate = Rate(per_s, now)
         self.silent = False  # nobody acknowledges
         self._ack_s, self._ack_max_s, self._wait_s = ack_s, ack_max_s, ack_s
@@ -75,6 +92,21 @@ class Outgoing:
         self._sent_at = now
         self._first: int | None = None  # of the last sweep
         self._sweep_at: float | None = None
+
+    @property
+    def has_backlog(self) -> bool:
+        """Whether some of what is old was not looked at yet."""
+        return any(lane.backlog < self.until for lane in self.lanes)
+
+    def may_go(self, letter: Letter) -> bool:
+        """Whether it is this letter's turn: not a picture's before its alert, nor an alert's of long ago while all that
+        went before is unacknowledged.
+        """
+        if letter.kind == "image":
+            return letter.seq <= self._alerts.live
+        if letter.kind == "alert" and letter.seq < self._live_from:
+            return len(self._out) < MOST_OUT and self._budget != 0
+        return True
 
     def is_out(self, seq: int) -> bool:
         """Sent, and not yet to be sent again."""
@@ -104,39 +136,43 @@ class Outgoing:
 
     def rewind(self, seq: int) -> None:
         """Letters from this one on were held back and may go now."""
-        if seq > self.until:
-            self.live = min(self.live, seq - 1)
-        else:
-            self.backlog = min(self.backlog, seq - 1)
+        self._alerts.live = min(self._alerts.live, seq - 1)
+        for lane in self._others:
+            if seq > self.until:
+                lane.live = min(lane.live, seq - 1)
+            else:
+                lane.backlog = min(lane.backlog, seq - 1)
 
     def catch_up(self, next_seq: int) -> None:
-        """New letters come faster than they go: all but the newest join the backlog."""
-        if next_seq - 1 - self.live > LIVE_MOST:
-            self.until = next_seq - 1 - LIVE_MOST // 2
-            self.live = self.until
-            self._marks.clear()
+        """New letters come faster than they go: all but the newest and the alerts join the backlog."""
+        if next_seq - 1 - min(lane.live for lane in self._others) <= LIVE_MOST:
+            return
+        until = next_seq - 1 - LIVE_MOST // 2
+        if self._alerts.backlog == self.until:
+            self._alerts.backlog = until
+        self.until = until
+        for lane in self._others:
+            lane.live = max(lane.live, until)
+        self._marks.clear()
 
     def room(self, now: float) -> int:
         """How many letters of the backlog may go now."""
-        if self.backlog >= self.until:
+        if not self.has_backlog:
             return 0
         room = min(self.rate.allows(now), MOST_OUT - len(self._out))
         return max(0, room if self._budget is None else min(room, self._budget))
 
-    def took(self, seq: int | None) -> None:
-        """The backlog was read up to here; None where it is at its end."""
-        self.backlog = self.until if seq is None else seq
-
-    def counted(self) -> None:
-        """A letter of the backlog went."""
-        self.rate.take()
+    def counted(self, letter: Letter) -> None:
+        """A letter of the backlog went, or an alert from before the connection, which no rate bounds."""
+        if letter.kind != "alert":
+            self.rate.take()
         if self._budget is not None:
             self._budget -= 1
 
     def sweep(self, now: float, oldest: Callable[[], int | None]) -> None:
         """Begin again with what nobody acknowledged in time. oldest: asks for the first letter that still waits."""
         stuck = self._budget == 0 or len(self._out) >= MOST_OUT
-        if self.backlog < self.until and not stuck:
+        if self.has_backlog and not stuck:
             self._sweep_at = None
             return
         if self._sweep_at is None:
@@ -148,7 +184,7 @@ class Outgoing:
         while self._marks and self._marks[0][0] <= now - self._ack_s:
             mark = max(mark, self._marks.popleft()[1])
         if self._sent_at <= now - self._ack_s:
-            mark = max(mark, self.live)
+            mark = max(mark, *(lane.live for lane in self.lanes))
         first = oldest()
         if first is None or first > mark:
             return
@@ -158,5 +194,8 @@ class Outgoing:
             self._wait_s = min(2 * self._wait_s, self._ack_max_s)
         self._heard, self._first = False, first
         self._out.remove(LOWEST, mark)
-        self.backlog, self.until = LOWEST, mark
-        self.live = max(self.live, self.until)
+        self.until = mark
+        for lane in self.lanes:
+            lane.backlog = LOWEST
+        for lane in self._others:
+            lane.live = max(lane.live, mark)

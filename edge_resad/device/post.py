@@ -19,13 +19,16 @@ from edge_resad.messages import (
     JPEG_TYPE,
     THUMBNAIL_BYTES,
     Address,
+    AlertMessage,
     ImageReference,
     Phase,
     Severity,
     Stamp,
     alert_message,
     fault_message,
+    interrupted_message,
     not_inspected_message,
+    read_message,
     thumbnail_message,
     verdict_message,
 )
@@ -92,7 +95,7 @@ class Post:
             fault=fault,
             alert_id=alert_id,
         )
-        stamp = self._spool.put(self._address.alert_topic(severity), compose, kind="alert")
+        stamp = self._spool.put(self._address.alert_topic(severity), compose, kind="alert", alert=(alert_id, phase))
         return alert_id or stamp.event_id
 
     def _send_not_inspected(self, inspection: Inspection) -> str:
@@ -104,8 +107,8 @@ class Post:
             reason=inspection.not_inspected or "inspector_error",
             frame_id=inspection.frame.frame_id,
         )
-        # As expendable as a passed part on a full disk: a black camera must not push failed parts out of the spool.
-        return self._spool.put(self._address.verdict_topic(self._camera), compose, kind="pass").event_id
+        # A kind of its own, which may be given up: a black camera must not push failed parts out of the spool.
+        return self._spool.put(self._address.verdict_topic(self._camera), compose, kind="not_inspected").event_id
 
     @property
     def _shown_product(self) -> str:
@@ -118,14 +121,14 @@ class Post:
         compose = self._about(alert_message, inspection, **change)
         topic = self._address.alert_topic(alert.severity)
         if jpeg is None:
-            return self._spool.put(topic, compose, kind="alert").event_id
+            return self._spool.put(topic, compose, kind="alert", alert=(alert.alert_id, alert.phase)).event_id
         digest = hashlib.sha256(jpeg).hexdigest()
 
         def with_picture(stamp: Stamp) -> bytes:
             where = self._address.thumbnail_topic(stamp.event_id)
             return compose(stamp, image=ImageReference(topic=where, size_bytes=len(jpeg), sha256=digest))
 
-        stamp = self._spool.put(topic, with_picture, kind="alert")
+        stamp = self._spool.put(topic, with_picture, kind="alert", alert=(alert.alert_id, alert.phase))
         picture = partial(thumbnail_message, self._address, jpeg=jpeg)
         self._spool.put(self._address.thumbnail_topic(stamp.event_id), picture, content_type=JPEG_TYPE, kind="image")
         return stamp.event_id
@@ -160,3 +163,28 @@ class Post:
         except Exception:  # an alert without a picture is an alert all the same
             log.exception("no picture for the alert of part %d", inspection.frame.frame_id)
             return None
+
+
+def end_interrupted(spool: Spool, address: Address) -> None:
+    """End the alerts that the run before this one could not end: its power went, or it was killed.
+
+    Each end takes its alert off the spool's list with its own commit, so it is said once, wherever we are killed now.
+    """
+    for alert_id, said in spool.left_open.items():
+        try:
+            message = read_message(said)
+        except ValueError as error:
+            log.error("what the spool knows of the open alert %s cannot be read: %s", alert_id, error)
+            continue
+        if isinstance(message, AlertMessage) and not _is_of(message, address):
+            log.info("the spool knows of an open alert of %s, which is that station's to end", message.data.device)
+        elif isinstance(message, AlertMessage):
+            log.warning("the station was interrupted while an alert of %s was open: it ends now", message.data.camera)
+            compose = partial(interrupted_message, address, last=message.data)
+            spool.put(address.alert_topic(message.data.severity), compose, kind="alert", alert=(alert_id, "end"))
+
+
+def _is_of(alert: AlertMessage, address: Address) -> bool:
+    """Whether it is this station's: an outbox may have been copied from another."""
+    said = alert.data
+    return (said.site, said.line, said.device) == (address.site, address.line, address.device)

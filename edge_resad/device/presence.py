@@ -58,8 +58,10 @@ class Presence:
     def set_problem(self, part: str, sentence: str | None) -> None:
         """What is wrong with a part of the station other than its cameras; None: nothing any more. From any thread."""
         others = {name: said for name, said in self._problems.items() if name != part}
-        self._problems = others if sentence is None else {**others, part: sentence}
-        self.version += 1
+        problems = others if sentence is None else {**others, part: sentence}
+        if problems != self._problems:
+            self._problems = problems
+            self.version += 1
 
     def set_facts(self, **facts: object) -> None:
         """What others should know anew, such as another product; None forgets a fact. From any thread."""

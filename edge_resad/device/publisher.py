@@ -13,7 +13,7 @@ from edge_resad.device.bell import Bell
 from edge_resad.device.clock_floor import is_set
 from edge_resad.device.connection import Connection, Protocol, Will
 from edge_resad.device.hearing import Handler, Heard, Hearing
-from edge_resad.device.link import TAKEN_OVER, Backoff, LinkStatus, PoisonDetector, TakeoverDetector, blames_a_letter
+from edge_resad.device.link import Backoff, LinkStatus, PoisonDetector, blames_a_letter
 from edge_resad.device.presence import AskFacts, AskStages, Presence
 from edge_resad.device.refusal import (
     UNSUPPORTED_PROTOCOL,
@@ -31,6 +31,7 @@ from edge_resad.device.telegram import Telegram, Telegrams
 from edge_resad.device.timing import Timing
 from edge_resad.errors import SettingsError
 from edge_resad.messages import AcknowledgementMessage, read_message
+from edge_resad.takeover import TAKEN_OVER, TakeoverDetector
 
 __all__ = ["Heard", "LinkStatus", "Publisher", "Telegram", "Timing"]
 

@@ -25,7 +25,8 @@ class Salvage:
     bd_seq: int = 0
     earlier: dict[str, int] = field(default_factory=dict)  # stream -> base of its letters
     gaps: list[tuple[Any, ...]] = field(default_factory=list)  # id, reason, previous, kind, first, last
-    whole: bool = False  # every letter could be read
+    open_alerts: dict[str, bytes] = field(default_factory=dict)  # alert -> the last that was said of it
+    whole: bool = False  # every row could be read, of a tree that nobody damaged
 
 
 class Quarantine:
@@ -101,7 +102,16 @@ def salvage(aside: Path, found: Salvage) -> Iterator[tuple[Any, ...]]:
             found.earlier = dict(db.execute("SELECT stream_id, base FROM earlier"))
         with suppress(sqlite3.Error):
             found.gaps = db.execute("SELECT id, reason, previous, kind, first, last FROM gap ORDER BY id").fetchall()
+        with suppress(sqlite3.Error):  # what comes before a damaged page is kept
+            found.open_alerts.update(open_alerts(db))
         yield from _letters(db, found)
+
+
+def open_alerts(db: sqlite3.Connection) -> Iterator[tuple[str, bytes]]:
+    """Every alert that is open, and the last that was said of it, row by row."""
+    for alert_id, body in db.execute("SELECT alert_id, body FROM open_alert"):
+        if isinstance(alert_id, str) and isinstance(body, bytes):
+            yield alert_id, body
 
 
 def _letters(db: sqlite3.Connection, found: Salvage) -> Iterator[tuple[Any, ...]]:
@@ -119,12 +129,20 @@ def _letters(db: sqlite3.Connection, found: Salvage) -> Iterator[tuple[Any, ...]
                 continue
             yield from page
             if len(page) < limit:
-                found.whole = order == "ASC"
+                found.whole = order == "ASC" and _is_well(db)
                 return
             end = page[-1][0]
             if not (isinstance(end, int) and low < end < high):  # a damaged tree can lead in circles
                 break
             low, high = (end, high) if order == "ASC" else (low, end)
+
+
+def _is_well(db: sqlite3.Connection) -> bool:
+    """Whether a tree that could be walked has all its branches: a damaged one may lead past some of them."""
+    try:
+        return bool(db.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
+    except sqlite3.Error:
+        return False
 
 
 def _page(db: sqlite3.Connection, low: int, high: int, order: str, limit: int) -> list[tuple[Any, ...]]:

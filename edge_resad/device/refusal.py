@@ -101,6 +101,14 @@ def topic_refused(topic: str, said: str, *, where: str, user: str) -> str:
     )
 
 
+def nobody_subscribes(topic: str, *, where: str) -> str:
+    """What it means that the broker drops what is sent to it, for nobody wants it."""
+    return (
+        f"nobody subscribes to {topic} at the broker at {where}, which drops such messages. They wait in the spool and "
+        "are tried again. Let somebody subscribe with QoS 1 and a session that stays."
+    )
+
+
 def not_heard(topic_filter: str, said: str, *, where: str, user: str) -> str:
     """What it means that the broker does not let the station hear a topic. said: the broker's reason."""
     return (

@@ -21,12 +21,7 @@ def open_rtsp(url: str) -> Device:
     Raises:
         CameraError: PyAV is missing, nobody answers, or what answers gives no video.
     """
-    try:
-        import av  # an extra; everything else works without it
-    except ImportError as missing:
-        raise CameraError(
-            "rtsp:// cameras need PyAV, which is not installed. Install it: pip install 'edge-resad[rtsp]'"
-        ) from missing
+    av = _pyav()
     shown, began = without_password(url), time.monotonic()
     try:
         stream = av.open(url, options=OPTIONS, timeout=(OPEN_S, READ_S))
@@ -40,6 +35,21 @@ def open_rtsp(url: str) -> Device:
         stream.close()
         raise CameraError(f"{shown} gives no video. Check the path in the URL.")
     return _Stream(av, stream, shown)
+
+
+def check_pyav() -> None:
+    """Raise what `open_rtsp` raises where PyAV is missing."""
+    _pyav()
+
+
+def _pyav() -> Any:
+    try:
+        import av  # an extra; everything else works without it
+    except ImportError as missing:
+        raise CameraError(
+            "rtsp:// cameras need PyAV, which is not installed. Install it: pip install 'edge-resad[rtsp]'"
+        ) from missing
+    return av
 
 
 class _Stream:

@@ -10,15 +10,15 @@ from edge_resad.device.bell import Bell
 from edge_resad.device.connection import Connection, packet_size
 from edge_resad.device.crash_points import reach
 from edge_resad.device.hearing import Hearing
-from edge_resad.device.link import PoisonDetector, fate_of
+from edge_resad.device.link import NOBODY_SUBSCRIBES, PoisonDetector, fate_of
 from edge_resad.device.outgoing import Outgoing
 from edge_resad.device.presence import Presence
-from edge_resad.device.refusal import nobody_acknowledges, not_heard, topic_refused
+from edge_resad.device.refusal import nobody_acknowledges, nobody_subscribes, not_heard, topic_refused
 from edge_resad.device.settings import BrokerSection, SpoolSection
 from edge_resad.device.spool import Letter, Spool
 from edge_resad.device.telegram import Telegram, Telegrams
 from edge_resad.device.timing import Timing
-from edge_resad.device.window import Window
+from edge_resad.device.window import Window, held_as
 from edge_resad.messages import JSON_TYPE, birth_id, type_of
 
 log = logging.getLogger(__name__)
@@ -71,8 +71,7 @@ class Session:
         self._asked_for: set[str] = set()  # topic filters
         self._on_the_wire: dict[int, Telegram] = {}  # packet id -> what waits for the broker's answer
         self._tell_at = self.began
-        self._flooded = False  # more new letters wait than go at once: they are read by the half window
-        self._refusals: dict[str, str] = {}  # topic -> what the broker said last when it refused
+        self._refusals: dict[str, tuple[int, str]] = {}  # topic -> what the broker said last when it refused
         self._state_refusal: str | None = None  # what the broker said when it refused our birth
         self._stop_at: float | None = None
         self._said_version = 0  # of the presence
@@ -152,13 +151,13 @@ class Session:
         delivered: list[Letter] = []
         while self.connection.answers:
             packet_id, reason, name = self.connection.answers.popleft()
-            fate = fate_of(reason)
+            fate = fate_of(reason, final=not self._kept)
             letter = self.window.answered(packet_id, fate, now)
             if letter is None:
-                self._settle_other(packet_id, name if fate != "delivered" else None)
+                self._settle_other(packet_id, name if fate_of(reason) != "delivered" else None)
                 continue
             if fate == "later":
-                self._refusals[letter.topic] = name
+                self._refusals[held_as(letter)] = (reason, name)
                 self.outgoing.delivered(letter.seq)  # it is held, and asks again
                 continue
             self._poison.acknowledged()
@@ -224,7 +223,7 @@ class Session:
     @property
     def _pause_s(self) -> float:
         """How long nothing needs to be done where nobody rings."""
-        wait_s = self.outgoing.rate.wait_s() if self.outgoing.backlog < self.outgoing.until else 0.0
+        wait_s = self.outgoing.rate.wait_s() if self.outgoing.has_backlog else 0.0
         return min(1.0, wait_s) if wait_s else 1.0
 
     def _report(self) -> None:
@@ -232,11 +231,13 @@ class Session:
         topic = next(iter(self.window.held_topics), None)
         if topic is None and self._state_refusal is not None:
             topic = self._presence.topic
-        problem = None
+        problem = unwanted = None
         if topic is not None:
-            said = self._refusals.get(topic, str(self._state_refusal))
+            reason, said = self._refusals.get(topic, (None, str(self._state_refusal)))
             user = self._broker.username or self._presence.device
             problem = topic_refused(topic, said, where=self._broker.where, user=user)
+            if reason == NOBODY_SUBSCRIBES:
+                problem = unwanted = nobody_subscribes(topic, where=self._broker.where)
         elif self.connection.deaf_to:
             topic_filter, said = self.connection.deaf_to[0]
             user = self._broker.username or self._presence.device
@@ -246,6 +247,7 @@ class Session:
         if problem is not None and problem != self.problem:
             log.warning("%s", problem)
         self.problem = problem
+        self._presence.set_problem("delivery", unwanted)
 
     def _fill(self, now: float) -> bool:
         """Send what may go; True where more could follow at once."""
@@ -254,7 +256,7 @@ class Session:
             if window.room == 0:
                 return False
             asks = self._spool.oldest(1, seq - 1)
-            if asks and asks[0].topic == topic:
+            if asks and held_as(asks[0]) == topic:
                 self._send(asks[0], now)
             else:  # it was given up meanwhile
                 window.release(topic)
@@ -266,42 +268,63 @@ class Session:
         return self._fill_backlog(now) or more
 
     def _fill_live(self, now: float) -> bool:
-        """The lane of what is new."""
-        window, outgoing = self.window, self.outgoing
-        if window.room == 0 or (self._flooded and window.room * 2 < window.cap):
-            return False
-        limit = max(window.room, 16)
-        page = self._spool.oldest(limit, outgoing.live)
-        self._flooded = len(page) == limit
-        for letter in page:
-            if window.room == 0 or self.connection.closed is not None:
+        """What this connection has not sent: all that waits of one lane goes before the next one's turn."""
+        window, outgoing, more = self.window, self.outgoing, False
+        committed = self._spool.committed_seq  # no lane sees more: a picture could overtake its alert
+        for lane in outgoing.lanes:
+            if lane.live >= committed:
+                continue
+            if window.room == 0 or (lane.flooded and window.room * 2 < window.cap):
                 return False
-            outgoing.live = letter.seq
-            if not outgoing.is_out(letter.seq) and window.admits(letter):
-                self._send(letter, now)
-        return bool(page)
+            limit = max(window.room, 16)
+            page = self._spool.oldest(limit, lane.live, committed, lane.kinds)
+            lane.flooded = len(page) == limit
+            for letter in page:
+                if window.room == 0 or self.connection.closed is not None:
+                    return False
+                if not outgoing.is_out(letter.seq):
+                    if not outgoing.may_go(letter):
+                        break
+                    if window.admits(letter):
+                        self._send(letter, now)
+                        if letter.seq < self._live_from_seq:
+                            outgoing.counted(letter)
+                lane.live, more = letter.seq, True
+            else:
+                if lane.flooded:
+                    return True
+                lane.live = committed
+        return more
 
     def _fill_backlog(self, now: float) -> bool:
-        """The lane of what is old: it leaves a quarter of the window to what is new."""
-        window, outgoing = self.window, self.outgoing
+        """What is old: it leaves a quarter of the window to what is new."""
+        window, outgoing, more = self.window, self.outgoing, False
         room = min(outgoing.room(now), window.room - window.cap // 4)
         if room <= 0 or (room * 2 < window.cap and room < outgoing.room(now)):
             return False
-        whole = self._spool.is_committed(outgoing.until)
-        page = self._spool.oldest(max(room, 16), outgoing.backlog, outgoing.until)
-        if not page:
-            if whole:
-                outgoing.took(None)
-            return False
-        for letter in page:
-            if room == 0 or self.connection.closed is not None:
-                return False
-            outgoing.took(letter.seq)
-            if not outgoing.is_out(letter.seq) and window.admits(letter):
-                self._send(letter, now)
-                outgoing.counted()
-                room -= 1
-        return True
+        whole = self._spool.committed_seq >= outgoing.until
+        for lane in outgoing.lanes:
+            if lane.backlog >= outgoing.until:
+                continue
+            limit = max(room, 16)
+            page = self._spool.oldest(limit, lane.backlog, outgoing.until, lane.kinds)
+            for letter in page:
+                if room == 0 or self.connection.closed is not None:
+                    return False
+                if not outgoing.is_out(letter.seq):
+                    if not outgoing.may_go(letter):
+                        break
+                    if window.admits(letter):
+                        self._send(letter, now)
+                        outgoing.counted(letter)
+                        room -= 1
+                lane.backlog, more = letter.seq, True
+            else:
+                if len(page) == limit:
+                    return True
+                if whole:
+                    lane.backlog = outgoing.until
+        return more
 
     def _first_waiting(self) -> int | None:
         first = self._spool.oldest(1)

@@ -20,7 +20,7 @@ from edge_resad.device.kernel_clock import clock_state
 from edge_resad.device.ranges import Ranges
 from edge_resad.device.spoolfile import EXPENDABLE, STRIDE, Changes, GivenUp, Kind, Letter, SpoolFile
 from edge_resad.errors import SpoolError
-from edge_resad.messages import JSON_TYPE, MAX_RANGES, GapReason, Moment, Stamp
+from edge_resad.messages import JSON_TYPE, MAX_RANGES, GapReason, Moment, Phase, Stamp
 
 __all__ = ["GapLetter", "Kind", "Letter", "Spool", "Stamp"]
 
@@ -50,7 +50,8 @@ class Spool:
     """Letters on their way out. `put` never waits for the disk: one thread writes, many letters in one commit.
 
     Only what is committed is ever handed to a publisher, so nothing is sent that a power cut could make unwritten.
-    Where room runs out the oldest pictures go first, then verdicts of good parts; never a failed part, never an alert.
+    Where room runs out the oldest pictures go first, then verdicts of good parts, then of parts not inspected; never a
+    failed part, never an alert.
     What goes is noted in the same transaction, and a letter tells it.
     """
 
@@ -66,6 +67,7 @@ class Spool:
         ram_bytes: int = 64 << 20,
         reserve_bytes: int = 16 << 20,
         retry_s: float = 1.0,
+        machine: Mapping[str, str] | None = None,
     ) -> None:
         """Remember what to open.
 
@@ -76,8 +78,11 @@ class Spool:
         ram_bytes:     of letters that wait in memory while the disk refuses them.
         reserve_bytes: kept beside the file for the day the disk is full.
         retry_s:       between two tries to write to a disk that refused.
+        machine:       ids of this one; a file of another is taken over into a new stream.
         """
-        self._file = SpoolFile(path, max_bytes=max_bytes, reserve_bytes=reserve_bytes, max_rows=max_letters)
+        self._file = SpoolFile(
+            path, max_bytes=max_bytes, reserve_bytes=reserve_bytes, max_rows=max_letters, machine=machine
+        )
         self._gap_topic, self._gap_letter = gap_topic, gap_letter
         self._path = path
         self._commit_s = commit_ms / 1000
@@ -94,6 +99,7 @@ class Spool:
         self._next_seq = self._file.next_seq
         self._bd_seq = self._file.bd_seq
         self._totals = self._file.totals
+        self._left_open = dict(self._file.open_alerts)
         self._pending: dict[int, Letter] = {}  # put, not yet in a transaction
         self._writing: dict[int, Letter] = {}  # in the transaction that runs now
         self._expendable: dict[Kind, deque[int]] = {kind: deque() for kind in EXPENDABLE}  # of the pending ones
@@ -160,14 +166,30 @@ class Spool:
         with self._changed:
             return self._totals.dead + len(self._dead)
 
+    @property
+    def left_open(self) -> Mapping[str, bytes]:
+        """The last that was said of each alert that was open when the run before this one was killed."""
+        return self._left_open
+
     def put(
-        self, topic: str, compose: Callable[[Stamp], bytes], *, content_type: str = JSON_TYPE, kind: Kind = "alert"
+        self,
+        topic: str,
+        compose: Callable[[Stamp], bytes],
+        *,
+        content_type: str = JSON_TYPE,
+        kind: Kind = "alert",
+        alert: tuple[str | None, Phase] | None = None,
     ) -> Stamp:
-        """Take one letter: `compose` makes its bytes from its stamp, `kind` says if it may go when room runs out."""
+        """Take one letter: `compose` makes its bytes from its stamp, `kind` says if it may go when room runs out.
+
+        alert: the alert that it speaks of, None being the one that it gives its own name, and what becomes of that.
+        """
         with self._changed:
             if self._closing.is_set():
                 raise ValueError(f"the spool {self._path} is closed")
             stamp, letter = self._compose(topic, compose, content_type, kind)
+            if alert is not None:
+                letter = replace(letter, alert_id=alert[0] or stamp.event_id, ends=alert[1] == "end")
             self._keep(letter)
             self._bound_memory(letter)
             self._changed.notify_all()
@@ -190,11 +212,15 @@ class Spool:
             clock_error_s=error_s,
         )
 
+    @property
+    def committed_seq(self) -> int:
+        """Every letter up to this number is on the disk, or gone."""
+        with self._changed:
+            return next(iter(self._writing or self._pending), self._next_seq) - 1
+
     def is_committed(self, seq: int) -> bool:
         """Whether every letter up to this one is on the disk, or gone."""
-        with self._changed:
-            first = next(iter(self._writing or self._pending), None)
-            return first is None or first > seq
+        return self.committed_seq >= seq
 
     def waiting(self) -> int:
         """Letters that are not delivered yet, in the file and in memory."""
@@ -202,12 +228,17 @@ class Spool:
             undelivered = self._totals.waiting + len(self._pending) + len(self._writing)
             return max(0, undelivered - len(self._gone) - len(self._dead))
 
-    def oldest(self, limit: int, after_seq: int = -(2**63), until_seq: int = 2**63 - 1) -> list[Letter]:
-        """The first committed letters after `after_seq`, up to `until_seq`, that still wait, in order."""
+    def oldest(
+        self, limit: int, after_seq: int = -(2**63), until_seq: int = 2**63 - 1, kinds: Sequence[Kind] = ()
+    ) -> list[Letter]:
+        """The first committed letters after `after_seq`, up to `until_seq`, that still wait, in order.
+
+        kinds: only those; all where none is named.
+        """
         letters: list[Letter] = []
         while len(letters) < limit:
             try:
-                page = self._file.read(limit, after_seq)
+                page = self._file.read(limit, after_seq, kinds)
             except SpoolError:
                 with self._changed:
                     self._changed.notify_all()  # the writing thread looks what is the matter

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import logging
 import os
 import shutil
@@ -15,22 +16,25 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from edge_resad.device.crash_points import reach
-from edge_resad.device.quarantine import Quarantine, Salvage, salvage
+from edge_resad.device.machine_ids import are_of_others
+from edge_resad.device.quarantine import Quarantine, Salvage, open_alerts, salvage
 from edge_resad.device.ranges import Ranges
 from edge_resad.errors import SpoolError
 from edge_resad.messages import MAX_RANGES, MAX_SEQ, GapReason
 
-Kind = Literal["pass", "fail", "alert", "image", "gap"]
-EXPENDABLE: tuple[Kind, ...] = ("image", "pass")  # what may be given up, in this order; never a failed part or an alert
+Kind = Literal["pass", "not_inspected", "fail", "alert", "image", "gap"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+# What may be given up, in this order; never a failed part or an alert.
+EXPENDABLE: tuple[Kind, ...] = ("image", "pass", "not_inspected")
 STRIDE = MAX_SEQ + 1  # letters of the stream before this one lie so far below their own numbers
 _SHED_TIMES = 8
 MOST_DELETED = 5000  # rows that one transaction deletes for what a collector has stored
 
 _APPLICATION_ID = 0x45525350  # "ERSP": the file is ours
-_SCHEMA_VERSION = 2
+_SCHEMA_VERSION = 4
 _SQLITE_HEADER = b"SQLite format 3\0"  # of every SQLite file that is not empty
 _WAITING, _DEAD = 0, 2
 _NEWER = """
@@ -45,6 +49,12 @@ CREATE TABLE gap (
 CREATE TABLE earlier (
     stream_id TEXT PRIMARY KEY,
     base INTEGER NOT NULL
+);
+"""
+_NEWEST = """
+CREATE TABLE open_alert (
+    alert_id TEXT PRIMARY KEY,
+    body BLOB NOT NULL
 );
 """
 _SCHEMA = f"""
@@ -67,9 +77,11 @@ CREATE TABLE stream (
     stream_id TEXT NOT NULL,
     next_seq INTEGER NOT NULL,
     bd_seq INTEGER NOT NULL,
-    dropped INTEGER NOT NULL
+    dropped INTEGER NOT NULL,
+    machine TEXT NOT NULL DEFAULT '{{}}'
 );
 {_NEWER}
+{_NEWEST}
 """
 _INSERT = (
     "INSERT INTO letter (seq, topic, content_type, kind, body, size, crc, state, problem) "
@@ -90,6 +102,8 @@ class Letter:
     body: bytes
     stream_id: str | None = None  # and its number there, where it comes from the file
     number: int = 0
+    alert_id: str | None = None  # the alert that it speaks of, while it is on its way into the file
+    ends: bool = False  # that alert
 
     @property
     def size(self) -> int:
@@ -146,13 +160,25 @@ class Page:
 class SpoolFile:
     """Letters on the disk. Every write is one transaction that survives a power cut once it returned."""
 
-    def __init__(self, path: Path, *, max_bytes: int, reserve_bytes: int, max_rows: int = 2**62) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        max_bytes: int,
+        reserve_bytes: int,
+        max_rows: int = 2**62,
+        machine: Mapping[str, str] | None = None,
+    ) -> None:
+        """machine: ids of the one that writes it; without them nobody looks whether the file is of another."""
         self.path = path
+        self._machine = machine or {}
+        self._home: dict[str, str] = {}  # ids of the machine that the file is of
         self.stream_id = ""
         self.next_seq = 1
         self.bd_seq = 0
         self.totals = Totals()
         self.earlier: dict[str, int] = {}  # stream -> what is added to its numbers here
+        self.open_alerts: dict[str, bytes] = {}  # alert -> the last that was said of it; over streams and kills
         self.suspect = False  # a read found what should not be
         self._max_bytes = max_bytes
         self._max_rows = max_rows
@@ -168,6 +194,7 @@ class SpoolFile:
     def __enter__(self) -> SpoolFile:
         self._refuse_foreign()
         self._take_lock()
+        self.open_alerts = {}
         try:
             self._open()
         except BaseException:
@@ -224,17 +251,23 @@ class SpoolFile:
                     raise
         return self._write(changes)
 
-    def read(self, limit: int, after_seq: int) -> Page:
-        """The first waiting letters after `after_seq`, in order."""
-        query = (
-            "SELECT seq, topic, content_type, kind, body, crc FROM letter "
-            "WHERE state = ? AND seq > ? ORDER BY seq LIMIT ?"
-        )
+    def read(self, limit: int, after_seq: int, kinds: Sequence[Kind] = ()) -> Page:
+        """The first waiting letters after `after_seq`, in order; of these kinds alone, where any are named."""
+        chosen = f"letter WHERE state = {_WAITING} AND seq > :after ORDER BY seq LIMIT :limit"
+        if kinds:  # each kind by the index: a million letters of others must not be walked past
+            of_kind = (
+                f"SELECT * FROM (SELECT seq FROM letter INDEXED BY letter_by_kind WHERE kind = :kind{number} "
+                f"AND state = {_WAITING} AND seq > :after ORDER BY seq LIMIT :limit)"
+                for number in range(len(kinds))
+            )
+            chosen = f"letter WHERE seq IN ({' UNION ALL '.join(of_kind)}) ORDER BY seq LIMIT :limit"
+        query = f"SELECT seq, topic, content_type, kind, body, crc FROM {chosen}"
+        values = {"after": after_seq, "limit": limit, **{f"kind{number}": kind for number, kind in enumerate(kinds)}}
         try:
             with self._read_lock:
                 if not self._is_open:
                     return Page([], [], None, None)
-                rows = self._reader.execute(query, (_WAITING, after_seq, limit)).fetchall()
+                rows = self._reader.execute(query, values).fetchall()
                 stream_id, origins = self.stream_id, [self.origin(row[0]) for row in rows]
         except sqlite3.Error as error:
             self.suspect = True
@@ -285,18 +318,20 @@ class SpoolFile:
         except sqlite3.Error as found:
             return "locked" not in str(found)
 
-    def replace(self, why: str, told: Collection[int] = ()) -> None:
+    def replace(self, why: str, told: Collection[int] = (), *, damaged: bool = True) -> None:
         """Set the file aside, begin another stream and take over what can be read. told: gaps that letters tell.
 
+        damaged: which a gap tells in any case; otherwise only if something cannot be read.
         Raises:
             sqlite3.Error, OSError: the disk does not allow it now; it may be tried again.
         """
         self._close()
         aside = self._quarantine.move()
-        log.error("the spool %s is damaged (%s): set aside as %s, a new stream begins", self.path, why, aside)
+        state = f"damaged ({why})" if damaged else why
+        log.error("the spool %s is %s: set aside as %s, a new stream begins", self.path, state, aside)
         self._connect()
         try:
-            self._take_over(aside, told)
+            self._take_over(aside, told, damaged=damaged)
         except BaseException:
             self._close()  # it is begun again from the file that was set aside
             raise
@@ -338,6 +373,17 @@ class SpoolFile:
     def _lock_path(self) -> Path:
         return self.path.with_name(self.path.name + ".lock")
 
+    @property
+    def _earlier_path(self) -> Path:
+        """Beside the file: the streams before its own, of which letters may be in it."""
+        return self.path.with_name(self.path.name + ".earlier")
+
+    def _read_earlier(self) -> list[str]:
+        try:
+            return self._earlier_path.read_text().split()
+        except (OSError, ValueError):
+            return []
+
     def _take_lock(self) -> None:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -378,12 +424,14 @@ class SpoolFile:
                 if not self._release_reserve():
                     raise
                 self._connect()
+            if are_of_others(self._home, self._machine):
+                raise _Moved("of another machine")
         except _Damaged as damage:
             try:
-                self.replace(str(damage))
+                self.replace(str(damage), damaged=not isinstance(damage, _Moved))
             except (OSError, sqlite3.Error) as error:
                 raise SpoolError(
-                    f"the spool {self.path} is damaged ({damage}) and cannot be set aside: {error}. "
+                    f"the spool {self.path} is not one to go on with ({damage}) and cannot be set aside: {error}. "
                     "Check that its folder can be written and its disk has room."
                 ) from error
         except sqlite3.Error as error:
@@ -392,11 +440,19 @@ class SpoolFile:
                 "Check that its folder can be written and its disk has room, or set [spool] path."
             ) from error
         if self._witness is not None and self._witness.stream_id != self.stream_id:
-            lost = GivenUp(reason="corruption", kind="", first=0, last=0, previous=self._witness.stream_id)
+            last = self._witness.next_seq - 1
+            first = min(1, last)  # 0 and 0 where it had said nothing
+            lost = GivenUp(reason="corruption", kind="", first=first, last=last, previous=self._witness.stream_id)
             log.error("the spool %s is not the one that was here: a new stream begins", self.path)
             with suppress(sqlite3.Error):
-                self._say_given_up([lost])
+                self._say_given_up([lost, *_unknown_of(self._read_earlier())])
                 self._count()
+            with suppress(OSError):
+                self._earlier_path.unlink(missing_ok=True)
+        if self._machine and self._machine != self._home:  # the first time, or its system is new
+            self._home = {**self._home, **self._machine}
+            with suppress(sqlite3.Error):
+                self._writer.execute("UPDATE stream SET machine = ?", (json.dumps(self._home),))
         self._testify()
 
     def _connect(self) -> None:
@@ -423,9 +479,12 @@ class SpoolFile:
     def _prepare(self, writer: sqlite3.Connection) -> None:
         try:
             self._check(writer)
-            row = writer.execute("SELECT stream_id, next_seq, bd_seq FROM stream").fetchone()
-            self.stream_id, self.next_seq, self.bd_seq = row
+            row = writer.execute("SELECT stream_id, next_seq, bd_seq, machine FROM stream").fetchone()
+            self.stream_id, self.next_seq, self.bd_seq = row[:3]
+            self._home = _read_ids(row[3])
             self.earlier = dict(writer.execute("SELECT stream_id, base FROM earlier"))
+            # Of a new file, which knows none, those that were open in the one before it stay.
+            self.open_alerts = {**self.open_alerts, **dict(open_alerts(writer))}
             self._tails.clear()
             self._count()
         except sqlite3.OperationalError:
@@ -459,7 +518,8 @@ class SpoolFile:
         writer.execute(f"PRAGMA wal_autocheckpoint = {max(16, min(1000, self._log_bytes // 4096))}")
         if not tables:
             writer.executescript(f"BEGIN IMMEDIATE; {_SCHEMA}")
-            writer.execute("INSERT INTO stream VALUES (1, ?, 1, 0, 0)", (str(uuid.uuid4()),))
+            values = (str(uuid.uuid4()), json.dumps(dict(self._machine)))
+            writer.execute("INSERT INTO stream VALUES (1, ?, 1, 0, 0, ?)", values)
             writer.execute("COMMIT")
             return
         if _pragma(writer, "application_id") != _APPLICATION_ID:
@@ -467,13 +527,14 @@ class SpoolFile:
                 f"{self.path} is a database of another program and stays as it is. Set [spool] path to another file."
             )
         version = _pragma(writer, "user_version")
-        if version not in (1, _SCHEMA_VERSION):
+        if not 1 <= version <= _SCHEMA_VERSION:
             raise SpoolError(
                 f"the spool {self.path} has format {version}, this program knows {_SCHEMA_VERSION}. "
                 "Run the version of edge-resad that wrote it until it is empty, or set another [spool] path."
             )
         said = writer.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if said != "ok" or not {"letter", "stream"} <= tables:
+        needed = {"letter", "stream"} | ({"gap", "earlier", "open_alert"} if version >= 3 else set())
+        if said != "ok" or not needed <= tables:
             raise _Damaged(str(said))
         if writer.execute("SELECT count(*) FROM stream").fetchone()[0] != 1:
             raise _Damaged("it does not know its stream")
@@ -481,12 +542,17 @@ class SpoolFile:
             writer.executescript(
                 f"BEGIN IMMEDIATE; ALTER TABLE letter ADD COLUMN crc INTEGER; {_NEWER} PRAGMA user_version = 2; COMMIT"
             )
+        if version <= 2:  # before it knew which alerts are open
+            writer.executescript(f"BEGIN IMMEDIATE; {_NEWEST} PRAGMA user_version = 3; COMMIT")
+        if version <= 3:  # before it knew of which machine it is
+            added = "ALTER TABLE stream ADD COLUMN machine TEXT NOT NULL DEFAULT '{}'"
+            writer.executescript(f"BEGIN IMMEDIATE; {added}; PRAGMA user_version = 4; COMMIT")
 
-    def _take_over(self, aside: Path, told: Collection[int]) -> None:
+    def _take_over(self, aside: Path, told: Collection[int], *, damaged: bool) -> None:
         """Bring what can be read of a damaged file into this new one, below every number of this stream."""
         found, writer, witness = Salvage(), self._writer, self._witness
         batch: list[tuple[Any, ...]] = []
-        there = Ranges()
+        there, spoilt = Ranges(), Ranges()
 
         def write() -> None:
             writer.execute("BEGIN IMMEDIATE")
@@ -495,6 +561,7 @@ class SpoolFile:
                     _INSERT.replace("INSERT", "INSERT OR IGNORE"), batch
                 )  # a damaged tree repeats itself
                 writer.execute("COMMIT")
+                reach("salvage-written")
             except sqlite3.Error:
                 with suppress(sqlite3.Error):
                     writer.execute("ROLLBACK")
@@ -507,7 +574,10 @@ class SpoolFile:
             if found.stream_id is None:
                 log.error("%s does not say of which stream it is: its letters stay in it", aside)
                 break
-            if not _is_sound(row) or row[0] < -(2**62):  # of the five hundredth stream before this
+            if not isinstance(row[0], int) or row[0] < -(2**62):  # of the five hundredth stream before this
+                continue
+            if not _is_sound(row):
+                spoilt.add(row[0], row[0])
                 continue
             batch.append((row[0] - STRIDE, *row[1:]))
             there.add(row[0], row[0])
@@ -515,19 +585,24 @@ class SpoolFile:
                 write()
         previous = found.stream_id or (witness.stream_id if witness is not None else None)
         next_seq = max(found.next_seq or 1, witness.next_seq if witness and witness.stream_id == previous else 1)
+        next_seq = min(next_seq, STRIDE)  # a flipped bit can make any number of it
         given_up = [
             GivenUp(reason=reason, previous=of or previous, kind=kind, first=first, last=last)
             for id, reason, of, kind, first, last in found.gaps
             if id not in told
         ]
-        lost = Ranges()
-        if not found.whole and next_seq > 1:
-            begins = next((first for first, _ in there if first > 0), 1)
+        # Of a tree that was damaged nobody can say which of the letters that are not there were delivered before.
+        lost = Ranges(spoilt.within(1, next_seq - 1)) if found.whole else Ranges()
+        begins = (found.next_seq or 1) if found.whole else 1  # it lost its end: what came after that
+        if begins < next_seq:
             lost.add(begins, next_seq - 1)
-            for first, last in there:
-                lost.remove(first, last)
-        pieces = list(lost)[-MAX_RANGES:] or [(0, 0)]
+        for first, last in there:
+            lost.remove(first, last)
+        pieces = list(lost) or ([(0, 0)] if damaged else [])
         given_up += [GivenUp(reason="corruption", kind="", first=a, last=b, previous=previous) for a, b in pieces]
+        given_up += _lost_of_earlier(found, spoilt)
+        if not found.whole:
+            given_up += _unknown_of(stream for stream in self._read_earlier() if stream not in found.earlier)
         write()
         self._say_given_up(given_up)
         earlier = {stream: base - STRIDE for stream, base in found.earlier.items()}
@@ -536,7 +611,11 @@ class SpoolFile:
         writer.executemany("INSERT OR REPLACE INTO earlier VALUES (?, ?)", list(earlier.items()))
         self.bd_seq = max(found.bd_seq, witness.bd_seq if witness is not None else 0)
         writer.execute("UPDATE stream SET bd_seq = ?", (self.bd_seq,))
+        self.open_alerts = self.open_alerts or found.open_alerts  # what was known while it ran is surer
+        writer.executemany("INSERT OR REPLACE INTO open_alert VALUES (?, ?)", list(self.open_alerts.items()))
         self.earlier = earlier
+        with suppress(OSError):  # for the day that this file is lost as well
+            self._earlier_path.write_text("".join(f"{stream}\n" for stream in earlier))
         self._count()
         self._testify()
         log.warning("%d messages were saved from %s", len(there), aside)
@@ -566,6 +645,7 @@ class SpoolFile:
                 freed += self._make_room(held + incoming - self._ceiling, rows - self._max_rows, changes.new)
             reach("before-insert")
             writer.executemany(_INSERT, [_row(new) for new in changes.new])
+            now_open = self._note_alerts(changes.new)
             waiting, held = waiting + len(changes.new), held + incoming
             if costs:
                 over = held - sum(size for _, _, _, size in freed) - self._ceiling
@@ -591,12 +671,27 @@ class SpoolFile:
         reach("after-commit")
         self.totals = Totals(waiting=waiting, dead=dead, size=held, dropped=dropped, gaps=gaps)
         self.next_seq, self.bd_seq = changes.next_seq, changes.bd_seq
+        self.open_alerts = now_open
         self._testify()
         if self.reserve_in_use:
             self._empty_log()
         elif changes.gone or changes.stored:
             self._give_back_pages()
         return done
+
+    def _note_alerts(self, letters: Iterable[Letter]) -> dict[str, bytes]:
+        """Note which alerts these letters begin, change and end; those that are open then."""
+        now_open = dict(self.open_alerts)
+        for letter in letters:
+            if letter.alert_id is None:
+                continue
+            if letter.ends:
+                self._writer.execute("DELETE FROM open_alert WHERE alert_id = ?", (letter.alert_id,))
+                now_open.pop(letter.alert_id, None)
+            else:
+                self._writer.execute("INSERT OR REPLACE INTO open_alert VALUES (?, ?)", (letter.alert_id, letter.body))
+                now_open[letter.alert_id] = letter.body
+        return now_open
 
     def _delete_stored(
         self, ranges: Sequence[tuple[int, int]]
@@ -664,7 +759,9 @@ class SpoolFile:
                 self._say_given_up([self._located(gap) for gap in _as_gaps(rows, "disk_full")])
                 own = sum(row[0] > 0 for row in rows)
                 writer.execute("UPDATE stream SET dropped = dropped + ?", (own,))
+                reach("before-shed")
                 writer.execute("COMMIT")
+                reach("after-shed")
             except sqlite3.Error:
                 self._tails = tails
                 with suppress(sqlite3.Error):
@@ -706,7 +803,9 @@ class SpoolFile:
                 self._say_given_up([self._located(gap) for gap in _as_gaps(chosen, reason)])
                 own = sum(row[0] > 0 for row in chosen)
                 writer.execute("UPDATE stream SET dropped = dropped + ?", (own,))
+            reach("before-settle")
             writer.execute("COMMIT")
+            reach("after-settle")
         except sqlite3.Error:
             with suppress(sqlite3.Error):
                 writer.execute("ROLLBACK")
@@ -773,6 +872,10 @@ class _Damaged(Exception):
     """The file is ours but cannot be trusted."""
 
 
+class _Moved(_Damaged):
+    """Nothing is wrong with the file, but another machine may go on with its stream."""
+
+
 @dataclass(frozen=True)
 class _Witness:
     """How far a stream had come, as the file beside the outbox says."""
@@ -787,6 +890,14 @@ class _Witness:
         if len(words) != 3 or not (words[1].isdecimal() and words[2].isdecimal()):
             return None
         return cls(words[0], int(words[1]), int(words[2]))
+
+
+def _read_ids(said: object) -> dict[str, str]:
+    try:
+        found = json.loads(str(said))
+    except ValueError:
+        return {}
+    return {str(name): str(id) for name, id in found.items()} if isinstance(found, dict) else {}
 
 
 def _crc(letter: Letter) -> int:
@@ -805,6 +916,22 @@ def _is_sound(row: tuple[Any, ...]) -> bool:
     if kinds != [int, str, str, str, bytes, int, int]:
         return False
     return crc is None or crc == _crc(Letter(seq=seq, topic=topic, content_type=content_type, kind=kind, body=body))
+
+
+def _unknown_of(streams: Iterable[str]) -> list[GivenUp]:
+    """Something of these may be lost, and nobody knows what."""
+    return [GivenUp(reason="corruption", kind="", first=0, last=0, previous=stream) for stream in streams]
+
+
+def _lost_of_earlier(found: Salvage, spoilt: Ranges) -> list[GivenUp]:
+    """What a damaged file lost of the streams before its own: letters that are not sound, or nobody knows which."""
+    if not found.whole:
+        return _unknown_of(found.earlier)
+    return [
+        GivenUp(reason="corruption", kind="", first=first - base, last=last - base, previous=of)
+        for of, base in found.earlier.items()
+        for first, last in spoilt.within(base + 1, base + MAX_SEQ)
+    ]
 
 
 def _as_gaps(freed: Iterable[tuple[int, str, int, int]], reason: GapReason) -> list[GivenUp]:

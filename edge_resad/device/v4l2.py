@@ -20,6 +20,10 @@ from edge_resad.errors import CameraError
 log = logging.getLogger(__name__)
 
 
+FORMAT = "MJPG"
+RATE_WITHIN = 0.02  # 29.97 a second are 30
+
+
 class V4L2Camera(LiveCamera):
     """A camera of the system's V4L2 driver."""
 
@@ -82,7 +86,10 @@ def open_v4l2(path: str, *, fps: float | None, width: int | None, height: int | 
             f"{path} is there but gives no pictures. Expected a camera that no other program uses. "
             f"Seen now: {', '.join(cameras_seen())}. Close the other program, or name another camera."
         )
-    camera.set(cv2.CAP_PROP_FOURCC, float(cv2.VideoWriter.fourcc(*"MJPG")))  # first: sizes depend on it
+    camera.set(cv2.CAP_PROP_FOURCC, float(cv2.VideoWriter.fourcc(*FORMAT)))  # first: sizes depend on it
+    given_format = _letters(int(camera.get(cv2.CAP_PROP_FOURCC)))
+    if given_format != FORMAT:
+        log.warning("camera %s gives %s pictures, asked for %s: USB may be too slow", path, given_format, FORMAT)
     if width and height:
         camera.set(cv2.CAP_PROP_FRAME_WIDTH, width)
         camera.set(cv2.CAP_PROP_FRAME_HEIGHT, height)
@@ -91,8 +98,17 @@ def open_v4l2(path: str, *, fps: float | None, width: int | None, height: int | 
             log.warning("camera %s gives %dx%d pixels, asked for %dx%d", path, *given, width, height)
     if fps:
         camera.set(cv2.CAP_PROP_FPS, fps)
+        given_fps = camera.get(cv2.CAP_PROP_FPS)
+        if abs(given_fps - fps) > RATE_WITHIN * fps:
+            log.warning("camera %s gives %g pictures a second, asked for %g", path, given_fps, fps)
     camera.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # a queue in the driver would hand over parts that have passed
     return camera
+
+
+def _letters(fourcc: int) -> str:
+    """The name of a pixel format: its number's bytes are letters."""
+    name = fourcc.to_bytes(4, "little", signed=fourcc < 0).decode("ascii", "ignore").strip(" \0")
+    return name if name.isprintable() and name else f"{fourcc:#x}"
 
 
 def cameras_seen(dev: Path = Path("/dev"), names: Path = Path("/sys/class/video4linux")) -> list[str]:

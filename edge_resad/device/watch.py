@@ -11,19 +11,23 @@ from numpy.typing import NDArray
 
 from edge_resad.device.frame import Frame
 
-Fault = Literal["silent", "wrong_size", "black", "white", "frozen", "underexposed", "overexposed", "blurred"]
-"""What can be wrong with a camera."""
+Fault = Literal[
+    "silent", "wrong_size", "black", "white", "frozen", "underexposed", "overexposed", "blurred", "trigger_lost"
+]  # fmt: skip
+"""What can be wrong with a camera; that its trigger's pin is lost, its lane sees."""
 
 Blind = Literal["wrong_size", "black", "white", "frozen"]
 """What a picture cannot be judged with: its part is not inspected."""
 
-BLINDING: frozenset[str] = frozenset({"silent", "wrong_size", "black", "white", "frozen"})
+BLINDING: frozenset[str] = frozenset({"silent", "wrong_size", "black", "white", "frozen", "trigger_lost"})
 """Faults with which no part is inspected."""
 
 BEGIN_S = 1.0  # what lasts so long is said; a single odd frame is not
 FORGET_S = 1.0  # what has not been seen for so long has not begun
 END_S = 3.0  # what was said is over when it has not been seen for so long
 FIRST_S = 5.0  # a camera that has just been opened may be silent for so long: a CSI camera needs about two
+NOISY_FRAMES = 30  # pictures in a row, none like the one before, from which a camera is known to give none twice
+LESS_SURE = 10  # times as many where it gave one twice after all and then went on
 LEARN_FRAMES = 24  # pictures with edges from which a camera's own sharpness is learnt
 STRAY = 0.001  # share of the samples that may lie beyond a limit: hot pixels, a reflection
 ROWS = 21  # places down a picture where three rows are looked at
@@ -40,6 +44,7 @@ WORDS: dict[Fault, str] = {
     "underexposed": "gives pictures that are too dark. Check the light and the exposure",
     "overexposed": "gives pictures that are too bright. Check the light and the exposure",
     "blurred": "gives blurred pictures. Clean the lens and check the focus",
+    "trigger_lost": "is told of no parts: its trigger's pin gives no edges. Check the pin, its wire and its adapter",
 }
 """What is wrong and what to do, as the end of a sentence that begins with the camera's name."""
 
@@ -54,6 +59,7 @@ class Limits:
     bright: int | None = 240
     blur: float | None = 0.3  # of the sharpness that the camera had when the station began
     frozen_s: float | None = None  # the same bytes for so long; real cameras only
+    never_twice: bool = False  # a camera that has given no picture twice is frozen with the first that it does
     silent_s: float | None = None  # no frame for so long; real cameras only
     one_size: bool = False  # pictures of another size than the first are wrong; real cameras only
 
@@ -74,9 +80,14 @@ class Watch:
         self._eye: _Eye | None = None
         self._spells: dict[Fault, _Spell] = {}
         self._same_since: float | None = None  # when the picture that the camera shows now was first seen
+        self._unlike = 0  # pictures in a row that were not like the one before
+        self._enough = NOISY_FRAMES
+        self._is_repeating = self._was_frozen = False
+        self._taken_at: float | None = None  # when the last picture was taken
         self._sharpness: list[float] = []
         self._usual: float | None = None  # sharpness that this camera had when the station began
         self._last_at: float | None = None
+        self._is_gone = False
 
     def begin(self, now: float) -> None:
         """The camera is open: from now on it should give frames."""
@@ -86,6 +97,10 @@ class Watch:
     def arrived(self, now: float) -> None:
         """A frame is there that nobody has looked at yet: the camera is not silent, whatever keeps the line."""
         self._last_at = now
+
+    def gone(self, is_gone: bool) -> None:
+        """Hear from who knows, of a camera that may be silent for long, whether it is there at all."""
+        self._is_gone = is_gone
 
     def learn_anew(self) -> None:
         """Another product is shown: learn how sharp its pictures are."""
@@ -101,16 +116,19 @@ class Watch:
                 return "wrong_size"
             self._size, self._eye = size, _Eye(*size)
         eye = self._eye
-        if eye.look(frame.image) or self._same_since is None:
+        is_new = eye.look(frame.image)
+        if is_new or self._same_since is None:
             self._same_since = now
         exposed = self._exposure(eye)
+        repeats = self._limits.never_twice and self._repeats(frame, is_new, exposed)
         self.brightness, self.sharpness = eye.brightness(), None
         frozen = self._limits.frozen_s is not None and now - self._same_since >= self._limits.frozen_s
+        self._was_frozen = frozen
         blurred = exposed is None and not frozen and self._is_blurred(eye)
         self._see(now, exposed, "frozen" if frozen else None, "blurred" if blurred else None)
         if exposed == "black" or exposed == "white":
             return exposed
-        return "frozen" if frozen else None
+        return "frozen" if frozen or repeats else None
 
     def tick(self, now: float) -> None:
         """Let time pass without a frame: what was wrong with the last one goes on."""
@@ -118,6 +136,7 @@ class Watch:
         if silent_s is not None and self._eye is None:
             silent_s = max(silent_s, FIRST_S)
         silent = silent_s is not None and self._last_at is not None and now - self._last_at >= silent_s
+        silent = silent or self._is_gone
         if silent or "silent" in self._spells:
             self._step(now, "silent", silent)
         for fault, spell in list(self._spells.items()):
@@ -135,6 +154,21 @@ class Watch:
         if limits.bright is None and limits.white is not None and eye.none_below(limits.white):
             return "white"
         return None
+
+    def _repeats(self, frame: Frame, is_new: bool, exposed: Fault | None) -> bool:
+        """Whether a camera of whose noise no two pictures are alike gives one again."""
+        is_other = frame.captured_mono != self._taken_at  # or somebody looked at this very frame before
+        self._taken_at = frame.captured_mono
+        if is_new:
+            if self._is_repeating and not self._was_frozen:  # it was not frozen: such pictures are usual here
+                self._enough *= LESS_SURE
+                self._unlike = 0
+            self._is_repeating = False
+            self._unlike += 1
+        elif is_other and exposed not in ("black", "white"):  # in those noise is cut off
+            self._is_repeating = self._is_repeating or self._unlike >= self._enough
+            self._unlike = self._unlike if self._is_repeating else 0
+        return self._is_repeating
 
     def _is_blurred(self, eye: _Eye) -> bool:
         if self._limits.blur is None:

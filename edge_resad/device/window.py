@@ -19,11 +19,17 @@ class _Hold:
     probe: int | None = None  # seq of the one letter that asks whether it would be taken now
 
 
+def held_as(letter: Letter) -> str:
+    """The topic, or the filter of all pictures, whose letters wait where the broker does not want this one now."""
+    return letter.topic if letter.kind != "image" else f"{letter.topic.rpartition('/')[0]}/+"
+
+
 class Window:
     """What one connection has sent and not yet heard of.
 
     Letters of one topic go out in their order. Where the broker refuses one for now, its topic is held; after a while
-    a single letter asks again, so that the others of the topic do not overtake it.
+    a single letter asks again, so that the others of the topic do not overtake it. All pictures are held as one, for
+    each has a topic of its own.
     """
 
     def __init__(self, cap: int, *, retry_s: float = 10.0, retry_max_s: float = 300.0) -> None:
@@ -53,7 +59,7 @@ class Window:
 
     def admits(self, letter: Letter) -> bool:
         """Whether this letter may go now; where its topic is held, it is held back as well."""
-        hold = self._holds.get(letter.topic)
+        hold = self._holds.get(held_as(letter))
         if hold is not None:
             hold.first_seq = min(hold.first_seq, letter.seq)
         return hold is None and letter.seq not in self._seqs
@@ -65,7 +71,7 @@ class Window:
         self._sent[packet_id] = letter
         if letter is not None:
             self._seqs.add(letter.seq)
-            hold = self._holds.get(letter.topic)
+            hold = self._holds.get(held_as(letter))
             if hold is not None:
                 hold.probe = letter.seq
 
@@ -76,13 +82,13 @@ class Window:
         if letter is None:
             return None
         self._seqs.discard(letter.seq)
-        hold = self._holds.get(letter.topic)
+        hold = self._holds.get(held_as(letter))
         if fate == "later":
             self._hold(letter, hold, now)
         else:
             self.acknowledged += 1
             if hold is not None and hold.probe == letter.seq:
-                self.release(letter.topic)
+                self.release(held_as(letter))
         return letter
 
     def due(self, now: float) -> list[tuple[str, int]]:
@@ -111,7 +117,7 @@ class Window:
 
     def _hold(self, letter: Letter, hold: _Hold | None, now: float) -> None:
         if hold is None:
-            self._holds[letter.topic] = _Hold(letter.seq, now + self._retry_s, self._retry_s)
+            self._holds[held_as(letter)] = _Hold(letter.seq, now + self._retry_s, self._retry_s)
             return
         hold.first_seq = min(hold.first_seq, letter.seq)
         if hold.probe == letter.seq:

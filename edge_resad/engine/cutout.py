@@ -13,6 +13,8 @@ from edge_resad.errors import ProductError
 from edge_resad.recipe import Roi
 
 MARGIN = 2.0  # pixels that an aligned region may reach beyond the frame: what is not seen is not judged
+UNSEEN = 0.05  # share of a whole picture, which always loses something when it is moved, that may lie beyond the frame
+POINTS = 32  # along either side, at which that is looked up
 IGNORED = 0.5  # share of a map's cell from which the cell does not count
 
 Matrix = NDArray[np.float64]
@@ -64,6 +66,7 @@ class Cutout:
         if self._copies:
             self._crop = np.empty((height, width, 3), np.uint8)
         self._matrix = np.zeros((2, 3))
+        self._points = _points(width, height, self._counts) if aligned and roi.box is None else None
         self._cells: NDArray[np.float32] | None = None
 
     @property
@@ -77,7 +80,7 @@ class Cutout:
         to_frame: where the product's picture lies on the frame; None where nothing is aligned.
 
         Raises:
-            NotInspected: the region reaches beyond the frame.
+            NotInspected: the region reaches beyond the frame, or too much of a whole picture does.
         """
         if not self._copies or self.box is None:
             return frame
@@ -85,8 +88,10 @@ class Cutout:
         if to_frame is None:
             np.copyto(self._crop, frame[y : y + height, x : x + width])
             return self._crop
-        if self._roi.box is not None:
+        if self._points is None:
             self._check_seen(to_frame, frame)
+        else:
+            self._check_mostly_seen(self._points, to_frame, frame)
         self._matrix[:] = to_frame
         self._matrix[:, 2] += to_frame[:, 0] * x + to_frame[:, 1] * y
         cv2.warpAffine(
@@ -126,6 +131,18 @@ class Cutout:
             box = (int(left), int(top), int(width), int(height))
         return replace(region, roi=self.name, box=box, polygon=tuple((int(px), int(py)) for px, py in moved))
 
+    def _check_mostly_seen(self, points: NDArray[np.float64], to_frame: Matrix, frame: NDArray[np.uint8]) -> None:
+        x, y = to_frame[:, :2] @ points + to_frame[:, 2:]
+        height, width = frame.shape[:2]
+        seen = (x >= -MARGIN) & (x <= width + MARGIN) & (y >= -MARGIN) & (y <= height + MARGIN)
+        unseen = 1 - float(seen.mean())
+        if unseen > UNSEEN:
+            raise NotInspected(
+                "not_aligned",
+                f"{unseen:.0%} of the part's picture lies beyond the camera's, expected at most {UNSEEN:.0%}. Make "
+                "the product again with a region around what counts, if the rest is only background",
+            )
+
     def _check_seen(self, to_frame: Matrix, frame: NDArray[np.uint8]) -> None:
         assert self.box is not None
         x, y, width, height = self.box
@@ -137,3 +154,13 @@ class Cutout:
                 raise NotInspected(
                     "not_aligned", f"region {self.name} of the part reaches beyond the picture, to ({px:.0f}, {py:.0f})"
                 )
+
+
+def _points(width: int, height: int, counts: NDArray[np.bool_] | None) -> NDArray[np.float64]:
+    """Evenly spaced points of a picture that count. (2, n): x and y."""
+    x, y = np.meshgrid((np.arange(POINTS) + 0.5) * width / POINTS, (np.arange(POINTS) + 0.5) * height / POINTS)
+    points = np.stack((x.ravel(), y.ravel()))
+    if counts is None:
+        return points
+    inside = counts[points[1].astype(int), points[0].astype(int)]
+    return points[:, inside] if inside.any() else points  # what counts is smaller than their distance

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from edge_resad.decision import Verdict, judge
 from edge_resad.engine.engine import Constants, Engine, IoMemory, Provider
 from edge_resad.engine.golden import TOLERANCE, Golden, fault
 from edge_resad.engine.open import engine_for
+from edge_resad.engine.output_check import OutputCheck
 from edge_resad.errors import BankError, EngineError
 from edge_resad.image import fit
 
@@ -31,6 +31,7 @@ class PreparedBank:
 
     bank: Bank
     constants: Constants
+    check: OutputCheck  # of what the engine gives with it
 
 
 class Inspector:
@@ -98,6 +99,7 @@ class Inspector:
             self._map = engine.outputs["map"]
             self._score = engine.outputs["score"]
             self.timings = self._stages()
+            self._test()
             self.load(self._bank)
             self._closing = opening.pop_all()
         return self
@@ -143,7 +145,7 @@ class Inspector:
         self.check(bank, remake)
         level_norm = np.array(bank.info.level_norm, np.float32)
         inputs = bank_inputs(self._engine, self._bundle, bank.levels, level_norm, bank.info.fusion)
-        return PreparedBank(bank=bank, constants=Constants(inputs))
+        return PreparedBank(bank=bank, constants=Constants(inputs), check=OutputCheck(self._image, self._map))
 
     def put(self, prepared: PreparedBank) -> None:
         """Change the product to a prepared bank, between two parts. Allocates at most room for it at the GPU."""
@@ -201,6 +203,17 @@ class Inspector:
         finally:
             self._first._in_engine = None  # it was overwritten: whoever judges next puts its own back
 
+    def _test(self) -> None:
+        """Let an engine that gives no numbers, zeros or the same for any picture judge no part."""
+        if self._provider == "tensorrt":  # which has compared itself with a run whose outputs are known
+            return
+        wrong = fault(self._engine, None, 0.0)
+        if wrong is not None:
+            raise EngineError(
+                f"the {self._precision} network on {self._provider} is broken: {wrong}. Inspect in another precision, "
+                "or export the bundle again."
+            )
+
     def inspect(self, frame: NDArray[np.uint8]) -> Verdict:
         """Judge one part.
 
@@ -245,10 +258,12 @@ class Inspector:
         self.timings["engine_ms"] = (time.perf_counter() - fitted) * 1e3
         self.timings.update(self._engine.timings)
         score = float(self._score)
-        if not (math.isfinite(score) and math.isfinite(self._map.max())):  # no comparison with it means anything
+        bank = self.prepared
+        wrong = None if bank is None else bank.check.wrong(self._image, score, self._map)
+        if wrong is not None:
             raise EngineError(
-                f"the {self._precision} network gave no number for this part, which is not inspected. Inspect in "
-                "another precision, or export the bundle again."
+                f"the {self._precision} network {wrong}: this part is not inspected. Where that goes on although the "
+                "engine is opened again, inspect in another precision, or export the bundle again."
             )
         return score
 

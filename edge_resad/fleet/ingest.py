@@ -7,22 +7,24 @@ import random
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from edge_resad.fleet.chores import Chores
+from edge_resad.fleet.conflicts import sentence
 from edge_resad.fleet.crash_points import crash_point
 from edge_resad.fleet.database import cause
 from edge_resad.fleet.inbox import Inbox
-from edge_resad.fleet.link import Link
+from edge_resad.fleet.link import Link, packet_size
 from edge_resad.fleet.reading import Arrival, read
 from edge_resad.fleet.rereading import reread
 from edge_resad.fleet.settings import FleetFile
 from edge_resad.fleet.store import Receipt, Store, StoreAway
-from edge_resad.messages import MAX_RANGES, acknowledgement_message
+from edge_resad.messages import MAX_RANGES, Address, acknowledgement_message
 
 log = logging.getLogger(__name__)
 
@@ -38,10 +40,13 @@ class Totals:
     duplicates: int = 0
     rejected: int = 0
     commits: int = 0
+    conflicts: Counter[tuple[Address, str]] = field(default_factory=Counter)
 
     def __str__(self) -> str:
+        others = f"conflicts {sum(self.conflicts.values())}, " if self.conflicts else ""
         return (
-            f"stored {self.stored}, duplicates {self.duplicates}, not readable {self.rejected}, commits {self.commits}"
+            f"stored {self.stored}, duplicates {self.duplicates}, not readable {self.rejected}, {others}"
+            f"commits {self.commits}"
         )
 
 
@@ -52,7 +57,7 @@ def ingest(fleet: FleetFile, engine: Engine, stop: threading.Event) -> Totals:
     store = Store(engine, raw=fleet.store.raw)
     chores = Chores(engine, fleet.retention)
     totals = Totals()
-    name = f"{collector.id}-{uuid.uuid4().hex[:12]}"  # of this start: acknowledgements are numbered below it
+    name = uuid.uuid4().hex  # of this start: acknowledgements are numbered below it
     reported = time.monotonic()
     _reread(engine, store)
     with Link(fleet.broker, collector, inbox) as link:
@@ -63,7 +68,7 @@ def ingest(fleet: FleetFile, engine: Engine, stop: threading.Event) -> Totals:
                 if receipt is None:
                     break
                 _count(totals, receipt)
-                says = list(_acknowledgements(receipt, f"{name}-{totals.commits}", collector.id))
+                says = list(_acknowledgements(receipt, f"{name}-{totals.commits}", collector.id, link.largest))
                 link.answer(arrivals, says)
                 crash_point("after-acknowledgement")
             chores.step(time.monotonic(), time.time_ns() // 1_000_000, busy=len(arrivals) == collector.batch)
@@ -114,20 +119,29 @@ def _count(totals: Totals, receipt: Receipt) -> None:
     if receipt.rejected and not totals.rejected:
         log.warning("a message could not be read; edge-resad fleet status counts them, and the store keeps them")
     totals.rejected += receipt.rejected
+    for (address, stream_id), number in receipt.conflicts.items():
+        if (address, stream_id) not in totals.conflicts:
+            log.error("%s", sentence(address.device, stream_id, number))
+    totals.conflicts += receipt.conflicts
 
 
-def _acknowledgements(receipt: Receipt, name: str, collector: str) -> Iterator[tuple[str, bytes]]:
-    """Topic and payload of one acknowledgement for every stream of a batch."""
+def _acknowledgements(receipt: Receipt, name: str, collector: str, largest: int | None) -> Iterator[tuple[str, bytes]]:
+    """Topic and payload of one acknowledgement for every stream of a batch; several where one would be too large."""
     number = 0
     for (address, stream_id), ranges in receipt.acknowledged.items():
-        for first in range(0, len(ranges), MAX_RANGES):
-            number += 1
+        waiting = [ranges[first : first + MAX_RANGES] for first in range(0, len(ranges), MAX_RANGES)][::-1]
+        while waiting:
+            some = waiting.pop()
             payload = acknowledgement_message(
                 address,
-                event_id=f"{name}-{number}",
+                event_id=f"{name}-{number + 1}",
                 wall=time.time(),
                 stream_id=stream_id,
-                stored=ranges[first : first + MAX_RANGES],
+                stored=some,
                 collector=collector,
             )
+            if largest is not None and len(some) > 1 and packet_size(address.ack_topic, payload) > largest:
+                waiting += [some[len(some) // 2 :], some[: len(some) // 2]]
+                continue
+            number += 1
             yield address.ack_topic, payload

@@ -9,6 +9,7 @@ import socket
 import ssl
 import threading
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -19,23 +20,28 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from edge_resad import __version__
 from edge_resad.errors import SettingsError
 from edge_resad.fleet.inbox import Inbox
 from edge_resad.fleet.reading import Arrival
 from edge_resad.fleet.settings import CollectorSection
-from edge_resad.messages import JSON_TYPE
+from edge_resad.messages import JSON_TYPE, collector_state_message, collector_topic
+from edge_resad.parting import last_word, parting_reason
 from edge_resad.sections import BrokerAddress, read_password, read_tls
+from edge_resad.takeover import TAKEN_OVER, TakeoverDetector
 
 log = logging.getLogger(__name__)
 
-SHARED = ("evt/+", "alert/+", "img/+", "gap", "audit", "tm")
+SHARED = ("evt/+", "alert/+", "img/+", "gap", "audit", "tm", "rsp/+")
 """Channels of which each message goes to one collector of the group."""
-OWN = ("state",)
+OWN = ("state", "cfg/reported")
 """Channels that every collector hears: a broker hands retained messages to no group."""
 _LARGEST_PACKET = 1 << 20  # bytes
 _MOST_SAYS = 100_000  # acknowledgements that wait for the broker
+_WILL_DELAY_S = 5  # a connection that comes back within this was never gone
 _ANSWER_S = 10.0  # a broker that has not let us in after so long never will
 
 
@@ -49,6 +55,9 @@ class Link:
         self.connected = False
         self.problem: str | None = None
         self.connections = 0
+        self.largest: int | None = None
+        """Bytes of the largest packet that the broker takes; None: as many as there are."""
+        self._takeover = TakeoverDetector()
 
     def __enter__(self) -> Link:
         read_password(self._broker)  # a missing file is said now, not in the thread
@@ -106,6 +115,7 @@ class Link:
     def _live_once(self) -> None:
         """Connect and stay as long as it lasts."""
         call = _Call(self._broker, self._collector, self.connections + 1, self._inbox)
+        began = time.monotonic()
         try:
             call.open()
             self._says.clear()  # what was to be said on the last connection
@@ -120,23 +130,48 @@ class Link:
                     raise TimeoutError
                 if call.ready and not self.connected:
                     self.connected = True
-                    self._say(None)
+                    self._say(self._suspicion())
                     log.info("connected to %s as %s", self._broker.where, self._collector.id)
+                if call.ready:
+                    call.greet()
+                    self._hold(began)
                 if call.accepted:  # a session that goes on gives what it holds before it says that we are subscribed
                     self._speak(call)
                 if call.trouble is not None:
                     self._say(_sentence(_Refused(call.trouble), self._broker))
             if call.lost is not None:
-                self._say(_lost(call.lost, self._broker, let_in=call.ready))
+                if call.ready:
+                    self._takeover.ended(began, time.monotonic(), told=call.close_reason == TAKEN_OVER)
+                self._say(self._suspicion() or _lost(call.lost, self._broker, let_in=call.ready))
         finally:
             if self._stopping.is_set() and self.connected:
                 self._speak(call)
                 call.leave()
             call.close()
 
+    def _hold(self, began: float) -> None:
+        """A connection works: after a while that says that nobody else uses our name."""
+        suspicion = self._suspicion()
+        self._takeover.holds(began, time.monotonic())
+        if suspicion is not None and suspicion == self.problem:
+            self._say(self._suspicion())
+
+    def _suspicion(self) -> str | None:
+        if not self._takeover.suspicious:
+            return None
+        return (
+            f"the connection to the broker at {self._broker.where} is taken over by another. "
+            f"Another collector seems to use the id {self._collector.id!r} too: give each its own [collector] id."
+        )
+
     def _speak(self, call: _Call) -> None:
+        self.largest = call.largest
         while self._says and call.room and call.lost is None:
-            call.publish(*self._says.popleft())
+            topic, payload = self._says.popleft()
+            if call.largest is not None and packet_size(topic, payload) > call.largest:
+                call.trouble = f"takes {call.largest} bytes at most, and an acknowledgement has more"
+                continue
+            call.publish(topic, payload)
         while self._had and call.lost is None:
             arrival = self._had.popleft()
             if arrival.connection == call.number:  # a number of an older connection may mean another message by now
@@ -163,7 +198,11 @@ class _Call:
         self.refused: str | None = None
         self.lost: str | None = None
         self.trouble: str | None = None
+        self.close_reason: int | None = None  # as the broker said it
+        self.largest: int | None = None  # bytes of a packet that the broker takes
         self._room = 0  # messages that the broker takes before it answers one
+        self._name = uuid.uuid4().hex
+        self._greeting: int | None = None  # the packet that said that this collector is there
         self._broker = broker
         self._collector = collector
         self._inbox = inbox
@@ -181,6 +220,7 @@ class _Call:
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
         client.on_disconnect = self._on_disconnect
+        client.on_socket_close = self._on_socket_close
         client.connect_timeout = 5.0
         client.on_publish = self._on_publish
         client.max_inflight_messages_set(0)  # we count ourselves: the client knows nothing of the broker's limit
@@ -189,6 +229,10 @@ class _Call:
         tls = read_tls(self._broker)
         if tls is not None:
             client.tls_set_context(tls)
+        about_will = Properties(PacketTypes.WILLMESSAGE)  # type: ignore[no-untyped-call]
+        about_will.ContentType = JSON_TYPE
+        about_will.WillDelayInterval = _WILL_DELAY_S
+        client.will_set(*self._state(online=False), qos=1, retain=True, properties=about_will)
         about = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         about.SessionExpiryInterval = self._collector.session_h * 3600
         about.ReceiveMaximum = self._collector.waiting
@@ -228,11 +272,17 @@ class _Call:
         """Whether the broker takes another message now."""
         return self._room > 0
 
-    def publish(self, topic: str, payload: bytes) -> None:
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> int:
+        """Send; the packet's number."""
         about = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
         about.ContentType = JSON_TYPE
         self._room -= 1
-        self._client.publish(topic, payload, qos=1, properties=about)
+        return self._client.publish(topic, payload, qos=1, retain=retain, properties=about).mid
+
+    def greet(self) -> None:
+        """Say once that this collector is there, as soon as the broker has room for it."""
+        if self._greeting is None and self.room and self.lost is None:
+            self._greeting = self.publish(*self._state(online=True), retain=True)
 
     def acknowledge(self, packet_id: int) -> None:
         self._client.ack(packet_id, 1)
@@ -240,13 +290,32 @@ class _Call:
     def leave(self) -> None:
         """Say goodbye; the broker keeps the session."""
         with suppress(OSError, ValueError):
-            self._client.disconnect()
+            if self.room:
+                self.publish(*self._state(online=False), retain=True)
+                self._client.disconnect()
+            else:
+                will = ReasonCode(PacketTypes.DISCONNECT, "Disconnect with will message")
+                self._client.disconnect(will)  # the broker takes no message now, and says it for us
             self._client.loop_write()
 
     def close(self) -> None:
         sock = self._client.socket()
         if sock is not None:
             sock.close()
+
+    def _state(self, *, online: bool) -> tuple[str, bytes]:
+        """Topic and payload of what this connection says of its collector."""
+        its = self._collector
+        payload = collector_state_message(
+            its.id,
+            online=online,
+            group=its.group,
+            sites=its.sites,
+            connection=self._name,
+            wall=time.time(),
+            version=__version__ if online else None,
+        )
+        return collector_topic(its.id), payload
 
     def _guarded(self, callback: Callable[[], None]) -> None:
         try:
@@ -261,6 +330,7 @@ class _Call:
                 self.refused = f"refuses this collector ({reason})"
                 return
             self._room = getattr(properties, "ReceiveMaximum", 65535)
+            self.largest = getattr(properties, "MaximumPacketSize", None)
             self.accepted, self.heard_at = True, time.monotonic()
             client.subscribe([(name, SubscribeOptions(qos=1)) for name in filters(self._collector)])
 
@@ -285,11 +355,28 @@ class _Call:
     def _on_publish(self, client: mqtt.Client, userdata: Any, mid: int, reason: Any, properties: Any) -> None:
         self._room += 1
         if reason.is_failure:
-            self.trouble = f"does not take acknowledgements ({reason})"
+            what = "its state" if mid == self._greeting else "acknowledgements"
+            self.trouble = f"does not take {what} ({reason})"
 
     def _on_disconnect(self, client: mqtt.Client, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
         told = flags.is_disconnect_packet_from_server
+        if told and reason is not None:
+            self.close_reason = reason.value
         self.lost = self.lost or (f"the broker hung up ({reason})" if told else "it broke")
+
+    def _on_socket_close(self, client: mqtt.Client, userdata: Any, sock: Any) -> None:
+        """Writing may have failed before the broker's reason was read: it lies in the socket still."""
+
+        def listen() -> None:
+            if self.close_reason is None:
+                self.close_reason = parting_reason(last_word(sock))
+
+        self._guarded(listen)
+
+
+def packet_size(topic: str, payload: bytes) -> int:
+    """Bytes of a message as it is published here, at most 4 more than it has."""
+    return 5 + 2 + len(topic.encode()) + 2 + 1 + 3 + len(JSON_TYPE.encode()) + len(payload)
 
 
 def filters(collector: CollectorSection) -> list[str]:

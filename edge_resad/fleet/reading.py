@@ -19,6 +19,10 @@ from edge_resad.messages import (
     NotInspected,
     Offline,
     Origin,
+    Reply,
+    ReplyMessage,
+    Reported,
+    ReportedMessage,
     StateMessage,
     Telemetry,
     TelemetryMessage,
@@ -41,6 +45,8 @@ _CHANNELS: dict[type, str] = {
     AuditMessage: "audit",
     StateMessage: "state",
     TelemetryMessage: "tm",
+    ReplyMessage: "rsp",
+    ReportedMessage: "cfg",
 }
 _EVENT_ID = re.compile(r"([A-Za-z0-9_-]{1,64})-([1-9][0-9]{0,15})")
 
@@ -83,18 +89,21 @@ class News:
     arrival: Arrival
     address: Address
     message_id: str
-    content: Birth | Offline | Telemetry
+    content: Birth | Offline | Telemetry | Reply | Reported
 
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A message that cannot be read. Its place in its stream may be known all the same."""
+    """A message that cannot be read, or another than the store has under its number. Its place in its stream may be
+    known all the same.
+    """
 
     arrival: Arrival
     reason: str
     address: Address | None = None
     stream_id: str | None = None
     seq: int | None = None
+    conflict: bool = False  # it can be read; its number is another message's
 
 
 Reading: TypeAlias = Letter | News | Unreadable
@@ -138,6 +147,9 @@ def _read(arrival: Arrival, topic: Topic) -> Reading:
     if isinstance(content, Telemetry):
         _check_speaker(content.device, address)
         return News(arrival, address, message.id, content)
+    if isinstance(content, (Reply, Reported)):
+        _check_answer(content, topic)
+        return News(arrival, address, message.id, content)
     if isinstance(content, (Verdict, NotInspected, Alert, Gap, Audit)):
         _check(content, address)
         return Letter(arrival, address, content)
@@ -180,6 +192,12 @@ def _check_state(content: Birth | Offline, address: Address) -> None:
         texts = [content.version or "", content.bundle or "", content.product or ""]
         numbers += [content.live_from_seq, content.waiting, content.dropped]
     _check_values(texts, numbers)
+
+
+def _check_answer(content: Reply | Reported, topic: Topic) -> None:
+    _check_speaker(content.device, topic.address)
+    if isinstance(content, Reply) and content.command_id != topic.name:
+        raise ValueError(f"it answers {content.command_id}, and came on the topic of {topic.name}")
 
 
 def _check_values(texts: list[str], numbers: list[int]) -> None:

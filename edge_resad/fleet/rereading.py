@@ -17,7 +17,7 @@ def reread(engine: Engine, store: Store) -> int:
     StoreAway where the store takes nothing. May be ended at any point: what was stored is stored once.
     """
     table = schema.rejected
-    whole = table.c.stream.is_not(None) & (table.c.payload_bytes > 0)
+    whole = table.c.stream.is_not(None) & (table.c.payload_bytes > 0) & ~table.c.conflict
     read_now, last = 0, ""
     while True:
         with engine.connect() as connection:

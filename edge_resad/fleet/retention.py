@@ -37,16 +37,18 @@ class Rule:
 
 def rules(retention: RetentionSection) -> tuple[Rule, ...]:
     """Every rule by age. The first ones are also what goes, in this order, where the store is too large."""
-    status = schema.verdict.c.status
     return (
         Rule("messages word for word", schema.raw, retention.raw_days),
         Rule("telemetry", schema.telemetry, retention.telemetry_days),
-        Rule("verdicts of good parts", schema.verdict, retention.passed_days, status == "pass"),
+        Rule("verdicts of good parts", schema.verdict, retention.passed_days, schema.IS_PASS),
         Rule("pictures", schema.thumbnail, retention.thumbnail_days),
-        Rule("other verdicts", schema.verdict, retention.verdict_days, status != "pass"),
-        Rule("states", schema.state, retention.state_days, _is_not_newest()),
+        Rule("other verdicts", schema.verdict, retention.verdict_days, schema.IS_NOT_PASS),
+        Rule("states", schema.state, retention.state_days, _is_not_newest(schema.state)),
+        Rule("reported settings", schema.reported, retention.state_days, _is_not_newest(schema.reported)),
         Rule("commands", schema.command, retention.alert_days),
+        Rule("replies", schema.reply, retention.alert_days),
         Rule("gaps", schema.gap, retention.alert_days),
+        Rule("messages set aside", schema.rejected, retention.alert_days, schema.rejected.c.stream.is_not(None)),
         Rule("alerts", schema.alert, retention.alert_days, ~schema.alert.c.open),
     )
 
@@ -58,7 +60,10 @@ def retain(engine: Engine, retention: RetentionSection, now_ms: int) -> Iterator
         while removed == _CHUNK:
             removed = _remove(engine, rule, rule.too_old(now_ms))
             yield removed
-    yield _remove_rejected(engine, retention.rejected_rows)
+    removed = _CHUNK
+    while removed == _CHUNK:
+        removed = _remove_rejected(engine, retention.rejected_rows)
+        yield removed
     if retention.max_mb is not None:
         yield from _shrink(engine, retention, retention.max_mb * 1_000_000)
 
@@ -123,19 +128,21 @@ def _rows(connection: Connection, table: Table) -> int:
 
 def _remove(engine: Engine, rule: Rule, meant: ColumnElement[bool], *, most: int = _CHUNK) -> int:
     table = rule.table
-    keys = list(table.primary_key.columns)
+    keys = [key.name for key in table.primary_key.columns]
+    has_letters = table in (*schema.LETTERS, schema.rejected)
+    wanted = dict.fromkeys([*keys, *(("stream", "seq") if has_letters else ())])
     with engine.begin() as connection:
         if not alone(connection, _LOCK):
             return 0
-        oldest = select(*keys).where(meant).order_by(table.c.received_ms).limit(most)
-        rows = [dict(zip((key.name for key in keys), row, strict=True)) for row in connection.execute(oldest)]
+        oldest = select(*(table.c[name] for name in wanted)).where(meant).order_by(table.c.received_ms).limit(most)
+        rows = [dict(row._mapping) for row in connection.execute(oldest)]
         if not rows:
             return 0
         if table is schema.alert:
             _remove_alert_messages(connection, rows)
-        elif table in schema.LETTERS:
+        elif has_letters:
             _settle(connection, [(row["stream"], row["seq"]) for row in rows])
-        _delete(connection, table, rows)
+        _delete(connection, table, [{name: row[name] for name in keys} for row in rows])
         crash_point("in-retention")
     return len(rows)
 
@@ -154,15 +161,17 @@ def _remove_alert_messages(connection: Connection, alerts: list[dict[str, Any]])
 
 
 def _remove_rejected(engine: Engine, kept: int) -> int:
+    """By number alone go those without a place in a stream: anybody can send as many of these as he likes."""
     table = schema.rejected
+    nowhere = table.c.stream.is_(None)
     with engine.begin() as connection:
-        most = min(_CHUNK, _rows(connection, table) - kept)
+        there = connection.execute(select(func.count()).select_from(table).where(nowhere)).scalar_one()
+        most = min(_CHUNK, int(there) - kept)
         if most <= 0 or not alone(connection, _LOCK):
             return 0
-        oldest = select(table.c.digest, table.c.stream, table.c.seq).order_by(table.c.received_ms).limit(most)
-        rows = list(connection.execute(oldest))
-        _settle(connection, [(row.stream, row.seq) for row in rows if row.stream is not None and row.seq is not None])
-        _delete(connection, table, [{"digest": row.digest} for row in rows])
+        oldest = select(table.c.digest).where(nowhere).order_by(table.c.received_ms).limit(most)
+        rows = [{"digest": digest} for digest in connection.execute(oldest).scalars()]
+        _delete(connection, table, rows)
     return len(rows)
 
 
@@ -180,9 +189,9 @@ def _delete(connection: Connection, table: Table, rows: list[dict[str, Any]]) ->
     connection.execute(delete(table).where(these), [{f"its_{name}": row[name] for name in row} for row in rows])
 
 
-def _is_not_newest() -> ColumnElement[bool]:
-    """A retained state comes again with every connection: the newest of a station must stay known."""
-    table, other = schema.state, schema.state.alias()
+def _is_not_newest(table: Table) -> ColumnElement[bool]:
+    """What is retained comes again with every connection: the newest of a station must stay known."""
+    other = table.alias()
     newest = select(func.max(other.c.received_ms)).where(other.c.device == table.c.device).scalar_subquery()
     return table.c.received_ms < newest
 

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    literal_column,
     text,
 )
 from sqlalchemy.types import TypeEngine
@@ -28,6 +29,9 @@ from sqlalchemy.types import TypeEngine
 RATIO_EDGES = (0.25, 0.5, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 1.75, 2.5)
 """Score divided by threshold: where one bin of the counts per hour ends and the next begins."""
 RATIO_BINS = tuple(f"ratio_{number:02d}" for number in range(len(RATIO_EDGES) + 1))
+
+SEVERITIES = {"minor": 1, "major": 2, "critical": 3}
+"""As numbers, so that the worst is the largest."""
 
 metadata = MetaData()
 
@@ -95,6 +99,7 @@ stream = Table(
     _count("announced_seq"),  # the station said of itself that it wrote as far as this
     _count("stored"),
     _count("duplicates"),  # came again and were absorbed
+    _count("conflicts"),  # were others than what is stored under their numbers; they are in `rejected`
     Column("replaced_by", Text),  # the station's next stream, where this one was damaged
     UniqueConstraint("device", "stream_id", name="stream_of_device"),
 )
@@ -202,6 +207,32 @@ command = Table(
     sqlite_with_rowid=False,
 )
 
+reply = Table(
+    "reply",
+    metadata,
+    Column("device", Integer, primary_key=True, autoincrement=False),
+    Column("command_id", Text, primary_key=True),
+    Column("status", Text, primary_key=True),  # `accepted` may come before another
+    _needed("received_ms", BigInteger),
+    _needed("command", Text),
+    Column("sentence", Text),
+    Column("result", Text),  # JSON; without what is too long, such as a picture
+    sqlite_with_rowid=False,
+)
+
+reported = Table(
+    "reported",
+    metadata,
+    Column("device", Integer, primary_key=True, autoincrement=False),
+    Column("message_id", Text, primary_key=True),
+    _needed("received_ms", BigInteger),
+    Column("version", BigInteger),  # of the wish that this answers; null before the first
+    Column("status", Text),
+    Column("sentence", Text),
+    _needed("refused", Text),  # JSON: setting -> what is wrong with it
+    _needed("settings", Text),  # JSON: what holds
+)
+
 gap_range = Table(
     "gap_range",
     metadata,
@@ -254,6 +285,7 @@ rejected = Table(
     _needed("reason", Text),
     _needed("payload", LargeBinary),  # its beginning
     _needed("payload_bytes", BigInteger),  # how long it was
+    Column("conflict", Boolean, nullable=False, server_default=text("false")),  # its number is another message's
 )
 
 settled = Table(
@@ -285,11 +317,18 @@ DATED = (verdict, alert_message, thumbnail, gap, command)
 LETTERS = (verdict, alert_message, thumbnail, gap, command)
 """Tables that hold messages of a stream, each message in one of them; beside them some are in `rejected`."""
 
-for _table in (verdict, alert_message, alert, thumbnail, command, raw, state, telemetry, rejected):
+IS_PASS = verdict.c.status == literal_column("'pass'")
+IS_NOT_PASS = verdict.c.status != literal_column("'pass'")
+"""As literals: only so does a database see that the index of these rows will do."""
+
+for _table in (alert_message, alert, thumbnail, command, reply, raw, state, reported, telemetry, rejected):
     Index(f"{_table.name}_received", _table.c.received_ms)
 for _table in DATED:
     _undated = _table.c.at_quality.in_(("unsure", "received"))
     Index(f"{_table.name}_undated", _table.c.boot, sqlite_where=_undated, postgresql_where=_undated)
+Index("verdict_passed", verdict.c.received_ms, sqlite_where=IS_PASS, postgresql_where=IS_PASS)
+Index("verdict_others", verdict.c.received_ms, sqlite_where=IS_NOT_PASS, postgresql_where=IS_NOT_PASS)
+Index("command_of_device", command.c.device, command.c.command_id)
 Index("verdict_at", verdict.c.device, verdict.c.at_ms)
 Index("alert_message_of_alert", alert_message.c.device, alert_message.c.alert_id)
 Index("alert_open", alert.c.open, alert.c.severity)

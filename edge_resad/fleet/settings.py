@@ -55,12 +55,20 @@ class RetentionSection(Section):
 
     passed_days: int = Field(default=30, ge=1, description="verdicts of good parts")
     verdict_days: int = Field(default=180, ge=1, description="verdicts of failed parts and of those not inspected")
-    alert_days: int = Field(default=1095, ge=1, description="alerts, and what a station gave up")
+    alert_days: int = Field(
+        default=1095, ge=1, description="alerts, commands and their replies, and what a station gave up"
+    )
     thumbnail_days: int = Field(default=365, ge=1, description="pictures of alerts")
     raw_days: int = Field(default=90, ge=1, description="messages word for word")
     telemetry_days: int = Field(default=14, ge=1, description="stations' telemetry")
-    state_days: int = Field(default=180, ge=1, description="stations' states, but for each station's newest")
-    rejected_rows: int = Field(default=10_000, ge=1, description="messages that could not be read")
+    state_days: int = Field(
+        default=180, ge=1, description="stations' states and reported settings, but for each station's newest"
+    )
+    rejected_rows: int = Field(
+        default=10_000,
+        ge=1,
+        description="messages that can be neither read nor placed in a stream; those with a place stay alert_days",
+    )
     max_mb: int | None = Field(
         default=None, ge=1, description="megabytes of the store; beyond it the oldest good parts and pictures go first"
     )

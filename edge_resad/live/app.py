@@ -36,7 +36,8 @@ from edge_resad.live.view import Seen, View
 LOOK_S = 0.08  # between two looks at the station: with what else it takes a verdict is seen within 0.2 s
 WHOLE_S = 1.0  # between two looks at what changes without a part: lights, what waits
 BEAT_S = 1.5  # how often a page hears that its program lives
-FORM_BYTES = 4096
+BODY_BYTES = 4096
+JSON_TYPE = "application/json"
 TOLD = 32  # answers that wait to be shown to a browser without scripts
 
 DONE: Mapping[str, str] = {
@@ -50,7 +51,7 @@ DONE: Mapping[str, str] = {
     "trigger": "Triggered.",
 }
 """What the page may have done, and what it says then."""
-_ARGUMENTS = {"bypass": ("reason",), "label": ("id",), "product": ("use",)}
+_ARGUMENTS = {"bypass": ("reason",), "label": ("id",), "product": ("use",), "trigger": ("camera",)}
 
 
 class Page:
@@ -134,17 +135,28 @@ class Page:
             return PlainTextResponse(f"{error}\n", 404)
 
     async def do(self, request: Request) -> Response:
-        """Tell the station something, as a button of the page asks."""
+        """Tell the station something, as a button of the page or a program asks.
+
+        A program sends JSON and needs no token: no other site's page can send that through a visitor's browser, which
+        would ask with OPTIONS first and be refused.
+        """
         name = request.path_params["command"]
-        form = await _form(request)
-        if name not in DONE or form is None:
+        body = await _body(request)
+        if name not in DONE or body is None:
             return PlainTextResponse("No such thing can be done here.\n", 404 if name not in DONE else 413)
-        if not hmac.compare_digest(form.get("token", "").encode(), self._token.encode()):
-            told = (False, "This page is older than its program. Load it again, then try once more.")
+        is_program = request.headers.get("content-type", "").partition(";")[0].strip().lower() == JSON_TYPE
+        given = _arguments_of(body) if is_program else _fields_of(body)
+        known = _ARGUMENTS.get(name, ())
+        if given is None or (is_program and not given.keys() <= set(known)):
+            expected = ", ".join(f'"{key}": "..."' for key in known)
+            return _answer(False, f"{name} takes a JSON object of texts: {{{expected}}}.", 400)
+        if not is_program and not hmac.compare_digest(given.get("token", "").encode(), self._token.encode()):
+            told, status = (False, "This page is older than its program. Load it again, then try once more."), 403
         else:
-            told = await self._do(name, {key: form.get(key, "") for key in _ARGUMENTS.get(name, ())})
-        if "application/json" in request.headers.get("accept", ""):
-            return JSONResponse({"fine": told[0], "text": told[1]})
+            told = await self._do(name, {key: given[key] for key in known if key in given})
+            status = 200 if told[0] else 409
+        if is_program or JSON_TYPE in request.headers.get("accept", ""):
+            return _answer(*told, status)
         key = secrets.token_urlsafe(8)
         self._told[key] = told
         while len(self._told) > TOLD:
@@ -152,8 +164,9 @@ class Page:
         return RedirectResponse(f"../?told={key}", 303)
 
     async def _do(self, name: str, arguments: Mapping[str, str]) -> tuple[bool, str]:
+        more = {"source": "http"} if name == "trigger" else {}  # who triggers is counted
         try:
-            await self._ask(name, **arguments)
+            await self._ask(name, **arguments, **more)
         except ControlError as error:
             return False, str(error)
         self._looked_at = float("-inf")
@@ -200,14 +213,34 @@ def _start_of(seen: Seen) -> str:
     return "" if seen.status is None else str(seen.status["station"]["started"])
 
 
-async def _form(request: Request) -> dict[str, str] | None:
-    """The fields of a form; None where it is larger than any of ours."""
+async def _body(request: Request) -> bytes | None:
+    """What was sent; None where it is larger than any of ours."""
     body = b""
     async for chunk in request.stream():
         body += chunk
-        if len(body) > FORM_BYTES:
+        if len(body) > BODY_BYTES:
             return None
+    return body
+
+
+def _fields_of(body: bytes) -> dict[str, str]:
+    """The fields of a form."""
     return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=16))
+
+
+def _arguments_of(body: bytes) -> dict[str, str] | None:
+    """What a program sent; None where it is no object of texts. Nothing at all is one without any."""
+    try:
+        found = json.loads(body or b"{}")
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        return None
+    return found
+
+
+def _answer(fine: bool, text: str, status: int) -> JSONResponse:
+    return JSONResponse({"fine": fine, "text": text}, status)
 
 
 def _jpeg(said: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:

@@ -8,8 +8,16 @@ not know yet: a fleet may be older than its stations.
 from __future__ import annotations
 
 from edge_resad.messages.acknowledgement import Acknowledgement, AcknowledgementMessage, acknowledgement_message
-from edge_resad.messages.alert import Alert, AlertMessage, Phase, alert_message, fault_message
+from edge_resad.messages.alert import (
+    Alert,
+    AlertMessage,
+    Phase,
+    alert_message,
+    fault_message,
+    interrupted_message,
+)
 from edge_resad.messages.audit import Audit, AuditMessage, audit_message
+from edge_resad.messages.collector import CollectorState, CollectorStateMessage, collector_state_message
 from edge_resad.messages.command import (
     COMMANDS,
     Arguments,
@@ -85,6 +93,7 @@ from edge_resad.messages.topic import (
     Severity,
     Topic,
     collector_source,
+    collector_topic,
     is_id,
     read_topic,
     type_of,
@@ -125,6 +134,8 @@ __all__ = [
     "Birth",
     "Capture",
     "Channel",
+    "CollectorState",
+    "CollectorStateMessage",
     "Command",
     "CommandMessage",
     "Delivery",
@@ -183,11 +194,14 @@ __all__ = [
     "birth_message",
     "check_signature",
     "collector_source",
+    "collector_state_message",
+    "collector_topic",
     "command_message",
     "desired_message",
     "fault_message",
     "gap_message",
     "image_path",
+    "interrupted_message",
     "is_id",
     "is_late",
     "new_key",

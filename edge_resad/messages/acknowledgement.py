@@ -41,6 +41,6 @@ def acknowledgement_message(
     address: the station's. event_id: unique in the world, the collector's choice.
     stored: inclusive ranges of `seq`, as `seq_ranges` makes them, at most `MAX_RANGES`.
     """
-    fields = {**envelope_fields(address, event_id, wall), "source": collector_source(collector)}
+    fields = envelope_fields(collector_source(collector), event_id, wall)
     data = Acknowledgement(collector=collector, stream_id=stream_id, stored=tuple(stored), **place_fields(address))
     return AcknowledgementMessage(**fields, data=data).payload()

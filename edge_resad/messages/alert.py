@@ -26,6 +26,7 @@ class Alert(Origin):
     verdict: Judgement | None = None  # of the part that caused it
     fault: str | None = None  # what is wrong with the camera, where no part caused it
     image: ImageReference | None = None
+    reason: str | None = None  # why it ends, where it is not known to be over: "interrupted"
 
 
 class AlertMessage(Envelope):
@@ -86,4 +87,14 @@ def fault_message(
         product=product,
         fault=fault,
     )
+    return AlertMessage(**envelope_fields(address, stamp.event_id, stamp.wall), data=data).payload()
+
+
+def interrupted_message(address: Address, stamp: Stamp, *, last: Alert) -> bytes:
+    """The payload for `address.alert_topic(last.severity)` that ends an alert whose station was killed meanwhile.
+
+    last: the last that was said of it.
+    """
+    now = {"phase": "end", "image": None, "reason": "interrupted", **origin_fields(address, stamp)}
+    data = last.model_copy(update=now)
     return AlertMessage(**envelope_fields(address, stamp.event_id, stamp.wall), data=data).payload()

@@ -178,7 +178,7 @@ def command_message(
 
     host: who sends it, as a collector is named. key: of the fleet or already of the device; None leaves it unsigned.
     """
-    fields = {**envelope_fields(address, command_id, wall), "source": collector_source(host)}
+    fields = envelope_fields(collector_source(host), command_id, wall)
     about = {"command_id": command_id, "command": command, "arguments": dict(arguments or {})}
     who = {"issued_by": issued_by, "issued_wall_s": wall, "expires_s": expires_s}
     data = Command.model_validate({**about, **who, **place_fields(address)})

@@ -71,7 +71,7 @@ def desired_message(
 
     host: who sends it, as a collector is named. key: of the fleet or already of the device; None leaves it unsigned.
     """
-    fields = {**envelope_fields(address, event_id, wall), "source": collector_source(host)}
+    fields = envelope_fields(collector_source(host), event_id, wall)
     about = {"version": version, "settings": dict(settings), "issued_by": issued_by, "issued_wall_s": wall}
     data = Desired.model_validate({**about, **place_fields(address)})
     return signed(DesiredMessage(**fields, data=data).payload(), key, address)

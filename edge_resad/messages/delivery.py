@@ -29,6 +29,7 @@ DELIVERY: Mapping[str, Delivery] = {
     "edge-resad.config-reported": Delivery(writer="station", retain=True),
     "edge-resad.reply": Delivery(writer="station"),
     "edge-resad.acknowledgement": Delivery(writer="fleet"),
+    "edge-resad.collector-state": Delivery(writer="fleet", retain=True),
     "edge-resad.config-desired": Delivery(writer="fleet", retain=True),
     "edge-resad.command": Delivery(writer="fleet"),
 }

@@ -37,6 +37,8 @@ _ADDRESSES = {  # type -> what follows the station's prefix, and what its last p
     "edge-resad.config-desired": ("cfg/desired", None),
     "edge-resad.command": ("cmd/{command}", "The command's name."),
 }
+_OF_A_COLLECTOR = {"edge-resad.collector-state": "state"}  # type -> what follows the collector's prefix
+_KINDS = (*_ADDRESSES, *_OF_A_COLLECTOR)
 
 
 def documents() -> Mapping[str, object]:
@@ -84,7 +86,7 @@ def _asyncapi(models: Mapping[str, type[Envelope]]) -> dict[str, Any]:
         "contentType": JPEG_TYPE,
     }
     operations: dict[str, Any] = {}
-    for kind in _ADDRESSES:
+    for kind in _KINDS:
         name, delivery = _short(kind), DELIVERY[kind]
         binding: dict[str, Any] = {"qos": delivery.qos, "retain": delivery.retain, "bindingVersion": "0.2.0"}
         if delivery.expiry_s is not None:
@@ -109,7 +111,7 @@ def _asyncapi(models: Mapping[str, type[Envelope]]) -> dict[str, Any]:
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": "application/json",
-        "channels": {_short(kind): _channel(kind) for kind in _ADDRESSES},
+        "channels": {_short(kind): _channel(kind) for kind in _KINDS},
         "operations": operations,
         "components": {
             "messages": messages,
@@ -129,12 +131,19 @@ def _message(name: str, model: type[Envelope]) -> dict[str, Any]:
 
 
 def _channel(kind: str) -> dict[str, Any]:
-    name, (rest, says) = _short(kind), _ADDRESSES[kind]
-    parameters: dict[str, Any] = {place: {"$ref": f"#/components/parameters/{place}"} for place in _PLACE}
-    if says is not None:
-        parameters[rest.split("{")[1].rstrip("}")] = {"description": says}
+    name = _short(kind)
+    parameters: dict[str, Any]
+    if kind in _OF_A_COLLECTOR:
+        address = f"er/v1/host/{{collector}}/{_OF_A_COLLECTOR[kind]}"
+        parameters = {"collector": {"description": "The collector, as its fleet file names it."}}
+    else:
+        rest, says = _ADDRESSES[kind]
+        address = f"er/v1/{{site}}/{{line}}/{{device}}/{rest}"
+        parameters = {place: {"$ref": f"#/components/parameters/{place}"} for place in _PLACE}
+        if says is not None:
+            parameters[rest.split("{")[1].rstrip("}")] = {"description": says}
     return {
-        "address": f"er/v1/{{site}}/{{line}}/{{device}}/{rest}",
+        "address": address,
         "messages": {name: {"$ref": f"#/components/messages/{name}"}},
         "parameters": parameters,
     }

@@ -29,8 +29,8 @@ class Envelope(Strict):
         return self.model_dump_json(exclude_none=True).encode()
 
 
-def envelope_fields(address: Address, event_id: str, wall: float) -> dict[str, Any]:
-    """The fields of an `Envelope`. wall: s since 1970."""
+def envelope_fields(source: Address | str, event_id: str, wall: float) -> dict[str, Any]:
+    """The fields of an `Envelope`. source: a station, or what `collector_source` makes. wall: s since 1970."""
     moment = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=wall)
     time = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return {"id": event_id, "source": address.prefix, "time": time}
+    return {"id": event_id, "source": source if isinstance(source, str) else source.prefix, "time": time}

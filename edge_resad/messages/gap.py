@@ -19,7 +19,7 @@ corruption: the outbox was damaged. operator: a person dropped them. refused: th
 class Gap(Origin):
     """Messages that will never come. It is a message of the stream itself and has its own `seq`."""
 
-    ranges: SeqRanges  # of seq; empty where a damaged outbox does not say which
+    ranges: SeqRanges  # of seq; empty where a damaged outbox lost nothing or does not say what
     counts: dict[Id, Whole]  # kind -> how many were given up, such as {"pass": 300}
     reason: Id  # a `GapReason`; a later station may have others
     previous_stream_id: Id | None = None  # the stream that this one replaces: `ranges` and `counts` speak of that one

@@ -10,6 +10,7 @@ from pydantic import Field, TypeAdapter
 from edge_resad.messages.acknowledgement import AcknowledgementMessage
 from edge_resad.messages.alert import AlertMessage
 from edge_resad.messages.audit import AuditMessage
+from edge_resad.messages.collector import CollectorStateMessage
 from edge_resad.messages.command import COMMANDS, Arguments, Command, CommandMessage, ReplyMessage, read_arguments
 from edge_resad.messages.config import Desired, DesiredMessage, ReportedMessage
 from edge_resad.messages.envelope import SCHEMA_VERSION
@@ -31,6 +32,7 @@ Message: TypeAlias = (
     | ReportedMessage
     | ReplyMessage
     | AcknowledgementMessage
+    | CollectorStateMessage
     | DesiredMessage
     | CommandMessage
 )

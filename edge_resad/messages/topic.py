@@ -14,6 +14,7 @@ Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ROOT = "er/v1"
+_COLLECTOR_STATE = re.compile(rf"{_ROOT}/host/{_ID.pattern}/state")
 Channel = Literal["state", "evt", "alert", "img", "gap", "audit", "tm", "ack", "cfg", "cmd", "rsp"]
 _ALONE = {
     "state": "edge-resad.state",
@@ -117,6 +118,8 @@ def read_topic(topic: str) -> Topic:
 
 def type_of(topic: str) -> str:
     """The message type that travels on a topic, such as `edge-resad.alert`."""
+    if _COLLECTOR_STATE.fullmatch(topic):
+        return "edge-resad.collector-state"
     read = read_topic(topic)
     if read.channel == "cfg":
         return _CONFIG[str(read.name)]
@@ -126,6 +129,11 @@ def type_of(topic: str) -> str:
 def collector_source(collector: str) -> str:
     """The `source` of what a collector writes; not a station's, which has a site and a line."""
     return f"{_ROOT}/host/{_checked(collector)}"
+
+
+def collector_topic(collector: str) -> str:
+    """Where a collector says that it is there. It has a level less than a station's topics: no filter fits both."""
+    return f"{collector_source(collector)}/state"
 
 
 def is_id(name: str) -> bool:

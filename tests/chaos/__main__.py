@@ -49,7 +49,8 @@ def main(
                 budget=budget, look=look,
             )  # fmt: skip
     _show(screen, outcome, on)
-    print(outcome.verdict)  # the last line, and the only one on stdout
+    print(outcome.verdict.costs)
+    print(outcome.verdict)  # the last line
     if not outcome.verdict.good or outcome.drain_s is None:
         raise typer.Exit(1)
 

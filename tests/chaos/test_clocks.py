@@ -14,37 +14,22 @@ from tests.chaos.history import read
 from tests.chaos.site import Program, Site, Station
 from tests.chaos.verdict import judge
 from tests.mqtt_peers import eventually
+from tests.wall_clock import LIBFAKETIME, WallClock
 
-LIBRARY = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 LONG_S = 90.0
 DAY_BACK, DAY_ON, EPOCH, RIGHT = "-1d", "+1d", "@1970-01-01 00:00:05", "+0"
 
 pytestmark = [
     pytest.mark.broker,
     pytest.mark.timeout(600),
-    pytest.mark.skipif(LIBRARY is None, reason="no libfaketime: apt-get install faketime"),
+    pytest.mark.skipif(LIBFAKETIME is None, reason="no libfaketime: apt-get install faketime"),
 ]
 
 
-class WallClock:
-    """The wall clock of a program, which can be set while it runs. Its monotonic clock goes on as it is."""
-
-    def __init__(self, program: Program, file: Path, says: str = RIGHT) -> None:
-        self._file = file
-        self.set(says)
-        program.environment = {
-            "LD_PRELOAD": str(LIBRARY),
-            "FAKETIME_TIMESTAMP_FILE": str(file),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "DONT_FAKE_MONOTONIC": "1",
-        }
-
-    def set(self, says: str) -> None:
-        """says: what faketime calls a time."""
-        beside = self._file.with_suffix(".new")
-        beside.write_text(f"{says}\n")
-        beside.replace(self._file)
+def clock_of(program: Program, file: Path, says: str = RIGHT) -> WallClock:
+    clock = WallClock(file, says)
+    program.environment = clock.environment
+    return clock
 
 
 @pytest.fixture
@@ -88,7 +73,7 @@ def assert_nothing_lost(site: Site) -> None:
 
 def test_a_stations_clock_that_jumps_while_it_runs_changes_nothing(site: Site, tmp_path: Path) -> None:
     (station,) = site.stations
-    clock = WallClock(station, tmp_path / "clock")
+    clock = clock_of(station, tmp_path / "clock")
     restart(station)
     wait_for_parts(station)
     for says in (DAY_ON, DAY_BACK, EPOCH, RIGHT):
@@ -107,7 +92,7 @@ def test_a_station_that_starts_with_a_wrong_clock_keeps_everything_until_it_is_r
     site: Site, tmp_path: Path, says: str
 ) -> None:
     (station,) = site.stations
-    clock = WallClock(station, tmp_path / "clock", says)
+    clock = clock_of(station, tmp_path / "clock", says)
     restart(station)
     wait_for_parts(station)
     clock.set(RIGHT)
@@ -119,7 +104,7 @@ def test_a_station_that_starts_with_a_wrong_clock_keeps_everything_until_it_is_r
 def test_a_collector_with_a_wrong_clock_loses_nothing(site: Site, tmp_path: Path, says: str) -> None:
     (station,) = site.stations
     wait_for_parts(station)
-    clock = WallClock(site.collector, tmp_path / "clock")
+    clock = clock_of(site.collector, tmp_path / "clock")
     restart(site.collector)
     before = stored(site)
     assert eventually(lambda: stored(site) > before, LONG_S), site.collector.log[-3000:]

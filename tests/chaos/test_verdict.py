@@ -14,7 +14,7 @@ from edge_resad.fleet.database import opened
 from edge_resad.fleet.reading import Arrival, read
 from edge_resad.fleet.store import Store
 from edge_resad.messages import verdict_message
-from tests.chaos.history import WitnessedSpool
+from tests.chaos.history import WitnessedSpool, digest
 from tests.chaos.history import read as read_history
 from tests.chaos.verdict import Verdict, judge
 from tests.fleet.letters import NOW_MS, Writer, judged
@@ -79,6 +79,29 @@ def test_a_number_with_another_message_is_disorder(tmp_path: Path) -> None:
     assert verdict.lost == 0
     assert verdict.disorder >= 2
     assert not verdict.good
+
+
+@pytest.mark.parametrize(
+    ("told", "lost", "given_up", "unknown"),
+    [(((11, 11),), 39, 1, 0), (((11, 30), (32, 50)), 1, 39, 0), (((11, 50),), 0, 40, 0), ((), 0, 0, 40)],
+)
+def test_of_a_stream_that_was_replaced_is_lost_what_no_gap_names_unless_one_does_not_know(
+    tmp_path: Path, told: tuple[tuple[int, int], ...], lost: int, given_up: int, unknown: int
+) -> None:
+    url, history = f"sqlite:///{tmp_path / 'fleet.db'}", tmp_path / "history"
+    old, new = Writer(device="press-7", stream_id="old"), Writer(device="press-7", stream_id="new")
+    letters = [old.verdict(seq, "fail") for seq in range(1, 51)]
+    gap = new.gap(1, told, reason="corruption", previous="old")
+    with opened(url, writing=True) as engine:
+        Store(engine, raw="all").add([read(arrival) for arrival in (*letters[:10], gap)])
+    lines = [f"\nold {seq} fail {digest(letter.payload)} ." for seq, letter in enumerate(letters, 1)]
+    history.write_text("".join([*lines, f"\nnew 1 gap {digest(gap.payload)} ."]))
+    verdict = judge(url, {"press-7": history})
+    assert str(verdict) == f"generated 51 stored 11 lost {lost} duplicates 0"
+    assert (verdict.given_up, verdict.unknown) == (given_up, unknown)
+    assert verdict.sacrificed.total() == given_up + unknown
+    assert str(unknown) in verdict.costs
+    assert verdict.good is (lost == 0)
 
 
 def test_a_line_that_a_kill_cut_off_is_passed_over(tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ class Verdict:
 
     generated: int = 0  # committed, as the histories or the store know
     stored: int = 0
-    given_up: int = 0  # not stored, and told in a gap
+    given_up: int = 0  # not stored, and told in a gap, number by number
+    unknown: int = 0  # not stored, of a stream of which a gap says that nobody knows what it lost
     lost: int = 0
     duplicates: int = 0  # came again and were absorbed
     disorder: int = 0  # a number with another message, or one that was given twice, or out of the order of the clock
@@ -32,6 +33,11 @@ class Verdict:
     kinds: Counter[str] = field(default_factory=Counter)  # of what was committed
     sacrificed: Counter[str] = field(default_factory=Counter)  # of what was given up
     first_losses: list[str] = field(default_factory=list)
+
+    @property
+    def costs(self) -> str:
+        """What of the generated is not stored, and was said to be not."""
+        return f"given up and told {self.given_up} gone with a damaged outbox that does not say which {self.unknown}"
 
     @property
     def good(self) -> bool:
@@ -66,11 +72,12 @@ def _judge_stream(
 ) -> None:
     table = schema.stream
     row = connection.execute(select(table).where(table.c.stream_id == stream_id)).first()
-    stored, given_up = set[int](), set[int]()
+    stored, given_up, knows_all = set[int](), set[int](), True
     digests: dict[int, str] = {}
     if row is not None:
         stored = _numbers(stored_ranges(connection, row.id))
         given_up = _numbers(given_up_ranges(connection, row.id)) - stored
+        knows_all = _knows_what_it_lost(connection, row.id)
         digests, verdict.disorder = _raw(connection, row.id, verdict.disorder)
         verdict.duplicates += row.duplicates
         if row.replaced_by is None:
@@ -85,17 +92,24 @@ def _judge_stream(
         witnessed[letter.seq] = letter.digest
     there = stored | witnessed.keys()
     gone = there - stored
-    beyond_reach = (
-        gone - given_up if row is not None and row.replaced_by is not None else set()
-    )  # the outbox was damaged
-    lost = gone - given_up - beyond_reach
+    untold = gone - given_up
+    lost, unknown = (untold, set[int]()) if knows_all else (set[int](), untold)
     verdict.streams += 1
     verdict.generated += len(there)
     verdict.stored += len(stored)
-    verdict.given_up += len(gone) - len(lost)
+    verdict.given_up += len(gone & given_up)
+    verdict.unknown += len(unknown)
     verdict.sacrificed.update(letter.kind for letter in committed if letter.seq in gone - lost)
     verdict.lost += len(lost)
     verdict.first_losses += [f"{station} {stream_id} {seq}" for seq in sorted(lost)[: 10 - len(verdict.first_losses)]]
+
+
+def _knows_what_it_lost(connection: Connection, stream: int) -> bool:
+    """Whether every gap that speaks of this stream names numbers; one of a damaged outbox may have none to name."""
+    gap, raw = schema.gap, schema.raw
+    asked = select(raw.c.payload).join(gap, (gap.c.stream == raw.c.stream) & (gap.c.seq == raw.c.seq))
+    said = connection.execute(asked.where(gap.c.of_stream == stream)).scalars()
+    return all(json.loads(payload)["data"]["ranges"] for payload in said)
 
 
 def _raw(connection: Connection, stream: int, disorder: int) -> tuple[dict[int, str], int]:

@@ -16,7 +16,8 @@ from edge_resad.device.clock_floor import FLOOR_S, is_set
 from edge_resad.device.settings import BrokerSection
 from edge_resad.errors import SettingsError
 from tests.device.certificates import make_certificate
-from tests.mqtt_peers import Mosquitto, make_certificates
+from tests.mqtt_peers import Mosquitto, Subscriber, free_port, make_certificates
+from tests.wall_clock import MONOTONIC_AS_IT_IS
 
 ROOT = Path(__file__).parents[2]
 NO_CHECK_TIME = 0x200000
@@ -91,10 +92,11 @@ def test_a_station_that_boots_in_1970_waits_or_connects_as_it_was_told(
     if faketime is None:
         pytest.skip("no faketime on PATH: apt-get install faketime")
     ca, cert, key = make_certificates(tmp_path)
-    settings = [f"cafile {ca}", f"certfile {cert}", f"keyfile {key}"]
-    with Mosquitto(tmp_path / "broker", settings=settings) as broker:
+    plain = free_port()  # for somebody who subscribes
+    settings = [f"cafile {ca}", f"certfile {cert}", f"keyfile {key}", f"listener {plain} 127.0.0.1"]
+    with Mosquitto(tmp_path / "broker", settings=settings) as broker, Subscriber(plain):
         words = [sys.executable, "-c", _STATION, str(tmp_path / "spool.db"), str(broker.port), str(ca), without_clock]
-        environment = {**os.environ, "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_RESET": "1"}
+        environment = {**os.environ, **MONOTONIC_AS_IT_IS, "FAKETIME_DONT_RESET": "1"}
         command = [faketime, "-f", "@1970-01-02 12:00:00", *words]
         run = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=ROOT, env=environment)
     assert run.returncode == 0, run.stderr

@@ -15,7 +15,7 @@ from edge_resad.device.publisher import Publisher, Timing
 from edge_resad.device.settings import BrokerSection, SpoolSection, StationSection
 from edge_resad.device.spool import Spool
 from edge_resad.errors import SettingsError
-from edge_resad.messages import Address, acknowledgement_message
+from edge_resad.messages import Address, acknowledgement_message, collector_topic
 from tests.device.certificates import make_certificate
 from tests.mqtt_peers import MOSQUITTO, _listens, eventually, free_port, make_certificates
 
@@ -165,6 +165,8 @@ def test_a_stolen_certificate_speaks_and_hears_for_its_own_station_alone(
             ADDRESS.command_topic("restart"),
             other.command_topic("restart"),
             ADDRESS.desired_topic,
+            collector_topic("collector"),
+            collector_topic("press-8"),
         ):
             assert thief.say(topic, b"lie") == 0x87, topic
         assert thief.say(other.alert_topic("minor"), b"mine") < 0x80
@@ -176,6 +178,16 @@ def test_a_stolen_certificate_speaks_and_hears_for_its_own_station_alone(
         assert thief.heard == [(other.ack_topic, b"for press-8")]
 
 
+def test_a_station_sees_whether_a_collector_is_there(tmp_path: Path, port: int, authority: Path) -> None:
+    with (
+        Peer("press-9", port, authority, tmp_path) as station,
+        Peer("collector", port, authority, tmp_path) as collector,
+    ):
+        station.hear("er/v1/host/+/state")
+        assert collector.say(collector_topic("collector"), b"there") < 0x80
+        assert eventually(lambda: station.heard == [(collector_topic("collector"), b"there")])
+
+
 def test_the_operator_commands_and_cannot_say_that_something_is_stored(
     tmp_path: Path, port: int, authority: Path
 ) -> None:
@@ -183,6 +195,7 @@ def test_the_operator_commands_and_cannot_say_that_something_is_stored(
         assert operator.say(ADDRESS.command_topic("restart"), b"{}") < 0x80
         assert operator.say(ADDRESS.ack_topic, ack("s", 9)) == 0x87
         assert operator.say(ADDRESS.alert_topic("minor"), b"lie") == 0x87
+        assert operator.say(collector_topic("collector"), b"lie") == 0x87
 
 
 def test_a_certificate_that_ended_is_said_with_its_date(tmp_path: Path, port: int, authority: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_resad.demo import products
+from edge_resad.device import v4l2
 from edge_resad.device.camera import open_camera
 from edge_resad.device.device_name import DeviceName
 from edge_resad.device.files import FolderCamera, VideoCamera
@@ -394,10 +396,11 @@ class Impatient(FakeDevice):
 
 def test_a_camera_that_waits_for_its_trigger_is_not_opened_again_when_its_driver_loses_patience() -> None:
     clock = FakeClock()
-    device = Impatient(clock, vain=3)
-    with LiveCamera("here", lambda: device, clock=clock, still_there=lambda: True) as camera:
+    device, stop = Impatient(clock, vain=3), VitalSigns()
+    with LiveCamera("here", lambda: device, clock=clock, stop=stop, still_there=lambda: True) as camera:
         assert camera.read() is not None
         assert (camera.lost, device.released) == (0, False)
+        assert stop.waits == 3  # each is a sign of life: the driver came back
 
 
 def test_a_camera_that_waits_for_its_trigger_and_is_unplugged_is_lost() -> None:
@@ -407,6 +410,138 @@ def test_a_camera_that_waits_for_its_trigger_and_is_unplugged_is_lost() -> None:
     with LiveCamera("here", lambda: next(devices), clock=clock, stop=stop, still_there=lambda: False) as camera:
         assert camera.read() is not None
         assert camera.lost == 1
+
+
+class Recorded(FakeDevice):
+    """What OpenCV opens a V4L2 camera with: keeps what it is told, as far as the camera takes it."""
+
+    refuses: tuple[int, ...] = ()
+    all: ClassVar[list[Recorded]]
+
+    def __init__(self, path: str, backend: int) -> None:
+        super().__init__([picture(7)])
+        self.path, self.backend = path, backend
+        self.told: list[tuple[int, float]] = []
+        self.is_now: dict[int, float] = {cv2.CAP_PROP_FOURCC: float(cv2.VideoWriter.fourcc(*"YUYV"))}
+        self.all.append(self)
+
+    def isOpened(self) -> bool:
+        return True
+
+    def set(self, what: int, value: float) -> bool:
+        self.told.append((what, value))
+        if what not in self.refuses:
+            self.is_now[what] = value
+        return what not in self.refuses
+
+    def get(self, what: int) -> float:
+        return self.is_now.get(what, 0.0)
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> type[Recorded]:
+    class OfThisTest(Recorded):
+        all: ClassVar[list[Recorded]] = []
+
+    monkeypatch.setattr(cv2, "VideoCapture", OfThisTest)
+    return OfThisTest
+
+
+def test_a_v4l2_camera_is_asked_for_mjpeg_first_then_size_and_rate_and_keeps_no_old_frames(
+    tmp_path: Path, recorded: type[Recorded], caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "video0").touch()
+    (tmp_path / "by-id").symlink_to(tmp_path / "video0")
+    open_v4l2(str(tmp_path / "by-id"), fps=30.0, width=1280, height=720)
+    (device,) = recorded.all
+    assert (device.path, device.backend) == (str(tmp_path / "video0"), cv2.CAP_V4L2)
+    assert device.told == [
+        (cv2.CAP_PROP_FOURCC, float(cv2.VideoWriter.fourcc(*"MJPG"))),
+        (cv2.CAP_PROP_FRAME_WIDTH, 1280),
+        (cv2.CAP_PROP_FRAME_HEIGHT, 720),
+        (cv2.CAP_PROP_FPS, 30.0),
+        (cv2.CAP_PROP_BUFFERSIZE, 1),
+    ]
+    assert caplog.messages == []
+
+
+def test_a_v4l2_camera_of_which_nothing_is_asked_keeps_its_size_and_rate(
+    tmp_path: Path, recorded: type[Recorded]
+) -> None:
+    (tmp_path / "video0").touch()
+    open_v4l2(str(tmp_path / "video0"), fps=None, width=None, height=None)
+    assert [what for what, _ in recorded.all[0].told] == [cv2.CAP_PROP_FOURCC, cv2.CAP_PROP_BUFFERSIZE]
+
+
+@pytest.mark.parametrize(
+    ("refused", "instead", "words"),
+    [
+        (cv2.CAP_PROP_FOURCC, None, "gives YUYV pictures, asked for MJPG"),
+        (cv2.CAP_PROP_FOURCC, -1.0, "gives -0x1 pictures, asked for MJPG"),
+        (cv2.CAP_PROP_FRAME_WIDTH, 640.0, "gives 640x720 pixels, asked for 1280x720"),
+        (cv2.CAP_PROP_FPS, 15.0, "gives 15 pictures a second, asked for 30"),
+    ],
+)
+def test_what_a_v4l2_camera_does_not_take_is_said_and_it_runs_all_the_same(
+    refused: int,
+    instead: float | None,
+    words: str,
+    tmp_path: Path,
+    recorded: type[Recorded],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "video0").touch()
+    monkeypatch.setattr(recorded, "refuses", (refused,))
+    if instead is not None:
+        really = recorded.get
+        monkeypatch.setattr(recorded, "get", lambda one, what: instead if what == refused else really(one, what))
+    assert open_v4l2(str(tmp_path / "video0"), fps=30.0, width=1280, height=720).grab()
+    (said,) = caplog.messages
+    assert said.startswith(f"camera {tmp_path}/video0 {words}")
+
+
+def test_the_rate_of_television_is_thirty(
+    tmp_path: Path, recorded: type[Recorded], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "video0").touch()
+    really = recorded.get
+    monkeypatch.setattr(recorded, "get", lambda one, what: 29.97 if what == cv2.CAP_PROP_FPS else really(one, what))
+    open_v4l2(str(tmp_path / "video0"), fps=30.0, width=None, height=None)
+    assert caplog.messages == []
+
+
+def test_exposure_and_trigger_are_set_in_their_order_each_time_the_camera_is_opened(
+    tmp_path: Path, recorded: type[Recorded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "video0").touch()
+    told: list[tuple[str, dict[str, int]]] = []
+    monkeypatch.setattr(v4l2, "set_controls", lambda path, wanted: told.append((path, dict(wanted))))
+    controls = {"auto_exposure": 1, "exposure_time_absolute": 157, "trigger_mode": 1}
+    section = CameraSection.model_validate(
+        {"source": f"/dev/..{tmp_path}/video0", "controls": controls, "trigger": {"kind": "camera"}}
+    )
+    with open_camera(section, stop=FakeStop(FakeClock())) as camera:
+        assert [camera.read() is not None for _ in range(3)] == [True] * 3  # each device has one frame, then it is gone
+    assert [list(wanted.items()) for _, wanted in told] == [list(controls.items())] * 3
+    assert [device.released for device in recorded.all] == [True] * 3
+
+
+def test_a_v4l2_camera_that_does_not_take_a_control_is_given_back(
+    tmp_path: Path, recorded: type[Recorded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "video0").touch()
+
+    def refuse(path: str, wanted: object) -> None:
+        raise CameraError("the camera has no control gain")
+
+    monkeypatch.setattr(v4l2, "set_controls", refuse)
+    with (
+        pytest.raises(CameraError, match="no control gain"),
+        V4L2Camera(str(tmp_path / "video0"), controls={"gain": 1}),
+    ):
+        pass
+    assert [device.released for device in recorded.all] == [True]
 
 
 # The hand-over
@@ -586,6 +721,7 @@ def test_a_camera_that_hangs_for_ever_leaves_a_bounded_number_of_threads_behind(
         bench.take(1)
         bench.let_time_pass(600.0)
         assert bench.capture.hangs == MOST_LEFT
+        assert bench.capture.is_gone
         assert len(threads(before)) == MOST_LEFT + 1
         assert caplog.text.count("its driver lets go of nothing") == 1
         assert not bench.capture.shown() or not bench.capture.shown()  # systemd may start the station anew

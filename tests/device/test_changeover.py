@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -80,6 +82,7 @@ def settings(folder: Path, **products: object) -> StationFile:
         "spool": {"path": str(folder / "spool.db"), "commit_ms": 1.0, "thumbnails": False},
         "log": {"verdicts": str(folder / "verdicts.jsonl")},
         "pictures": {"folder": str(folder / "pictures"), "min_free_mb": 0},
+        "metrics": {"prometheus_file": str(folder / "press-7.prom")},
     }
     return StationFile.model_validate(raw)
 
@@ -142,6 +145,10 @@ def test_a_running_station_changes_its_product_within_a_second_and_between_two_p
     assert [(data.product, data.product_version) for data in messages if isinstance(data, Verdict)] == products
     lines = [json.loads(text) for text in (tmp_path / "verdicts.jsonl").read_text().splitlines()]
     assert [(one["product"], one["product_version"]) for one in lines] == products
+    figures = (tmp_path / "press-7.prom").read_text()
+    counted = dict(re.findall(r'parts_total\{.*product="(\w+)",status="passed"\} (\d+)', figures))
+    expected = Counter(one.verdict.product for one in judged if one.verdict is not None and not one.verdict.regions)
+    assert counted == {name: str(expected[name]) for name in ("flange", "cap")}
 
 
 def test_every_verdict_is_that_of_one_product_alone(shelf: Shelf) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import random
 import sqlite3
@@ -19,9 +20,15 @@ import edge_resad.device.commands.commands as commands_module
 from edge_resad.device.clock_floor import FLOOR_S
 from edge_resad.device.commands.audit import Audit
 from edge_resad.device.commands.ledger import LARGE, LARGE_KEPT, Answer, Ledger, Record
-from edge_resad.device.crash_points import COMMAND_CRASH_POINTS, CRASH_CODE, CommandCrashPoint
+from edge_resad.device.crash_points import (
+    COMMAND_CRASH_POINTS,
+    CONFIG_CRASH_POINTS,
+    CRASH_CODE,
+    CommandCrashPoint,
+    ConfigCrashPoint,
+)
 from edge_resad.errors import ControlError
-from edge_resad.messages import COMMANDS, Moment
+from edge_resad.messages import COMMANDS, Moment, desired_message, read_key
 from tests.device.commanded import ADDRESS, make_keys
 from tests.device.wired import Wire, commanded, trigger
 from tests.mqtt_peers import eventually
@@ -76,6 +83,24 @@ def test_a_command_is_done_once_wherever_the_station_is_killed(tmp_path: Path, p
     assert set(lines) == {last.status}
     with Ledger(tmp_path / "commands.db") as ledger:
         assert ledger.unsettled() == []
+
+
+@pytest.mark.parametrize("point", CONFIG_CRASH_POINTS)
+def test_a_configuration_holds_once_it_is_remembered_wherever_the_station_is_killed(
+    tmp_path: Path, point: ConfigCrashPoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger(), "level", logging.getLogger().level)  # what is set here ends here
+    wish: dict[str, Any] = {"event_id": "e", "settings": {"log.level": "error"}, "issued_by": "anna", "wall": NOW}
+    payload = desired_message(ADDRESS, version=1, host="office", key=read_key(tmp_path / "admin.key"), **wish)
+    (tmp_path / "config.json").write_bytes(payload)
+    assert run_apart(tmp_path, "config", crash_at=point) == CRASH_CODE
+    remembered = point == "config-remembered"
+    with commanded(tmp_path) as (wire, _, _):
+        first = wire.reported(1 if remembered else None)
+        assert (first.settings["log.level"] == "error") is remembered
+        wire.hear(ADDRESS.desired_topic, payload)  # it is retained: the broker says it again
+        last = wire.reported(1)
+        assert (last.status, last.settings["log.level"]) == ("applied", "error")
 
 
 class FakeMoment:

@@ -18,9 +18,9 @@ from paho.mqtt.properties import Properties
 from edge_resad.device.outgoing import LIVE_MOST, MOST_OUT, Outgoing, Rate
 from edge_resad.device.publisher import Heard, Publisher, Telegram, Timing
 from edge_resad.device.settings import BrokerSection, SpoolSection, StationSection
-from edge_resad.device.spool import Spool
+from edge_resad.device.spool import Kind, Letter, Spool
 from edge_resad.messages import Address, acknowledgement_message
-from tests.mqtt_peers import FakeBroker, Mosquitto, Script, eventually
+from tests.mqtt_peers import FakeBroker, Mosquitto, Packet, Script, eventually
 
 STATION = StationSection(site="graz", line="l4", device="jetson-07")
 ADDRESS = Address(site="graz", line="l4", device="jetson-07")
@@ -46,8 +46,8 @@ def publisher_of(
     return Publisher(spool, broker, STATION, birth={}, delivery=delivery, timing=timing)
 
 
-def put(spool: Spool, count: int) -> list[int]:
-    return [spool.put(EVT, lambda stamp: str(stamp.seq).encode(), kind="fail").seq for _ in range(count)]
+def put(spool: Spool, count: int, kind: Kind = "fail") -> list[int]:
+    return [spool.put(EVT, lambda stamp: str(stamp.seq).encode(), kind=kind).seq for _ in range(count)]
 
 
 def ack(stream_id: str, *stored: tuple[int, int], address: Address = ADDRESS) -> bytes:
@@ -205,23 +205,79 @@ def test_an_acknowledgement_removes_only_letters_that_were_sent(spool: Spool) ->
 
 
 @real_broker
-def test_a_new_letter_does_not_wait_behind_a_backlog(spool: Spool, tmp_path: Path) -> None:
-    backlog = put(spool, 2000)
+@pytest.mark.parametrize("kind", ["alert", "fail", "pass"])
+def test_a_new_letter_does_not_wait_behind_a_backlog(spool: Spool, tmp_path: Path, kind: Kind) -> None:
+    backlog = put(spool, 2000, "fail")
     assert spool.flush(20)
-    with (
-        mosquitto(tmp_path) as broker,
-        Reader(broker.port, spool, acknowledges=lambda seq: True) as reader,
-        publisher_of(spool, broker.port, drain_per_s=200),
-    ):
-        assert eventually(lambda: len(reader.seqs) >= 200)
-        new = put(spool, 5)
-        assert eventually(lambda: set(new) <= set(reader.seqs))
-        at = reader.seqs.index(new[0])
-        assert at < 1500  # the backlog has hardly begun
-        assert eventually(lambda: spool.waiting() == 0, 60)
+    with mosquitto(tmp_path) as broker, Reader(broker.port, spool, acknowledges=lambda seq: True) as reader:
+        with publisher_of(spool, broker.port, drain_per_s=1):
+            assert eventually(lambda: len(reader.seqs) >= 2)
+            new = put(spool, 5, kind)
+            assert eventually(lambda: set(new) <= set(reader.seqs))
+            assert reader.seqs.index(new[-1]) < 50  # at one a second: the backlog has hardly begun
+        with publisher_of(spool, broker.port):
+            assert eventually(lambda: spool.waiting() == 0, 60)
     firsts = list(dict.fromkeys(reader.seqs))
     assert [seq for seq in firsts if seq in backlog] == backlog  # each lane in its order
     assert [seq for seq in firsts if seq in new] == new
+
+
+def wire_order(broker: FakeBroker, connection: int) -> list[int]:
+    """The numbers of the letters of one connection, as they came."""
+    return [int(packet.payload) for packet in broker.letters() if packet.connection == connection]
+
+
+def test_what_waits_goes_by_kind_alerts_first_then_failed_parts_and_each_kind_in_its_order(spool: Spool) -> None:
+    waiting: dict[str, list[int]] = {"alert": [], "fail": [], "rest": []}
+    for _ in range(30):
+        waiting["rest"] += put(spool, 5, "pass") + put(spool, 1, "gap")
+        waiting["fail"] += put(spool, 3, "fail")
+        waiting["alert"] += put(spool, 1, "alert")
+        waiting["rest"] += put(spool, 1, "image") + put(spool, 2, "pass")
+    assert spool.flush(20)
+    with FakeBroker(Script()) as broker, publisher_of(spool, broker.port, timing=Timing(ack_s=60)):
+        assert eventually(lambda: len(broker.letters()) == 390)
+        assert wire_order(broker, 1) == waiting["alert"] + waiting["fail"] + waiting["rest"]
+
+
+def test_an_alert_that_is_raised_while_the_broker_is_away_is_the_first_to_go_when_it_is_back(spool: Spool) -> None:
+    put(spool, 3000, "pass")
+    assert spool.flush(20)
+    with FakeBroker(Script()) as broker:
+        with publisher_of(spool, broker.port, drain_per_s=200, timing=Timing(ack_s=60)):
+            assert eventually(lambda: len(broker.letters()) >= 100)
+        alert = put(spool, 1, "alert") + put(spool, 1, "image")
+        assert spool.flush(20)
+        with publisher_of(spool, broker.port, drain_per_s=200, timing=Timing(ack_s=60)):
+            assert eventually(lambda: alert[0] in wire_order(broker, 2))
+            assert wire_order(broker, 2)[0] == alert[0]
+
+
+def test_alerts_go_first_and_in_their_order_however_many_letters_came_since(spool: Spool) -> None:
+    """The broker stands still, with a full window, while more new letters come than the live lane holds."""
+    go_on = threading.Event()
+
+    def stands_still(packet: Packet) -> int:
+        if "/evt/" in packet.topic:
+            assert go_on.wait(60)
+        return 0
+
+    alerts = put(spool, 60, "alert")  # more than a window
+    put(spool, 60, "pass")
+    assert spool.flush(20)
+    with FakeBroker(Script(puback=stands_still)) as broker, publisher_of(spool, broker.port, timing=Timing(ack_s=60)):
+        assert eventually(lambda: len(broker.letters()) == 1)
+        for _ in range(3):
+            put(spool, LIVE_MOST, "pass")
+            alerts += put(spool, 5, "alert")
+        fails = put(spool, 5, "fail")
+        assert spool.flush(20)
+        go_on.set()
+        assert eventually(lambda: {*alerts, *fails} <= set(wire_order(broker, 1)))
+        order = wire_order(broker, 1)
+        assert [seq for seq in order if seq in alerts] == alerts
+        assert order.index(alerts[-1]) < len(alerts) + 50  # a window was on its way before they came
+        assert order.index(fails[-1]) <= order.index(alerts[-1]) + 50 + len(fails)
 
 
 @real_broker
@@ -317,10 +373,16 @@ def outgoing_of(live_from: int = 1) -> Outgoing:
     return Outgoing(live_from, per_s=None, now=0.0, ack_s=10.0, ack_max_s=100.0, uniform=lambda low, _high: low)
 
 
+def letter(seq: int, kind: Kind = "pass") -> Letter:
+    return Letter(seq=seq, topic=EVT, content_type="text/plain", kind=kind, body=b"")
+
+
 def test_while_no_collector_answers_letters_are_sent_again_ever_more_seldom_and_only_a_few() -> None:
     outgoing = outgoing_of()
+    lane = outgoing.lanes[-1]
     for seq in range(1, 2001):
-        outgoing.live = seq
+        for each in outgoing.lanes:
+            each.live = seq
         outgoing.sent(seq, 0.0, kept=True)
     swept, now = [], 0.0
     while now < 400:
@@ -328,11 +390,12 @@ def test_while_no_collector_answers_letters_are_sent_again_ever_more_seldom_and_
         if outgoing.room(now):
             swept.append(now)
             assert outgoing.room(now) <= 50
+            for other in outgoing.lanes[:-1]:
+                other.backlog = outgoing.until
             while outgoing.room(now):
-                seq = max(0, outgoing.backlog) + 1
-                outgoing.took(seq)
-                outgoing.sent(seq, now, kept=True)
-                outgoing.counted()
+                lane.backlog = max(0, lane.backlog) + 1
+                outgoing.sent(lane.backlog, now, kept=True)
+                outgoing.counted(letter(lane.backlog))
         now += 1.0
     pauses = [later - earlier for earlier, later in pairwise(swept)]
     assert outgoing.silent
@@ -345,22 +408,36 @@ def test_an_acknowledgement_opens_the_backlog_again() -> None:
     outgoing = outgoing_of(live_from=5001)
     assert outgoing.room(0.0) == MOST_OUT
     for seq in range(1, MOST_OUT + 1):
-        outgoing.took(seq)
         outgoing.sent(seq, 0.0, kept=True)
-        outgoing.counted()
+        outgoing.counted(letter(seq))
     assert outgoing.room(0.0) == 0
+    assert not outgoing.may_go(letter(5000, "alert"))  # of long ago; a new one does not wait for acknowledgements
+    assert outgoing.may_go(letter(5001, "alert"))
     outgoing.acknowledged([(1, 300)], 1.0)
     assert outgoing.room(1.0) == 300
+    assert outgoing.may_go(letter(5000, "alert"))
 
 
-def test_new_letters_that_come_faster_than_they_go_join_the_backlog() -> None:
+def test_a_picture_waits_until_its_alert_went() -> None:
+    outgoing = outgoing_of(live_from=10)
+    assert not outgoing.may_go(letter(12, "image"))
+    outgoing.lanes[0].live = 11
+    assert not outgoing.may_go(letter(12, "image"))
+    outgoing.lanes[0].live = 12
+    assert outgoing.may_go(letter(12, "image"))
+
+
+def test_new_letters_that_come_faster_than_they_go_join_the_backlog_but_for_alerts() -> None:
     outgoing = outgoing_of()
-    outgoing.live = 10
+    alerts, *others = outgoing.lanes
+    for lane in outgoing.lanes:
+        lane.live = 10
     outgoing.catch_up(11 + LIVE_MOST)
-    assert outgoing.live == 10
+    assert [lane.live for lane in others] == [10, 10]
     outgoing.catch_up(12 + LIVE_MOST)
-    assert outgoing.live == outgoing.until > 10
-    assert outgoing.backlog < 10
+    assert all(lane.live == outgoing.until > 10 > lane.backlog for lane in others)
+    assert alerts.live == 10
+    assert alerts.backlog == outgoing.until
 
 
 @pytest.mark.parametrize("reason", [*range(0x80, 0xA3)])

@@ -270,6 +270,29 @@ def test_an_errand_that_nobody_came_to_in_time_is_not_done_later() -> None:
     assert done == []
 
 
+def test_who_waits_for_a_line_that_hangs_at_an_errand_is_told_so_and_waits_no_longer() -> None:
+    errands, begun, released = Errands(), threading.Event(), threading.Event()
+
+    def work() -> int:
+        begun.set()
+        released.wait(20)
+        return 42
+
+    def line() -> None:
+        while not released.is_set():
+            errands.do()
+
+    thread = threading.Thread(target=line, name="line")
+    thread.start()
+    try:
+        with pytest.raises(ControlError, match=r"the line began it and was not done with it 0.05 s later: it hangs"):
+            errands.ask(work, within_s=20, longest_s=0.05)
+        assert begun.is_set()
+    finally:
+        released.set()
+        thread.join()
+
+
 # Lights
 
 

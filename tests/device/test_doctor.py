@@ -12,7 +12,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import cv2
 import pytest
@@ -23,11 +23,13 @@ from edge_resad.cli import app
 from edge_resad.demo.products import draw
 from edge_resad.device.doctor import Case, Check, examine
 from edge_resad.device.doctor.broker import broker
+from edge_resad.device.doctor.camera import camera, silence
 from edge_resad.device.doctor.detector import bundle, engines, inspection
 from edge_resad.device.doctor.machine import clock, gpu, heat, jetpack_of, jetson, memory, power, processor
+from edge_resad.device.doctor.outputs import outputs
 from edge_resad.device.doctor.software import onnx_runtime, opencv, python, tensorrt
-from edge_resad.device.doctor.surroundings import camera, control, disks
-from edge_resad.device.settings import StationFile, load_station
+from edge_resad.device.doctor.surroundings import control, disks
+from edge_resad.device.settings import SourceKind, StationFile, load_station
 from edge_resad.engine.engine_file import engine_folder
 from edge_resad.engine.host import Gpu
 from edge_resad.engine.tensorrt_api import TensorRT
@@ -35,6 +37,8 @@ from edge_resad.errors import EngineError
 from edge_resad.recipe import Alignment, Recipe, Roi, Shelf
 from tests.device.trees import ORIN_NANO, PC, plant
 from tests.mqtt_peers import Mosquitto, free_port
+
+os.environ.setdefault("PYLON_CAMEMU", "2")  # before pylon is loaded: two emulated cameras
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 NOW = 1_790_000_000.0  # in 2026
@@ -409,6 +413,94 @@ def test_a_camera_of_files_is_looked_for(tmp_path: Path, source: str, state: str
     assert cv2.imwrite(str(tmp_path / "1.png"), draw("flange", 1, size=128).image)
     told = station(tmp_path, camera={"source": source.format(tmp_path)})
     assert one(camera(case(tmp_path, station=told)))[0] == state
+
+
+SOURCES: dict[SourceKind, tuple[str, str, str]] = {
+    "synthetic": ("synthetic:flange", "ok", "parts are drawn"),
+    "folder": ("folder:{}/nowhere", "problem", "nowhere"),
+    "video": ("video:{}/none.mp4", "problem", "no video file at"),
+    "v4l2": ("/dev/video9", "problem", "no camera at /dev/video9"),
+    "csi": ("csi:0", "warning", "csi:0 is not tried"),
+    "gstreamer": ("gstreamer:videotestsrc", "warning", "gstreamer:videotestsrc is not tried"),
+    "rtsp": ("rtsp://me:secret@10.0.0.9/1", "warning", "rtsp://me:***@10.0.0.9/1 is not tried"),
+    "genicam": ("genicam:X", "problem", "no GenTL producer at {}/none.cti"),
+    "basler": ("basler:123", "problem", "no Basler camera with the serial number 123. Seen now: 0815-0000"),
+}
+"""Of every kind of source one that is not there, or not known to be: what the doctor says."""
+
+NEEDS: dict[str, tuple[str, str]] = {
+    "rtsp": ("av", "rtsp"), "genicam": ("harvesters.core", "genicam"), "basler": ("pypylon", "basler")
+}  # fmt: skip
+"""What must be importable for some of them, and the extra that brings it."""
+
+
+@pytest.mark.parametrize("kind", get_args(SourceKind))
+def test_no_kind_of_camera_is_called_well_that_nobody_has_seen(kind: SourceKind, tmp_path: Path) -> None:
+    if kind in NEEDS:
+        pytest.importorskip(NEEDS[kind][0].partition(".")[0])
+    source, state, words = SOURCES[kind]
+    producer = {"producer": str(tmp_path / "none.cti")} if kind == "genicam" else {}
+    told = station(tmp_path, camera={"source": source.format(tmp_path), **producer})
+    found = one(camera(case(tmp_path, station=told)))
+    assert found[0] == state
+    assert words.format(tmp_path) in found[1]
+
+
+@pytest.mark.parametrize("kind", NEEDS)
+def test_what_reads_a_camera_and_is_not_installed_is_named_with_its_extra(
+    kind: SourceKind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, extra = NEEDS[kind]
+    monkeypatch.setitem(sys.modules, module, None)
+    told = station(tmp_path, camera={"source": SOURCES[kind][0]})
+    state, says = one(camera(case(tmp_path, station=told)))
+    assert state == "problem"
+    assert f"pip install 'edge-resad[{extra}]'" in says
+
+
+def test_the_pin_of_a_trigger_needs_gpiod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gpiod", None)
+    told = station(tmp_path, camera={"trigger": {"kind": "gpio", "line": 4}})
+    (check,) = outputs(case(tmp_path, station=told))
+    assert (check.name, check.state) == ("trigger cam0", "problem")
+    assert "pip install 'edge-resad[gpio]'" in check.says
+
+
+def test_a_genicam_camera_is_listed_by_its_producer_and_an_unknown_one_is_not(tmp_path: Path) -> None:
+    genicam = pytest.importorskip("genicam", reason="harvesters is not installed")
+    producer = str(Path(genicam.__file__).parent / "viky.cti")
+
+    def looked_at(source: str) -> tuple[str, str]:
+        told = station(tmp_path, camera={"source": source, "producer": producer})
+        return one(camera(case(tmp_path, station=told)))
+
+    assert looked_at("genicam:1") == ("ok", "the GenICam camera 1 is there")
+    assert looked_at("genicam:X")[0] == "problem"
+    assert "no GenICam camera with the serial number X. Seen now: 0, 1, 2" in looked_at("genicam:X")[1]
+    (tmp_path / "text.cti").write_text("no library")
+    producer = str(tmp_path / "text.cti")
+    assert "is no GenTL producer for this machine" in looked_at("genicam:1")[1]
+
+
+def test_a_basler_camera_is_listed(tmp_path: Path) -> None:
+    pytest.importorskip("pypylon")
+    told = station(tmp_path, camera={"source": "basler:0815-0000"})
+    assert one(camera(case(tmp_path, station=told))) == ("ok", "the Basler camera 0815-0000 is there")
+
+
+def test_a_wired_camera_whose_silence_nobody_notices_is_a_warning(tmp_path: Path) -> None:
+    def looked_at(kind: str, source: str = "/dev/video0", **watch: object) -> Check | None:
+        told = station(tmp_path, camera={"source": source, "trigger": {"kind": kind}}, watch=watch)
+        return silence(case(tmp_path, station=told))
+
+    state, says = one(looked_at("camera"))
+    assert state == "warning"
+    assert "Set [watch] silent_s" in says
+    assert looked_at("camera", silent_s=30.0) is None
+    assert looked_at("camera", silent_s=0.0) is None
+    assert looked_at("software") is None
+    assert looked_at("camera", source="synthetic") is None
+    assert silence(case(tmp_path)) is None
 
 
 @pytest.mark.parametrize(("free_mb", "state"), [(50, "problem"), (700, "warning"), (5000, "ok")])

@@ -277,6 +277,15 @@ def test_a_reject_of_a_running_station_is_fetched_on_command(tmp_path: Path, cer
             assert reply.result["resumed_from"] == 0
             (kept,) = (tmp_path / "images").rglob(f"{event}-frame.jpg")
             assert hashlib.sha256(kept.read_bytes()).hexdigest() == reply.result["sha256"]
+            for what in ("overlay", "heatmap"):
+                there = f"https://localhost:{port}{image_path(ADDRESS, event, what)}"
+                asked: dict[str, Any] = {"event": event, "what": what, "upload_url": there, "token_id": "operator-1"}
+                drawn = done(office.send("fetch-image", keys["operator"], **asked))
+                assert drawn.result is not None
+                assert drawn.result["what"] == what
+                (kept,) = (tmp_path / "images").rglob(f"{event}-{what}.jpg")
+                (of_station,) = (tmp_path / "pictures" / "rejects").glob(f"*{event}*.heat.jpg")
+                assert kept.read_bytes() == of_station.read_bytes()
             outside = office.send("fetch-image", keys["operator"], event=event, upload_url="https://thief.example/x")
             assert outside.reply is not None
             assert "sends no pictures to" in str(outside.reply.sentence)

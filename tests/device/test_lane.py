@@ -11,12 +11,13 @@ from edge_resad.device.changeover import Changeover
 from edge_resad.device.frame import Frame
 from edge_resad.device.lane import Lane
 from edge_resad.device.revival import Absent
-from edge_resad.device.settings import ProductsSection, StationFile
+from edge_resad.device.settings import CameraSection, ProductsSection, StationFile
 from edge_resad.device.spool import Spool
 from edge_resad.engine.inspector import Inspector
 from edge_resad.messages import AlertMessage, read_message
 from edge_resad.recipe import Shelf
-from tests.fakes import FakeCamera
+from tests.fakes import FakeCamera, FakeJudge
+from tests.mqtt_peers import eventually
 from tests.products import BUNDLE, bank_of, part, stocked
 
 NEVER_S = 1000.0
@@ -79,3 +80,21 @@ def test_a_product_that_was_changed_while_the_engine_was_away_begins_its_own_ale
         said = [read_message(letter.body) for letter in spool.oldest(100) if letter.kind == "alert"]
     alerts = [(message.data.product, message.data.phase) for message in said if isinstance(message, AlertMessage)]
     assert alerts == [("flange", "new"), ("flange", "end"), ("cap", "new")]
+    assert {product: (tally.passed, tally.failed) for product, tally in lane.tallies.items()} == {
+        "flange": (0, 1), "cap": (0, 2),
+    }  # fmt: skip
+
+
+def test_a_wired_camera_may_be_still_for_long_and_one_whose_driver_lets_go_of_nothing_is_no_progress(
+    spool: Spool, tmp_path: Path
+) -> None:
+    wired = told(tmp_path).model_copy(
+        update={"cameras": (CameraSection.model_validate({"source": "basler", "trigger": {"kind": "camera"}}),)}
+    )
+    camera = FakeCamera([], live=True, hangs=True)
+    with spool, Lane(wired, FakeJudge(), spool, lambda _told, _halt: camera) as lane:
+        assert eventually(lambda: lane.capture.opened)
+        assert [lane.look(float(now), None) for now in range(3)] == [True] * 3
+        lane.capture.is_stuck = True
+        assert not lane.look(3.0, None)
+        camera.released.set()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from edge_resad.device.connection import packet_size
-from edge_resad.device.link import Backoff, Fate, PoisonDetector, TakeoverDetector, fate_of
+from edge_resad.device.link import Backoff, Fate, PoisonDetector, fate_of
 from edge_resad.device.refusal import refusal
 from edge_resad.device.spool import Letter
 from edge_resad.device.window import Window
+from edge_resad.takeover import TakeoverDetector
 
 
 def _letter(seq: int, topic: str = "t") -> Letter:
@@ -29,6 +30,11 @@ def _letter(seq: int, topic: str = "t") -> Letter:
 )
 def test_a_puback_decides_the_fate_of_a_letter(reason: int, fate: Fate) -> None:
     assert fate_of(reason) == fate
+
+
+def test_what_a_broker_dropped_for_want_of_a_reader_is_not_delivered_where_its_answer_is_the_last_word() -> None:
+    assert fate_of(0x10) == "delivered"  # a collector will say when it is stored
+    assert fate_of(0x10, final=True) == "later"
 
 
 def test_waits_double_up_to_the_longest_and_begin_again_after_a_success() -> None:

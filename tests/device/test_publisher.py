@@ -440,12 +440,13 @@ def test_mosquitto_killed_in_the_middle_gets_everything_after_its_restart(spool:
         seqs += _put(spool, 200)
         assert eventually(lambda: not publisher.status.connected)
         assert spool.waiting() >= 200
-        before = {int(heard.payload) for heard in ear.on("/evt/")}
+        before = [int(heard.payload) for heard in ear.on("/evt/")]
         broker.start()
         assert eventually(lambda: _delivered(spool))
-        after = [int(heard.payload) for heard in ear.on("/evt/")]
-    assert after == sorted(after)
-    assert before <= set(seqs)
+        assert eventually(
+            lambda: {int(heard.payload) for heard in ear.on("/evt/")} == set(seqs)
+        )  # though it came later
+    assert before == sorted(before)
 
 
 @real_broker
@@ -465,7 +466,11 @@ def test_a_late_joiner_sees_who_is_there_and_who_left(spool: Spool, tmp_path: Pa
 @real_broker
 def test_a_topic_that_mosquitto_does_not_allow_waits_until_it_does(spool: Spool, tmp_path: Path) -> None:
     closed = f"topic readwrite {PREFIX}/alert/#\ntopic readwrite {PREFIX}/state\n"
-    with Mosquitto(tmp_path / "broker", acl=closed) as broker, _publisher(spool, broker.port) as publisher:
+    with (
+        Mosquitto(tmp_path / "broker", acl=closed) as broker,
+        Subscriber(broker.port),
+        _publisher(spool, broker.port) as publisher,
+    ):
         _put(spool, 5)
         _put(spool, 5, ALERT)
         assert eventually(lambda: spool.waiting() == 5)
@@ -477,12 +482,42 @@ def test_a_topic_that_mosquitto_does_not_allow_waits_until_it_does(spool: Spool,
 
 
 @real_broker
+def test_what_mosquitto_drops_because_nobody_subscribes_waits_until_somebody_does_and_it_is_said(
+    spool: Spool, tmp_path: Path
+) -> None:
+    seqs = _put(spool, 5)
+    alerts = _put(spool, 2, ALERT, kind="alert")
+    pictures = [_put(spool, 1, f"{PREFIX}/img/e{number}", kind="image")[0] for number in range(3)]
+    topics = (f"{PREFIX}/state", f"{PREFIX}/alert/+", f"{PREFIX}/#")
+    with (
+        Mosquitto(tmp_path / "broker") as broker,
+        Subscriber(broker.port, topics=topics[0]) as states,
+        _publisher(spool, broker.port) as publisher,
+    ):
+        problems = [f"nobody subscribes to {topic}" for topic in (ALERT, EVT, f"{PREFIX}/img/+")]
+        assert eventually(lambda: any(problem in str(publisher.status.problem) for problem in problems))
+        assert eventually(lambda: any(b"nobody subscribes" in one.payload for one in states.heard))
+        assert spool.waiting() == 10
+        with Subscriber(broker.port, topics=topics[1]) as some:
+            assert eventually(lambda: spool.waiting() == 8)
+            assert _firsts([int(one.payload) for one in some.heard]) == alerts
+        with Subscriber(broker.port, topics=topics[2]) as all_of_it:
+            assert eventually(lambda: _delivered(spool))
+            assert eventually(lambda: publisher.status.problem is None)
+            assert eventually(lambda: b"nobody subscribes" not in states.heard[-1].payload)
+        came = [int(one.payload) for one in all_of_it.heard if not one.topic.endswith("/state")]
+    assert [seq for seq in _firsts(came) if seq in seqs] == seqs
+    assert set(pictures) <= set(came)
+
+
+@real_broker
 def test_a_wrong_password_is_one_sentence_and_a_right_one_needs_no_restart(spool: Spool, tmp_path: Path) -> None:
     word = tmp_path / "word"
     word.write_text("wrong\n")
     _put(spool, 3)
     with (
         Mosquitto(tmp_path / "broker", users={"jetson": "right"}) as broker,
+        Subscriber(broker.port, username="jetson", password="right"),
         _publisher(spool, broker.port, username="jetson", password_file=word) as publisher,
     ):
         assert eventually(lambda: "as the user 'jetson'" in str(publisher.status.problem))
@@ -506,7 +541,11 @@ def test_two_stations_of_one_name_at_mosquitto_are_told(spool: Spool, tmp_path: 
 
 @real_broker
 def test_a_frozen_mosquitto_is_noticed_and_served_when_it_thaws(spool: Spool, tmp_path: Path) -> None:
-    with Mosquitto(tmp_path / "broker") as broker, _publisher(spool, broker.port) as publisher:
+    with (
+        Mosquitto(tmp_path / "broker") as broker,
+        Subscriber(broker.port),
+        _publisher(spool, broker.port) as publisher,
+    ):
         assert eventually(lambda: publisher.status.connected)
         broker.signal(signal.SIGSTOP)
         _put(spool, 20)
@@ -588,8 +627,9 @@ def test_a_short_loss_of_the_network_does_not_say_offline(spool: Spool, tmp_path
 @real_broker
 def test_the_wire_is_encrypted_with_the_authority_that_was_set(spool: Spool, tmp_path: Path) -> None:
     ca, cert, key = make_certificates(tmp_path)
-    settings = [f"cafile {ca}", f"certfile {cert}", f"keyfile {key}"]
-    with Mosquitto(tmp_path / "broker", settings=settings) as broker:
+    plain = free_port()  # for somebody who subscribes
+    settings = [f"cafile {ca}", f"certfile {cert}", f"keyfile {key}", f"listener {plain} 127.0.0.1"]
+    with Mosquitto(tmp_path / "broker", settings=settings) as broker, Subscriber(plain):
         seqs = _put(spool, 300)
         with _publisher(spool, broker.port, ca_file=ca, host="localhost") as publisher:
             assert eventually(lambda: _delivered(spool)), publisher.status

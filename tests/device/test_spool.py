@@ -323,7 +323,7 @@ def test_a_spool_of_a_later_program_is_left_alone(tmp_path: Path) -> None:
     with _spool(path):
         pass
     _execute(path, "PRAGMA user_version = 9")
-    with pytest.raises(SpoolError, match="has format 9, this program knows 2"), _spool(path):
+    with pytest.raises(SpoolError, match="has format 9, this program knows 4"), _spool(path):
         pass
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -107,7 +108,9 @@ def test_what_was_sent_before_a_crash_comes_again_and_nothing_is_missing(tmp_pat
     assert committed <= came
 
 
-@pytest.mark.parametrize("point", ["quarantine-begun", "quarantine-begun:2", "quarantine-moved", "quarantine-salvaged"])
+@pytest.mark.parametrize(
+    "point", ["quarantine-begun", "quarantine-begun:2", "quarantine-moved", "salvage-written", "quarantine-salvaged"]
+)
 def test_a_crash_while_a_damaged_file_is_set_aside_costs_none_of_what_can_be_read(tmp_path: Path, point: str) -> None:
     path = tmp_path / "spool.db"
     _, committed, acknowledged = run(path, "after-commit:30")
@@ -127,6 +130,65 @@ def test_a_crash_while_a_damaged_file_is_set_aside_costs_none_of_what_can_be_rea
     assert committed - acknowledged <= set(events)
     assert len(list(tmp_path.glob("spool.db.damaged-*"))) >= 1
     assert not path.with_name("spool.db.quarantine").exists()
+
+
+@pytest.mark.parametrize("point", ["before-settle", "after-settle"])
+@pytest.mark.parametrize("verb", ["retry_dead", "drop_dead"])
+def test_a_crash_while_dead_letters_are_settled_settles_all_or_none(tmp_path: Path, point: str, verb: str) -> None:
+    path = tmp_path / "spool.db"
+    with Spool(path, max_bytes=1 << 26, commit_ms=1.0, reserve_bytes=0) as spool:
+        for _ in range(5):
+            spool.put(EVT, lambda stamp: stamp.event_id.encode(), kind="fail")
+        assert spool.flush(20)
+        for letter in spool.oldest(3):
+            spool.refused(letter, "never")
+    script = "import sys; from pathlib import Path; from edge_resad.device.spoolfile import SpoolFile\n"
+    script += (
+        "with SpoolFile(Path(sys.argv[1]), max_bytes=1 << 26, reserve_bytes=0) as file: getattr(file, sys.argv[2])([])"
+    )
+    environment = {**os.environ, "EDGE_RESAD_CRASH_AT": point}
+    command = [sys.executable, "-c", script, str(path), verb]
+    assert subprocess.run(command, timeout=100, cwd=ROOT, env=environment).returncode == CRASH_CODE
+    with Spool(path, max_bytes=1 << 26, commit_ms=1.0, reserve_bytes=0) as spool:
+        settled = point == "after-settle"
+        assert spool.dead == (0 if settled else 3)
+        assert len(spool.oldest(10)) == (5 if settled and verb == "retry_dead" else 2)
+        assert spool.dropped == (3 if settled and verb == "drop_dead" else 0)
+
+
+_FILLS_ITS_DISK = """
+import sys
+from pathlib import Path
+from edge_resad.device.spool import Spool
+with Spool(Path(sys.argv[1]), max_bytes=1 << 40, commit_ms=1.0, reserve_bytes=0) as spool:
+    for _ in range(400):
+        put = [spool.put("t", lambda s: s.event_id.encode().ljust(1000), kind=kind) for kind in ("fail", *["pass"] * 9)]
+        assert spool.flush(20)
+        print(put[0].event_id, flush=True)
+"""
+
+
+@pytest.mark.parametrize("point", ["before-shed", "after-shed"])
+def test_a_crash_while_good_parts_make_room_on_a_full_disk_costs_no_failed_part(tmp_path: Path, point: str) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], capture_output=True).returncode:
+        pytest.skip("a small disk can only be made where mounting is allowed")
+    try:
+        environment = {**os.environ, "EDGE_RESAD_CRASH_AT": point}
+        command = [sys.executable, "-c", _FILLS_ITS_DISK, str(disk / "spool.db")]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=ROOT, env=environment)
+        assert done.returncode == CRASH_CODE, done.stderr
+        failed = set(done.stdout.split())
+        assert failed
+        copy = tmp_path / "copy"
+        shutil.copytree(disk, copy)
+        with Spool(copy / "spool.db", max_bytes=1 << 40, commit_ms=1.0, reserve_bytes=0) as spool:
+            left = {letter.body.decode().strip() for letter in spool.oldest(10_000)}
+            assert failed <= left
+            assert bool(spool.dropped) is (point == "after-shed")
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_a_crash_while_the_reserve_is_given_up_costs_nothing(tmp_path: Path) -> None:

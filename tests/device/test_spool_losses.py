@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import threading
@@ -26,8 +27,14 @@ TOPIC = ADDRESS.verdict_topic("cam0")
 MB = 1 << 20
 
 
-def spool_of(path: Path, **settings: float) -> Spool:
-    chosen: dict[str, float] = {"max_bytes": 64 * MB, "commit_ms": 1.0, "reserve_bytes": 0, "retry_s": 0.05, **settings}
+def spool_of(path: Path, **settings: float | dict[str, str]) -> Spool:
+    chosen: dict[str, float | dict[str, str]] = {
+        "max_bytes": 64 * MB,
+        "commit_ms": 1.0,
+        "reserve_bytes": 0,
+        "retry_s": 0.05,
+        **settings,
+    }
     about = {"gap_topic": ADDRESS.gap_topic, "gap_letter": partial(gap_message, ADDRESS)}
     return Spool(path, **about, **chosen)  # type: ignore[arg-type]
 
@@ -78,6 +85,22 @@ def test_what_the_budget_costs_is_told_exactly_and_pictures_go_before_verdicts(t
         assert counted(found) == Counter(image=20, **{"pass": len(set(passes) - left)})
         assert {gap.reason for gap in found} == {"budget"}
         assert spool.dropped == counted(found).total()
+
+
+def test_parts_that_were_not_inspected_go_after_good_ones_and_before_failed_ones_and_are_counted_apart(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "spool.db"
+    with spool_of(path, max_letters=40) as spool:
+        kept = put(spool, 10, "fail")
+        blind = put(spool, 20, "not_inspected")
+        put(spool, 30, "pass")
+        assert spool.flush(20)
+        assert seqs(spool) == [*kept, *blind, *range(51, 61)]
+        kept += put(spool, 25, "fail")
+        assert spool.flush(20)
+        assert seqs(spool) == [*kept[:10], *blind[-5:], *kept[10:]]
+        assert counted(gaps(spool)) == Counter({"pass": 30, "not_inspected": 15})
 
 
 def test_a_budget_of_letters_holds_as_well(tmp_path: Path) -> None:
@@ -195,6 +218,26 @@ def _garbage(path: Path) -> None:
     path.write_bytes(os.urandom(50_000))
 
 
+@pytest.mark.parametrize("end", [101, 103])
+def test_a_letter_that_is_not_sound_in_a_file_that_is_set_aside_is_told_as_well(tmp_path: Path, end: int) -> None:
+    path = tmp_path / "spool.db"
+    with spool_of(path) as spool:
+        put(spool, 100)
+        assert spool.flush(20)
+        spool.published(spool.oldest(20))  # of these nothing is to be told
+        first = spool.stream_id
+    _flip_body(path)
+    note = path.with_name("spool.db.lock")
+    pid, stream, _next_seq, bd_seq = note.read_text().split()
+    note.write_text(f"{pid}\n{stream} {end + 1} {bd_seq}\n")  # it lost its end
+    with spool_of(path) as spool:
+        (gap,) = gaps(spool)
+        assert (gap.reason, gap.previous_stream_id) == ("corruption", first)
+        assert numbers(gap) == {57, *range(101, end + 1)}
+        events = [spool.event_id(letter) for letter in spool.oldest(1000) if letter.kind != "gap"]
+        assert events == [f"{first}-{seq}" for seq in range(21, 101) if seq != 57]
+
+
 @pytest.mark.parametrize("damage", [_cut_log, _no_log, _empty, _garbage])
 def test_a_file_that_lost_its_end_begins_a_new_stream_so_that_no_number_is_given_twice(
     tmp_path: Path, damage: Damage
@@ -220,8 +263,27 @@ def test_a_file_that_lost_its_end_begins_a_new_stream_so_that_no_number_is_given
         if damage in (_cut_log, _no_log):
             assert saved == {f"{first}-{seq}" for seq in range(1, len(saved) + 1)}
         assert not saved & {f"{first}-{seq}" for seq in lost}
+        assert len(saved) + len(lost) == 200  # every letter is there or told
     with spool_of(copy) as spool:  # and that is all
         assert [letter.seq for letter in spool.oldest(1000) if letter.seq > 0 and letter.kind != "gap"] == [1]
+
+
+def test_a_file_that_is_lost_with_letters_of_an_earlier_stream_in_it_says_so_of_both(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    streams = []
+    for _ in range(2):
+        with spool_of(path) as spool:
+            streams.append(spool.stream_id)
+            put(spool, 5)
+            assert spool.flush(20)
+        note = path.with_name("spool.db.lock")
+        pid, stream, next_seq, bd_seq = note.read_text().split()
+        if len(streams) == 1:
+            note.write_text(f"{pid}\n{stream} {int(next_seq) + 1} {bd_seq}\n")
+    path.unlink()
+    with spool_of(path) as spool:
+        told = {gap.previous_stream_id: gap.ranges for gap in gaps(spool)}
+    assert told == {streams[1]: ((1, int(next_seq) - 1),), streams[0]: ()}
 
 
 def test_letters_of_an_earlier_stream_leave_with_its_acknowledgements(tmp_path: Path) -> None:
@@ -246,6 +308,54 @@ def test_letters_of_an_earlier_stream_leave_with_its_acknowledgements(tmp_path: 
             f"{s}-{n}" for s in streams for n in range(1, 6) if (s, n) not in {(streams[1], 2), (streams[1], 3)}
         ]
         assert eventually(lambda: spool.waiting() == 13)
+
+
+@pytest.mark.parametrize(
+    ("there", "here"), [({"board": "a"}, {"board": "b"}), ({"system": "a"}, {"system": "b"}),
+    ({"board": "a", "system": "s"}, {"board": "b", "system": "s"})],
+)  # fmt: skip
+def test_an_outbox_that_was_copied_to_another_machine_begins_a_new_stream_and_keeps_what_waits_under_its_own(
+    tmp_path: Path, there: dict[str, str], here: dict[str, str]
+) -> None:
+    path, copy = tmp_path / "spool.db", tmp_path / "copy" / "spool.db"
+    with spool_of(path, machine=there) as spool:
+        put(spool, 5)
+        assert spool.flush(20)
+        spool.published(spool.oldest(2))
+        first = spool.stream_id
+    shutil.copytree(tmp_path, copy.parent)
+    with spool_of(copy, machine=here) as spool:
+        second = spool.stream_id
+        assert second != first
+        assert put(spool, 1) == [1]
+        assert gaps(spool) == []  # nothing is lost
+        letters = spool.oldest(100)
+        assert [spool.event_id(letter) for letter in letters] == [*(f"{first}-{n}" for n in (3, 4, 5)), f"{second}-1"]
+        for letter in letters:
+            spool.sent(letter)
+        assert len(spool.acknowledged(first, [(1, 4)])) == 1
+        assert eventually(lambda: spool.waiting() == 2)
+    with spool_of(copy, machine=here) as spool:
+        assert spool.stream_id == second
+    with spool_of(path, machine=there) as spool:  # the other goes on as before
+        assert spool.stream_id == first
+        assert put(spool, 1) == [6]
+
+
+@pytest.mark.parametrize(
+    ("there", "here"), [({}, {"board": "b", "system": "s"}), ({"board": "a"}, {}), ({"board": "a"}, {"system": "s"}),
+    ({"board": "a", "system": "s"}, {"board": "a", "system": "t"})],
+)  # fmt: skip
+def test_where_nothing_says_that_it_is_another_machine_the_stream_goes_on(
+    tmp_path: Path, there: dict[str, str], here: dict[str, str]
+) -> None:
+    path = tmp_path / "spool.db"
+    for machine in (there, here, here):
+        with spool_of(path, machine=machine) as spool:
+            put(spool, 1)
+            assert spool.flush(20)
+            streams = {spool.event_id(letter).rpartition("-")[0] for letter in spool.oldest(10)}
+            assert streams == {spool.stream_id}
 
 
 @pytest.mark.parametrize("damage", ["tree", "gone"])
@@ -282,7 +392,10 @@ def test_damage_while_the_station_runs_begins_a_new_stream_and_keeps_what_can_be
         assert len(found) == len(set(found))
         if damage == "tree":
             assert len([event for event in found if event.startswith(first)]) > 100
-        assert {gap.previous_stream_id for gap in gaps(spool)} == {first}
+        told = gaps(spool)
+        assert {gap.previous_stream_id for gap in told} == {first}
+        lost = {f"{first}-{seq}" for gap in told for seq in numbers(gap)}
+        assert {f"{first}-{seq}" for seq in range(1, 401)} <= lost | set(found)
         assert spool.lost == 0
     assert len(list(tmp_path.glob("spool.db.damaged-*[0-9]"))) == 1
     assert "is damaged" in caplog.text
@@ -294,10 +407,10 @@ def test_the_line_does_not_wait_while_a_damaged_file_is_salvaged(
     path, begun, go_on = tmp_path / "spool.db", threading.Event(), threading.Event()
     take_over = SpoolFile._take_over
 
-    def slowly(file: SpoolFile, aside: Path, told: Collection[int]) -> None:
+    def slowly(file: SpoolFile, aside: Path, told: Collection[int], *, damaged: bool) -> None:
         begun.set()
         assert go_on.wait(20)
-        take_over(file, aside, told)
+        take_over(file, aside, told, damaged=damaged)
 
     monkeypatch.setattr(SpoolFile, "_take_over", slowly)
     with spool_of(path) as spool:
@@ -391,5 +504,7 @@ def test_a_spool_of_the_first_format_is_taken_over(tmp_path: Path) -> None:
         assert (spool.stream_id, seqs(spool), spool.dead) == ("old", [1], 1)
         assert put(spool, 1) == [3]
         assert spool.begin_session() == 8
-    with spool_of(path) as spool:
+    with spool_of(path, machine={"board": "a"}) as spool:
         assert (spool.stream_id, seqs(spool)) == ("old", [1, 3])
+    with spool_of(path, machine={"board": "b"}) as spool:
+        assert spool.stream_id != "old"

@@ -36,7 +36,7 @@ from edge_resad.device.v4l2 import V4L2Camera
 from edge_resad.errors import CameraError, SettingsError, SpoolError
 from edge_resad.messages import AlertMessage, Birth, NotInspected, VerdictMessage, read_message, read_thumbnail
 from tests.fakes import FakeCamera, FakeDevice, FakeJudge, picture
-from tests.mqtt_peers import FakeBroker, Mosquitto, Script, eventually, free_port
+from tests.mqtt_peers import FakeBroker, Mosquitto, Script, Subscriber, eventually, free_port
 from tests.plc import Plc
 
 GOOD, MINOR, CRITICAL = 50, 110, 200  # brightnesses against the fake judge's threshold of 100
@@ -194,6 +194,8 @@ def test_a_part_that_breaks_the_judge_is_counted_and_the_line_goes_on(tmp_path: 
     assert summary.not_inspected == {"inspector_error": 1}
     assert (summary.passed, summary.parts) == (2, 3)
     assert [message.data.status for message in verdicts(tmp_path)] == ["pass", "not_inspected", "pass"]
+    kinds = [letter.kind for letter in letters(tmp_path) if "/evt/" in letter.topic]
+    assert kinds == ["pass", "not_inspected", "pass"]  # so are they counted where room runs out
 
 
 class SlowJudge(FakeJudge):
@@ -501,9 +503,19 @@ def test_a_station_stops_in_time_though_the_broker_never_answers(tmp_path: Path)
     assert summary.waiting == summary.passed
 
 
+def test_an_outbox_that_comes_from_another_machine_does_not_go_on_in_its_stream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for board in ("a", "a", "b"):
+        monkeypatch.setattr("edge_resad.device.open_station.machine_ids", lambda board=board: {"board": board})
+        station(settings(tmp_path), FakeCamera([GOOD]))
+    streams = [letter.stream_id for letter in letters(tmp_path)]
+    assert streams[0] == streams[1] != streams[2]
+
+
 @pytest.mark.broker
 def test_what_a_folder_gave_reaches_the_broker_before_the_station_ends(tmp_path: Path) -> None:
-    with Mosquitto(tmp_path / "broker") as broker:
+    with Mosquitto(tmp_path / "broker") as broker, Subscriber(broker.port):
         told = settings(tmp_path, broker={"host": "127.0.0.1", "port": broker.port}, spool={"ack": "broker"})
         summary = station(told, FakeCamera([GOOD, MINOR, GOOD]))
     assert summary.waiting == 0

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pty
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +18,33 @@ from typer.testing import CliRunner
 
 import edge_resad.device.gpio_trigger as gpio_module
 from edge_resad.cli import app
+from edge_resad.device import lane
 from edge_resad.device.control import ControlClient
 from edge_resad.device.frame import NO_ID, Frame
+from edge_resad.device.handover import Capture
+from edge_resad.device.live import HalfFrame, LiveCamera, StillWaiting
 from edge_resad.device.pipeline import Inspection
-from edge_resad.device.progress import Progress
+from edge_resad.device.progress import Progress, VitalSigns
 from edge_resad.device.settings import StationFile, load_station
 from edge_resad.device.stages import Stages
 from edge_resad.device.station import run_station
 from edge_resad.device.summary import StationSummary
-from edge_resad.errors import ControlError
+from edge_resad.errors import CameraError, ControlError, TriggerError
 from edge_resad.messages import NotInspected
 from tests.device.belt import film, passing
 from tests.device.test_gpio_trigger import FakeEdge, FakePin
-from tests.device.test_station import verdicts
-from tests.fakes import FakeCamera, FakeJudge, frame, picture
+from tests.device.test_station import alerts, verdicts
+from tests.fakes import FakeCamera, FakeClock, FakeDevice, FakeJudge, frame, picture
 from tests.mqtt_peers import eventually
+from tests.plc import Plc
 
 WAIT_S = 20.0  # a deadline, not a pause
 GOOD = 50
 
 
-def settings(folder: Path, source: str = "/dev/video0", **trigger: object) -> StationFile:
+def settings(
+    folder: Path, source: str = "/dev/video0", *, output: Sequence[Mapping[str, Any]] = (), **trigger: object
+) -> StationFile:
     raw: dict[str, Any] = {
         "station": {"device": "press-7"},
         "camera": {"source": source, "trigger": trigger},
@@ -45,6 +52,8 @@ def settings(folder: Path, source: str = "/dev/video0", **trigger: object) -> St
         "spool": {"path": str(folder / "spool.db"), "commit_ms": 1.0},
         "log": {"verdicts": str(folder / "verdicts.jsonl")},
         "watch": {"frozen_s": 0.0},
+        "control": {"socket": str(folder / "control.sock")},
+        "output": output,
     }
     return StationFile.model_validate(raw)
 
@@ -173,6 +182,157 @@ def test_of_a_camera_that_is_triggered_by_wire_every_picture_is_a_part_and_what_
     assert sorted(message.data.frame_id for message in verdicts(tmp_path)) == list(range(12))
 
 
+class Spoiling(FakeDevice):
+    """A device of which every other frame is not whole; when it has no more, nobody triggers it."""
+
+    def __init__(self, frames: int, at_the_end: threading.Event) -> None:
+        super().__init__([picture(GOOD)] * frames)
+        self._left = 2 * frames
+        self._at_the_end = at_the_end
+
+    def grab(self) -> bool:
+        if not self._left:
+            self._at_the_end.set()
+            threading.Event().wait(0.01)
+            raise StillWaiting
+        self._left -= 1
+        if self._left % 2:
+            raise HalfFrame("the camera sent half a frame")
+        return super().grab()
+
+
+@pytest.mark.parametrize(
+    ("kind", "unreadable"), [("camera", 4), ("free", 4), ("software", 0)]  # told from outside, it is no part yet
+)  # fmt: skip
+def test_half_a_frame_is_a_part_that_cannot_be_read_where_every_picture_is_a_part(
+    kind: str, unreadable: int, tmp_path: Path
+) -> None:
+    stop = threading.Event()
+
+    def open_source(_told: StationFile, halt: threading.Event) -> LiveCamera:
+        return LiveCamera("4711", lambda: Spoiling(4, stop), stop=halt)
+
+    summary = run_station(
+        settings(tmp_path, kind=kind), stop=stop, open_source=open_source, open_judge=lambda _told: FakeJudge()
+    )
+    assert summary.not_inspected.get("unreadable", 0) == unreadable
+    assert summary.parts == (0 if kind == "software" else 8)
+
+
+class Wired(LiveCamera):
+    """A camera that waits for its wire; it can be taken away and given back."""
+
+    def __init__(self, halt: threading.Event) -> None:
+        self.away = threading.Event()
+        super().__init__("4711", self._device_of_it, stop=halt)
+
+    def _device_of_it(self) -> FakeDevice:
+        if self.away.is_set():
+            raise CameraError("no camera 4711. Check the cable.")
+        return Waiting(self.away)
+
+
+class Waiting(FakeDevice):
+    def __init__(self, away: threading.Event) -> None:
+        super().__init__([])
+        self._away = away
+
+    def grab(self) -> bool:
+        if self._away.wait(0.01):
+            raise RuntimeError("the device was removed")
+        raise StillWaiting
+
+
+def test_a_wired_camera_that_goes_away_is_said_without_any_part_and_is_over_when_it_is_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cameras: list[Wired] = []
+    stop = threading.Event()
+
+    def open_source(_told: StationFile, halt: threading.Event) -> Wired:
+        cameras.append(Wired(halt))
+        return cameras[-1]
+
+    def take_and_give_back() -> None:
+        try:
+            assert eventually(lambda: bool(cameras) and cameras[0].is_open)
+            cameras[0].away.set()
+            assert eventually(lambda: "camera cam0 gives no picture" in caplog.text)
+            cameras[0].away.clear()
+            assert eventually(lambda: "camera cam0 is no longer silent" in caplog.text)
+        finally:
+            stop.set()
+
+    acting = threading.Thread(target=take_and_give_back, daemon=True)
+    acting.start()
+    with caplog.at_level(logging.INFO):
+        run_station(
+            settings(tmp_path, source="basler:4711", kind="camera"),
+            stop=stop,
+            open_source=open_source,
+            open_judge=lambda _told: FakeJudge(),
+        )
+    acting.join(WAIT_S)
+    assert not acting.is_alive()
+    assert "camera lost: the camera at 4711 broke off: the device was removed" in caplog.text
+    assert "camera 4711 is back" in caplog.text
+    assert [(alert.data.phase, alert.data.fault) for alert in alerts(tmp_path)] == [
+        ("new", "silent"),
+        ("end", "silent"),
+    ]
+
+
+def test_a_wired_camera_that_hangs_in_its_driver_is_opened_anew_and_a_waiting_one_is_not() -> None:
+    clock, silent_s = FakeClock(), lane.WIRED_S["basler"]
+    let_go, waits = threading.Event(), threading.Event()
+
+    class Hanging(FakeDevice):
+        def grab(self) -> bool:
+            waits.set()
+            let_go.wait(WAIT_S)
+            raise StillWaiting
+
+    def source(halt: threading.Event) -> LiveCamera:
+        return LiveCamera("4711", lambda: Hanging([]), stop=halt, clock=clock)
+
+    halt = VitalSigns()
+    with Capture(source(halt), halt, reopen=source, silent_s=silent_s, clock=clock) as capture:
+        assert waits.wait(WAIT_S)
+        capture.look()
+        for _ in range(3):  # it comes back from its driver, and is asked again
+            clock.now += silent_s - 1.0
+            halt.wait(0)
+            capture.look()
+        assert capture.hangs == 0
+        clock.now += silent_s
+        capture.look()
+        assert capture.hangs == 1
+        let_go.set()
+
+
+def test_a_time_of_silence_longer_than_an_opening_is_kept_after_one() -> None:
+    clock, halt, let_go = FakeClock(), VitalSigns(), threading.Event()
+
+    class Quiet(FakeDevice):
+        def grab(self) -> bool:
+            let_go.wait(WAIT_S)
+            return False
+
+    def source(halt: threading.Event) -> LiveCamera:
+        return LiveCamera("/dev/video7", lambda: Quiet([]), stop=halt, clock=clock)
+
+    with Capture(source(halt), halt, reopen=source, silent_s=60.0, clock=clock) as capture:
+        assert eventually(lambda: not capture.is_gone)
+        capture.look()
+        clock.now += 59.0
+        capture.look()
+        assert capture.hangs == 0
+        clock.now += 2.0
+        capture.look()
+        assert capture.hangs == 1
+        let_go.set()
+
+
 def test_a_folder_of_parts_waits_for_its_turn_and_loses_none(tmp_path: Path) -> None:
     shown = [frame(number, GOOD) for number in range(40)]
     summary = station(settings(tmp_path, kind="camera", queue=2), lambda _halt: Shown(shown, live=False))
@@ -203,6 +363,58 @@ def test_a_camera_that_is_black_is_noticed_before_the_next_part_comes(
     summary = station(told, lambda halt: Shown(shown(halt)), stop=stop)
     assert summary.parts == 0
     assert "gives black pictures" in caplog.text
+
+
+def test_a_pin_that_is_lost_makes_the_line_safe_until_it_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpio_module, "FIRST_PAUSE_S", 0.05)
+    lost, back, is_back = FakePin(), FakePin(), threading.Event()
+
+    def open_pin(_pin: gpio_module.Pin) -> FakePin:
+        if not lost.released.is_set():
+            return lost
+        if not is_back.is_set():
+            raise TriggerError("no GPIO chip at /dev/gpiochip0")
+        return back
+
+    monkeypatch.setattr(gpio_module, "open_pin_of_gpiod", open_pin)
+    reject, fault, after = 0, 1, After(2)
+    with Plc() as plc:
+        modbus = {"kind": "modbus", "host": plc.server.host, "port": plc.server.port}
+        wired = [
+            {**modbus, "name": "reject", "coil": reject},
+            {**modbus, "name": "fault", "coil": fault, "on": ["fault"]},
+        ]
+        told = settings(tmp_path, output=wired, kind="gpio", line=7, wait_ms=20_000.0)
+        shown: Any = {
+            "args": (told, lambda halt: Shown(running(halt))),
+            "kwargs": {"stop": after.stop, "on_inspection": after},
+        }
+        runs = threading.Thread(target=station, **shown)
+        runs.start()
+        try:
+            lost.give(edge(1))
+            assert eventually(lambda: len(after.inspections) == 1, WAIT_S)
+            plc.wait_for(lambda: plc.edges(reject)[-1:] == plc.edges(fault)[-1:] == [False])
+            lost.give(OSError(19, "No such device"))
+            plc.wait_for(lambda: plc.edges(reject)[-1:] == plc.edges(fault)[-1:] == [True])
+            lights = {
+                light["name"]: light for light in ControlClient(tmp_path / "control.sock").ask("status")["lights"]
+            }
+            assert lights["cam0"]["colour"] == "red"
+            assert "its trigger's pin gives no edges" in lights["cam0"]["says"]
+            is_back.set()
+            plc.wait_for(lambda: plc.edges(reject)[-1:] == plc.edges(fault)[-1:] == [False])
+            back.give(edge(1))
+            assert eventually(lambda: len(after.inspections) == 2, WAIT_S)
+        finally:
+            after.stop.set()
+            runs.join(WAIT_S)
+    said = [message.data for message in alerts(tmp_path)]
+    assert [(data.fault, data.phase, data.severity) for data in said] == [
+        ("trigger_lost", "new", "critical"), ("trigger_lost", "end", "critical"),
+    ]  # fmt: skip
 
 
 # Told by people

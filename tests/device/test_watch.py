@@ -6,6 +6,7 @@ import gc
 import logging
 import time
 import tracemalloc
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -16,9 +17,11 @@ from numpy.typing import NDArray
 from edge_resad.demo import products
 from edge_resad.device.frame import Frame
 from edge_resad.device.health import Health
+from edge_resad.device.lane import limits_of
 from edge_resad.device.post import Post
+from edge_resad.device.settings import StationFile
 from edge_resad.device.spool import Spool
-from edge_resad.device.watch import Limits, Watch
+from edge_resad.device.watch import NOISY_FRAMES, Limits, Watch
 from edge_resad.messages import Address, AlertMessage, read_message
 
 CAMERA = Limits(frozen_s=1.0, silent_s=1.5, one_size=True)
@@ -99,6 +102,60 @@ def test_what_is_wrong_is_noticed_within_two_seconds_at_any_frame_rate(fault: st
         assert now - first <= allowed_s, f"{fault} at {fps} a second was not noticed"
         now += 0.005
     assert watch.said in ((fault,), tuple(sorted((fault, "silent"))))
+
+
+NEVER_TWICE = Limits(frozen_s=1.0, never_twice=True)
+
+
+def answers_to(watch: Watch, images: Sequence[Image], *, begin: int = 0) -> list[str | None]:
+    """What the watch says of pictures that a camera takes at 30 a second."""
+    return [
+        watch.look(Frame(image=image, frame_id=at, captured_mono=at / 30, captured_wall=0.0), at / 30)
+        for at, image in enumerate(images, begin)
+    ]
+
+
+def test_a_camera_that_never_gave_a_picture_twice_is_frozen_with_the_first_that_it_does() -> None:
+    watch, noise = Watch(NEVER_TWICE), [scene() for _ in range(NOISY_FRAMES)]
+    assert answers_to(watch, [*noise, noise[-1], *[noise[-1]] * 40, scene()]) == [
+        *[None] * NOISY_FRAMES, *["frozen"] * 41, None,
+    ]  # fmt: skip
+    assert watch.said == ("frozen",)
+    thawed = [scene(), scene()]
+    assert answers_to(watch, [*thawed, thawed[-1]], begin=100) == [None, None, "frozen"]  # it stays sure
+
+
+def test_a_camera_whose_still_pictures_repeat_themselves_is_judged_as_before_after_one_mistake() -> None:
+    watch, noise = Watch(NEVER_TWICE), [scene() for _ in range(NOISY_FRAMES)]
+    assert answers_to(watch, [*noise, noise[-1], scene()])[-2:] == ["frozen", None]
+    again = [picture for picture in (scene() for _ in range(2 * NOISY_FRAMES)) for _ in range(2)]
+    assert answers_to(watch, again, begin=100) == [None] * len(again)
+
+
+def test_a_camera_that_repeats_itself_from_the_start_and_a_file_are_not_frozen_before_their_time() -> None:
+    twice = [picture for picture in (scene() for _ in range(2 * NOISY_FRAMES)) for _ in range(2)]
+    assert answers_to(Watch(NEVER_TWICE), twice) == [None] * len(twice)
+    noise = [scene() for _ in range(NOISY_FRAMES)]
+    assert answers_to(Watch(CAMERA), [*noise, noise[-1]])[-1] is None
+
+
+def test_a_frame_that_is_looked_at_again_is_no_repeat() -> None:
+    watch, noise = Watch(NEVER_TWICE), [scene() for _ in range(NOISY_FRAMES)]
+    answers_to(watch, noise)
+    assert answers_to(watch, [noise[-1]], begin=NOISY_FRAMES - 1) == [None]
+
+
+@pytest.mark.parametrize(("source", "expected"), [
+    ("/dev/video0", True), ("csi:0", True), ("rtsp://camera/1", False), ("folder:parts", False), ("video:a.mp4", False),
+])  # fmt: skip
+def test_pictures_of_cameras_with_noise_alone_are_expected_never_to_repeat(source: str, expected: bool) -> None:
+    raw = {"station": {"device": "d"}, "camera": {"source": source}, "inspection": {"bank": "b.npz"}}
+    limits = limits_of(StationFile.model_validate(raw))
+    assert limits is not None
+    assert limits.never_twice is expected
+    unwatched = limits_of(StationFile.model_validate(raw | {"watch": {"frozen_s": 0.0}}))
+    assert unwatched is not None
+    assert not unwatched.never_twice
 
 
 @pytest.mark.parametrize("fault", sorted(UNJUDGED - {"frozen"}))

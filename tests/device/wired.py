@@ -18,7 +18,17 @@ from edge_resad.device.errands import Errands
 from edge_resad.device.hearing import Handler, Heard
 from edge_resad.device.spool import Spool
 from edge_resad.device.telegram import Telegram
-from edge_resad.messages import Moment, Reply, ReplyMessage, SigningKey, command_message, read_key, read_message
+from edge_resad.messages import (
+    Moment,
+    Reply,
+    ReplyMessage,
+    Reported,
+    ReportedMessage,
+    SigningKey,
+    command_message,
+    read_key,
+    read_message,
+)
 from tests.device.commanded import ADDRESS, station_file
 from tests.mqtt_peers import eventually
 
@@ -57,6 +67,19 @@ class Wire:
         """Wait for so many answers to a command."""
         assert eventually(lambda: len(self.replies(command_id)) >= times, WAIT_S), self.replies()
         return self.replies(command_id)
+
+    def reported(self, version: int | None) -> Reported:
+        """Wait for a report of the configuration that holds, with this version."""
+        found: list[Reported] = []
+
+        def came() -> bool:
+            messages = [read_message(said.payload) for said in list(self.said) if said.topic == ADDRESS.reported_topic]
+            reports = [message.data for message in messages if isinstance(message, ReportedMessage)]
+            found[:] = [report for report in reports if report.version == version]
+            return bool(found)
+
+        assert eventually(came, WAIT_S), self.said
+        return found[-1]
 
 
 class Line:
@@ -107,6 +130,10 @@ def main(folder: Path, command_ids: list[str]) -> None:
     with commanded(folder) as (wire, _, _):
         for command_id in command_ids:
             file = folder / f"{command_id}.json"
+            if command_id == "config":
+                wire.hear(ADDRESS.desired_topic, file.read_bytes())
+                wire.reported(1)
+                continue
             wire.hear(ADDRESS.command_topic("trigger"), file.read_bytes())
             wire.answered(command_id)
 

@@ -17,6 +17,7 @@ from edge_resad.demo.products import Part, draw
 from edge_resad.engine.enrolment import enrol
 from edge_resad.engine.golden_run import golden_runs
 from edge_resad.engine.inspector import Inspector
+from edge_resad.engine.onnx_runtime import OnnxRuntimeEngine
 from edge_resad.errors import BankError, EngineError, ImageError
 
 Image = NDArray[np.uint8]
@@ -55,14 +56,68 @@ def test_a_bank_that_lost_rows_is_refused(flange: Bank) -> None:
         pass
 
 
-@pytest.mark.parametrize(("buffer", "value"), [("_score", np.nan), ("_map", np.nan), ("_score", np.inf)])
-def test_what_is_no_number_is_no_verdict(
-    flange: Bank, monkeypatch: pytest.MonkeyPatch, buffer: str, value: float
+@pytest.mark.parametrize(
+    ("buffer", "value", "says"),
+    [
+        ("_score", np.nan, "no number"), ("_map", np.nan, "no number"), ("_score", np.inf, "no number"),
+        ("_map", 0.0, "nothing but zeros"),
+    ],
+)  # fmt: skip
+def test_what_is_no_number_or_zero_is_no_verdict(
+    flange: Bank, monkeypatch: pytest.MonkeyPatch, buffer: str, value: float, says: str
 ) -> None:
     with Inspector(BUNDLE, flange, min_area_px=1) as inspector:
         monkeypatch.setattr(inspector._engine, "run", lambda: getattr(inspector, buffer).fill(value))
-        with pytest.raises(EngineError, match="gave no number for this part, which is not inspected"):
+        with pytest.raises(EngineError, match=f"gave {says}: this part is not inspected"):
             inspector.inspect(_part("flange", 50).image)
+
+
+def test_a_single_cell_that_is_no_number_is_no_verdict(flange: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Inspector(BUNDLE, flange) as inspector:
+        monkeypatch.setattr(inspector._engine, "run", lambda: inspector._map.put(5, -np.inf))
+        with pytest.raises(EngineError, match="gave no number"):
+            inspector.inspect(_part("flange", 50).image)
+
+
+def test_an_engine_that_gives_the_same_for_other_pictures_is_found_out_and_a_picture_that_stands_still_is_none(
+    flange: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    still = _part("flange", 50).image
+    with Inspector(BUNDLE, flange) as inspector:
+        statuses = {inspector.inspect(still).status for _ in range(6)}
+        monkeypatch.setattr(inspector._engine, "run", lambda: None)
+        inspector.inspect(_part("flange", 51).image)
+        with pytest.raises(EngineError, match="gave the very same for 3 different pictures"):
+            inspector.inspect(_part("flange", 52).image)
+        with pytest.raises(EngineError, match="gave the very same for 4 different pictures"):
+            inspector.inspect(_part("flange", 53).image)
+        monkeypatch.undo()
+        inspector.inspect(_part("flange", 54).image)
+    assert statuses == {"pass"}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_single_pixel_that_differs_changes_the_map(precision: Precision) -> None:
+    still = _part("flange", 50).image
+    bank = enrol(BUNDLE, [_part("flange", 0).image], product="flange", precision=precision, augment="off").bank
+    with Inspector(BUNDLE, bank) as inspector:
+        inspector.inspect(still)
+        before = inspector.score_map.copy()
+        for at in range(0, still.size, still.size // 8):
+            other = still.copy()
+            other.flat[at] ^= 8
+            inspector.inspect(other)
+            assert not np.array_equal(inspector.score_map, before)
+
+
+def test_an_engine_that_gives_zeros_is_not_opened(flange: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    def zeros(engine: OnnxRuntimeEngine) -> None:
+        for output in engine.outputs.values():
+            output[...] = 0
+
+    monkeypatch.setattr(OnnxRuntimeEngine, "run", zeros)
+    with pytest.raises(EngineError, match="on cpu is broken: its map is zero throughout"), Inspector(BUNDLE, flange):
+        pass
 
 
 def test_a_reference_itself_is_far_below_the_threshold(flange: Bank) -> None:

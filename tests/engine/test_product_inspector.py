@@ -262,7 +262,7 @@ def test_a_score_that_is_no_number_is_not_hidden_by_that_of_another_region(
                 inside._score.fill(np.nan)
 
         monkeypatch.setattr(inside._engine, "run", runs)
-        with pytest.raises(EngineError, match="gave no number for this part, which is not inspected"):
+        with pytest.raises(EngineError, match="gave no number: this part is not inspected"):
             inspector.inspect(part("board", 50))
 
 

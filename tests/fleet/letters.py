@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from edge_resad.decision import Region, Verdict
 from edge_resad.fleet.reading import Arrival, Reading, read
@@ -14,12 +15,16 @@ from edge_resad.messages import (
     Phase,
     Severity,
     Stamp,
+    Status,
     alert_message,
+    audit_message,
     birth_message,
     fault_message,
     gap_message,
     not_inspected_message,
     offline_message,
+    reply_message,
+    reported_message,
     telemetry_message,
     thumbnail_message,
     verdict_message,
@@ -68,7 +73,14 @@ class Writer:
         return self.arrival(self.address.verdict_topic("cam0"), body, seq)
 
     def alert(
-        self, seq: int, phase: Phase, severity: Severity = "major", *, alert_id: str = "a1", picture: bool = False
+        self,
+        seq: int,
+        phase: Phase,
+        severity: Severity = "major",
+        *,
+        alert_id: str = "a1",
+        picture: bool = False,
+        score: float = 1.6,
     ) -> Arrival:
         stamp = self.stamp(seq)
         topic = self.address.thumbnail_topic(stamp.event_id)
@@ -79,7 +91,7 @@ class Writer:
             camera="cam0",
             phase=phase,
             severity=severity,
-            verdict=judged("fail", 1.6),
+            verdict=judged("fail" if score > 1.0 else "pass", score),
             frame_id=seq,
             latency_ms=12.5,
             alert_id=alert_id,
@@ -144,6 +156,50 @@ class Writer:
         at = Moment(boot_id=self.boot_id, wall=self.wall, mono=self.mono)
         body = telemetry_message(self.address, at, event_id=f"t{number}", up_s=12.5, load=0.5)
         return Arrival(self.address.telemetry_topic, body, NOW_MS, qos=0)
+
+    def audit(
+        self, seq: int, command_id: str, status: Status = "done", *, by: str = "anna", role: str | None = "engineer"
+    ) -> Arrival:
+        about: dict[str, Any] = {"command_id": command_id, "command": "threshold", "arguments": {"value": 1.5}}
+        about |= {"role": role} | {
+            "issued_by": by,
+            "issued_wall_s": self.wall,
+            "status": status,
+            "sentence": "It is 1.5.",
+        }
+        body = audit_message(self.address, self.stamp(seq), about)
+        return self.arrival(self.address.audit_topic, body, seq)
+
+    def reply(
+        self,
+        command_id: str,
+        status: Status = "done",
+        *,
+        at_s: int = 0,
+        sentence: str = "It is 1.5.",
+        result: dict[str, object] | None = None,
+        again: bool = False,
+    ) -> Arrival:
+        """at_s: seconds after the message 0 that it came."""
+        about: dict[str, Any] = {"command_id": command_id, "command": "threshold", "status": status}
+        at = Moment(boot_id=self.boot_id, wall=self.wall, mono=self.mono)
+        body = reply_message(self.address, at, **about, sentence=sentence, result=result, again=again)
+        return Arrival(self.address.reply_topic(command_id), body, NOW_MS + 1000 * at_s)
+
+    def reported(
+        self, number: int, version: int | None = None, status: Literal["applied", "refused"] | None = None
+    ) -> Arrival:
+        at = Moment(boot_id=self.boot_id, wall=self.wall, mono=self.mono)
+        body = reported_message(
+            self.address,
+            at,
+            event_id=f"r{number}",
+            settings={"log.level": "info"},
+            version=version,
+            status=status,
+            refused={"log.level": "is no level"} if status == "refused" else {},
+        )
+        return Arrival(self.address.reported_topic, body, NOW_MS + 1000 * number)
 
     def arrival(self, topic: str, body: bytes, seq: int) -> Arrival:
         return Arrival(topic, body, NOW_MS + 1000 * seq, event_id=self.stamp(seq).event_id)

@@ -69,12 +69,13 @@ class ScriptedStation:
         for _ in range(count):
             seq = self._next
             if seq % 10 == 0:
-                self._say(seq, self.writer.alert(seq, "new", alert_id=f"{self.writer.device}-a{seq}"))
-                self._say(seq + 1, self.writer.alert(seq + 1, "end", alert_id=f"{self.writer.device}-a{seq}"))
+                self.say(seq, self.writer.alert(seq, "new", alert_id=f"{self.writer.device}-a{seq}"))
+                self.say(seq + 1, self.writer.alert(seq + 1, "end", alert_id=f"{self.writer.device}-a{seq}"))
             else:
-                self._say(seq, self.writer.verdict(seq, "fail" if seq % 7 == 0 else "pass"))
+                self.say(seq, self.writer.verdict(seq, "fail" if seq % 7 == 0 else "pass"))
 
-    def _say(self, seq: int, arrival: Any) -> None:
+    def say(self, seq: int, arrival: Any) -> None:
+        """Send it until it is acknowledged."""
         with self._lock:
             self._waiting[seq] = (arrival.topic, arrival.payload)
             self._next = seq + 1

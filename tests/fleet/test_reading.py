@@ -21,6 +21,9 @@ GOOD = [
     press.birth(1),
     press.offline(1),
     press.telemetry(1),
+    press.audit(6, "k1"),
+    press.reply("k1", result={"threshold": 1.5}),
+    press.reported(1, 2, "applied"),
 ]
 TOPICS = st.sampled_from([arrival.topic for arrival in GOOD])
 JSON = st.recursive(
@@ -73,3 +76,9 @@ def test_a_station_that_speaks_for_another_is_not_believed() -> None:
     found = read(Arrival("er/v1/graz/l4/thief/evt/cam0", press.verdict(1).payload, NOW_MS))
     assert isinstance(found, Unreadable)
     assert found.reason == "it says that it is of press-1, and came on a topic of thief"
+
+
+def test_a_reply_on_the_topic_of_another_command_is_not_believed() -> None:
+    found = read(Arrival(press.address.reply_topic("k2"), press.reply("k1").payload, NOW_MS))
+    assert isinstance(found, Unreadable)
+    assert found.reason == "it answers k1, and came on the topic of k2"

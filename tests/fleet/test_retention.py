@@ -13,8 +13,10 @@ from sqlalchemy import Engine, func, select
 from edge_resad.fleet import schema
 from edge_resad.fleet.crash_points import EXIT_CODE
 from edge_resad.fleet.database import opened
+from edge_resad.fleet.reading import Arrival, refuse
 from edge_resad.fleet.report import accounts, alerts
-from edge_resad.fleet.retention import forecast, retain, used_bytes
+from edge_resad.fleet.rereading import reread
+from edge_resad.fleet.retention import forecast, retain, rules, used_bytes
 from edge_resad.fleet.settings import RetentionSection
 from edge_resad.fleet.store import Store
 from tests.fleet.letters import NOW_MS, Writer, reads
@@ -90,6 +92,18 @@ def test_an_open_alert_and_a_stations_newest_state_stay(engine: Engine) -> None:
         assert list(connection.execute(select(schema.state.c.bd_seq)).scalars()) == [2]
 
 
+def test_replies_go_with_commands_and_the_settings_that_a_station_reported_last_stay(engine: Engine) -> None:
+    Store(engine).add(
+        reads(press.reply("k1"), press.audit(1, "k1"), press.reported(1, 1, "applied"), press.reported(2, 2, "applied"))
+    )
+    list(retain(engine, short, NOW_MS + int(2.5 * DAY_MS)))
+    assert (number(engine, schema.command), number(engine, schema.reply)) == (1, 1)
+    list(retain(engine, short, NOW_MS + 100 * DAY_MS))
+    assert (number(engine, schema.command), number(engine, schema.reply)) == (0, 0)
+    with engine.connect() as connection:
+        assert list(connection.execute(select(schema.reported.c.version)).scalars()) == [2]
+
+
 def test_a_dry_run_says_what_would_go_and_removes_nothing(engine: Engine) -> None:
     fill(engine)
     told = {what: rows for what, _, rows in forecast(engine, short, NOW_MS + int(1.5 * DAY_MS))}
@@ -115,16 +129,46 @@ def test_too_much_goes_by_size_the_oldest_first_and_alerts_stay(engine: Engine) 
     assert (account.stored, account.missing) == (4002, [])
 
 
-def test_of_what_could_not_be_read_only_so_much_is_kept(engine: Engine) -> None:
+def test_of_what_can_be_neither_read_nor_placed_only_so_much_is_kept(engine: Engine) -> None:
     store = Store(engine)
-    for seq in range(1, 9):
-        rubbish = press.arrival(press.address.gap_topic, b"rubbish %d" % seq, seq)
-        store.add(reads(rubbish))
+    for number_of_it in range(1, 9):
+        store.add(reads(Arrival(press.address.gap_topic, b"rubbish %d" % number_of_it, NOW_MS)))
     list(retain(engine, RetentionSection(rejected_rows=3), NOW_MS))
     assert number(engine, schema.rejected) == 3
+
+
+def test_rubbish_of_another_station_throws_no_message_out_that_may_be_read_later(engine: Engine) -> None:
+    store = Store(engine)
+    store.add([refuse(press.alert(1, "new"), "of a newer station", press.address)])
+    other = Writer(device="press-9").address.verdict_topic("cam0")
+    for first in range(0, 6000, 500):
+        store.add(reads(*(Arrival(other, b"rubbish %d" % (first + more), NOW_MS + 5000) for more in range(500))))
+    list(retain(engine, RetentionSection(rejected_rows=10), NOW_MS + 10_000))
+    assert number(engine, schema.rejected) == 11
+    assert reread(engine, store) == 1
+    assert number(engine, schema.alert) == 1
+
+
+def test_what_was_set_aside_with_its_number_goes_with_the_alerts_and_is_not_missing(engine: Engine) -> None:
+    store = Store(engine)
+    store.add([refuse(press.alert(1, "new"), "of a newer station", press.address)])
+    list(retain(engine, short, NOW_MS + int(2.9 * DAY_MS)))
+    assert number(engine, schema.rejected) == 1
+    list(retain(engine, short, NOW_MS + int(3.1 * DAY_MS)))
+    assert number(engine, schema.rejected) == 0
     with engine.connect() as connection:
         (account,) = accounts(connection)
-    assert (account.stored, account.missing) == (8, [])
+    assert (account.stored, account.missing) == (1, [])
+
+
+def test_old_good_parts_are_found_without_a_look_at_the_failed_ones(tmp_path: Path) -> None:
+    with opened(f"sqlite:///{tmp_path / 'fleet.db'}", writing=True) as engine, engine.connect() as connection:
+        for what, index in (("verdicts of good parts", "verdict_passed"), ("other verdicts", "verdict_others")):
+            (rule,) = (rule for rule in rules(short) if rule.what == what)
+            oldest = select(schema.verdict.c.seq).where(rule.too_old(NOW_MS)).order_by(schema.verdict.c.received_ms)
+            asked = str(oldest.compile(engine, compile_kwargs={"literal_binds": True}))
+            (plan,) = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {asked}")
+            assert f"SEARCH verdict USING INDEX {index} (received_ms<?)" in plan.detail
 
 
 def test_a_collector_that_dies_while_it_removes_has_removed_nothing_half(tmp_path: Path) -> None:

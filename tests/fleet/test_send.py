@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import stat
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,9 @@ from typer.testing import CliRunner, Result
 
 from edge_resad.cli import app
 from edge_resad.errors import EdgeResadError
+from edge_resad.fleet.audits import CommandAccount, audits
+from edge_resad.fleet.database import opened
+from edge_resad.fleet.report import devices
 from edge_resad.messages import read_key
 from tests.device.certificates import make_certificate
 from tests.device.commanded import ADDRESS, running, station_file
@@ -151,9 +152,24 @@ def test_what_was_told_to_a_station_is_in_the_fleets_store(keys: Path, tmp_path:
         where = ("--broker", f"127.0.0.1:{broker.port}", "--key", str(keys / "operator.key"), "--as", "anna")
         assert edge_resad("send", "press-7", "snapshot", *where).exit_code == 0
 
-        def stored() -> list[tuple[str, ...]]:
-            with closing(sqlite3.connect(f"file:{tmp_path}/fleet.db?mode=ro", uri=True)) as db:
-                return db.execute("SELECT command, issued_by, role, status FROM command").fetchall()
+        url = f"sqlite:///{tmp_path}/fleet.db"
 
-        assert eventually(lambda: bool(stored()), WAIT_S)
-        assert stored() == [("snapshot", "anna", "operator", "done")]
+        def stored() -> list[CommandAccount]:
+            with opened(url) as engine, engine.connect() as connection:
+                return audits(connection)
+
+        def reported() -> list[int | None]:
+            with opened(url) as engine, engine.connect() as connection:
+                return [status.settings_version for status in devices(connection)]
+
+        assert eventually(
+            lambda: [(one.issued_by, one.result is None) for one in stored()] == [("anna", False)], WAIT_S
+        )
+        (account,) = stored()
+        assert (account.command, account.role, account.status) == ("snapshot", "operator", "done")
+        assert account.result is not None
+        assert account.result["content_type"] == "image/jpeg"
+        signed = ("--broker", f"127.0.0.1:{broker.port}", "--key", str(keys / "engineer.key"), "--as", "anna")
+        assert edge_resad("fleet", "configure", "press-7", "log.level=debug", *signed).exit_code == 0
+        assert eventually(lambda: reported() == [1], WAIT_S)
+        assert eventually(lambda: {one.command for one in stored()} == {"snapshot", "cfg-desired"}, WAIT_S)

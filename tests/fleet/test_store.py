@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 from sqlalchemy import Engine, func, select, text
 
 from edge_resad.fleet import database, schema
-from edge_resad.fleet.reading import Arrival
+from edge_resad.fleet.database import opened
+from edge_resad.fleet.reading import Arrival, refuse
 from edge_resad.fleet.report import accounts, alerts, devices
 from edge_resad.fleet.retention import retain
 from edge_resad.fleet.settings import RetentionSection
@@ -88,6 +90,54 @@ def test_an_alert_is_one_row_whatever_the_order_of_its_messages(engine: Engine) 
     assert (alert.began_ms, alert.last_ms) == (NOW_MS + 1000, NOW_MS + 5000)
     assert alert.picture
     assert rows(engine, schema.thumbnail, "event", "jpeg") == [("stream-a-1", JPEG)]
+
+
+def test_an_alert_that_ended_shows_the_score_of_its_worst_message(engine: Engine) -> None:
+    Store(engine).add(
+        reads(
+            press.alert(1, "new", score=1.6),
+            press.alert(2, "update", score=2.4),
+            press.alert(3, "end", score=0.4),
+            press.fault(4, "new", "black", alert_id="camera"),
+            press.alert(5, "end", score=0.3, alert_id="remains"),
+        )
+    )
+    with engine.connect() as connection:
+        found = {alert.alert_id: (alert.score, alert.fault) for alert in alerts(connection)}
+    assert found == {"a1": (2.4, None), "camera": (None, "black"), "remains": (0.3, None)}
+
+
+@pytest.mark.parametrize("order", ["0123", "3210", "2301", "3012", "2130"])
+def test_an_alert_goes_on_in_the_stream_that_took_the_place_of_its_first(tmp_path: Path, order: str) -> None:
+    old, then = Writer(stream_id="zz"), Writer(stream_id="aa", wall=press.wall + 100)
+    said = [
+        old.alert(5, "new", "critical", alert_id="zz-5"),
+        then.gap(1, ((9, 9),), previous="zz"),
+        then.alert(2, "update", "minor", alert_id="zz-5"),
+        then.alert(3, "update", "major", alert_id="zz-5"),
+    ]
+    for batches in ([[said[int(number)]] for number in order], [[said[int(number)] for number in order]]):
+        url = f"sqlite:///{tmp_path / f'{len(batches)}.db'}"
+        with opened(url, writing=True) as engine:
+            store = Store(engine)
+            for batch in batches:
+                store.add(reads(*batch))
+            with engine.connect() as connection:
+                (alert,) = alerts(connection)
+        assert (alert.severity, alert.worst, alert.messages) == ("major", "critical", 3)
+        assert (alert.began_ms, alert.last_ms) == (NOW_MS + 5000, NOW_MS + 103_000)
+
+
+def test_streams_that_claim_each_others_place_end_no_collector(engine: Engine) -> None:
+    one, other = Writer(stream_id="aa"), Writer(stream_id="bb")
+    Store(engine).add(
+        reads(
+            *(one.gap(1, (), previous="bb"), other.gap(1, (), previous="aa"), one.gap(2, (), previous="aa")),
+            *(one.alert(3, "new"), other.alert(4, "end")),
+        )
+    )
+    with engine.connect() as connection:
+        assert [alert.open for alert in alerts(connection)] == [False]
 
 
 def test_alerts_are_ranked_open_ones_first_then_the_worse_then_the_newer(engine: Engine) -> None:
@@ -311,3 +361,98 @@ def test_a_table_that_is_partitioned_as_the_page_says_takes_the_same_messages(po
         assert rows(engine, schema.verdict) == []
         with engine.connect() as connection:
             assert [account.missing for account in accounts(connection)] == [[]] * 8
+
+
+def restored(arrival: Arrival) -> Arrival:
+    """Another message under the same number: the copied outbox goes on after the next start of the computer."""
+    said = json.loads(arrival.payload)
+    said["data"] |= {"boot_id": "boot-2", "mono_s": 7.0, "wall_s": said["data"]["wall_s"] + 5000}
+    return replace(arrival, payload=json.dumps(said).encode())
+
+
+def test_another_message_under_a_number_that_is_taken_is_no_duplicate(engine: Engine) -> None:
+    store = Store(engine)
+    store.add(reads(press.verdict(1), press.verdict(2), press.alert(3, "new"), press.gap(4, ((9, 9),))))
+    others = [restored(press.verdict(2, "fail")), restored(press.alert(3, "new", "critical", alert_id="a2"))]
+    others.append(restored(press.gap(4, ((8, 8),))))
+    receipt = store.add(reads(*others, press.verdict(1)))
+    assert acknowledged(receipt) == {("press-1", "stream-a"): [(1, 4)]}
+    assert (receipt.stored, receipt.duplicates, receipt.rejected) == (0, 1, 0)
+    assert dict(receipt.conflicts) == {(press.address, "stream-a"): 3}
+    again = store.add(reads(*others))
+    assert (again.stored, again.duplicates, again.rejected, sum(again.conflicts.values())) == (0, 3, 0, 0)
+    assert rows(engine, schema.verdict, "seq", "status") == [(1, "pass"), (2, "pass")]
+    assert rows(engine, schema.alert, "alert_id") == [("a1",)]
+    assert rows(engine, schema.gap_range, "first_seq") == [(9,)]
+    kept = rows(engine, schema.rejected, "seq", "payload", "conflict")
+    assert {(seq, bytes(payload)) for seq, payload, conflict in kept if conflict} == {
+        (seq, other.payload) for seq, other in zip((2, 3, 4), others, strict=True)
+    }
+    with engine.connect() as connection:
+        (account,) = accounts(connection)
+        assert (account.stored, account.duplicates, account.conflicts) == (4, 4, 3)
+        assert [device.conflicts for device in devices(connection)] == [3]
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_two_kinds_of_message_with_one_number_are_two_messages(engine: Engine, together: bool) -> None:
+    store = Store(engine)
+    first, second = reads(press.verdict(1)), reads(restored(press.alert(1, "new")))
+    receipts = [store.add(first + second)] if together else [store.add(first), store.add(second)]
+    assert sum(sum(receipt.conflicts.values()) for receipt in receipts) == 1
+    assert len(rows(engine, schema.verdict)) == 1
+    assert rows(engine, schema.alert_message) == rows(engine, schema.alert) == []
+    assert [len(rows(engine, table)) for table in (schema.raw, schema.rejected)] == [0, 1]
+
+
+def test_a_message_may_follow_one_that_could_not_be_read_only_if_it_is_the_same(engine: Engine) -> None:
+    store = Store(engine)
+    said = press.alert(1, "new")
+    store.add([refuse(said, "of a newer station", press.address)])
+    assert sum(store.add(reads(restored(said))).conflicts.values()) == 1
+    assert store.add(reads(said)).stored == 1
+    assert len(rows(engine, schema.alert)) == 1
+
+
+def test_what_comes_again_from_a_backlog_is_no_conflict_whatever_it_is(engine: Engine) -> None:
+    store = Store(engine)
+    said = [
+        *(press.verdict(1), press.not_inspected(2), press.alert(3, "new", picture=True), press.picture(4, of=3)),
+        *(press.gap(5, ((9, 9),)), press.alert(6, "end"), press.fault(7, "new", "black", alert_id="a2")),
+    ]
+    store.add(reads(*said[::2]))
+    store.add(reads(*said))
+    receipt = Store(engine).add(reads(*said[::-1]))
+    assert (receipt.stored, receipt.duplicates, dict(receipt.conflicts)) == (0, 7, {})
+
+
+def test_a_reply_is_kept_once_without_what_is_too_long(engine: Engine) -> None:
+    store = Store(engine)
+    picture = press.reply("k1", result={"size_bytes": 41873, "jpeg": "/9j/" * 2000})
+    store.add(reads(press.reply("k1", "accepted"), picture, picture))
+    store.add(reads(press.reply("k1", again=True, at_s=9)))
+    shown = ("command_id", "status", "received_ms", "command", "sentence", "result")
+    assert rows(engine, schema.reply, *shown) == [
+        ("k1", "accepted", NOW_MS, "threshold", "It is 1.5.", None),
+        ("k1", "done", NOW_MS, "threshold", "It is 1.5.", '{"size_bytes": 41873}'),
+    ]
+
+
+def test_reported_settings_are_kept_once_and_the_newest_are_those_of_the_station(engine: Engine) -> None:
+    store = Store(engine)
+
+    def settings() -> list[tuple[int | None, str | None]]:
+        with engine.connect() as connection:
+            return [(status.settings_version, status.settings_status) for status in devices(connection)]
+
+    store.add(reads(press.reported(1)))
+    assert settings() == [(None, None)]
+    store.add(reads(press.reported(2, 4, "applied"), press.reported(3, 5, "refused")))
+    store.add(reads(press.reported(2, 4, "applied")))  # retained: it comes again
+    assert settings() == [(5, "refused")]
+    shown = ("message_id", "version", "status", "refused", "settings")
+    assert rows(engine, schema.reported, *shown) == [
+        ("r1", None, None, "{}", '{"log.level": "info"}'),
+        ("r2", 4, "applied", "{}", '{"log.level": "info"}'),
+        ("r3", 5, "refused", '{"log.level": "is no level"}', '{"log.level": "info"}'),
+    ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,7 +53,7 @@ def run(*words: str, code: int = 0) -> str:
 
 
 def test_a_store_is_made_and_named(config: Path) -> None:
-    assert run("migrate", str(config)) == f"sqlite:///{config.parent}/fleet.db: revision 0002\n"
+    assert run("migrate", str(config)) == f"sqlite:///{config.parent}/fleet.db: revision 0004\n"
     assert "no station has said anything yet" in run("status", str(config))
     assert run("alerts", str(config)) == "no alerts\n"
     assert run("gaps", str(config)) == "nothing is missing\n"
@@ -79,6 +81,56 @@ def test_alerts_are_shown_by_rank_with_their_doubt(config: Path) -> None:
     assert [alert["alert_id"] for alert in json.loads(run("alerts", str(config), "--json", "--most", "1"))] == ["worst"]
 
 
+def test_who_asked_what_and_how_it_ended_is_a_table(config: Path) -> None:
+    run("migrate", str(config))
+    assert run("audits", str(config)) == "no commands\n"
+    other = Writer(device="p2", stream_id="stream-b", synced=False, wall=5.0)
+    with opened(f"sqlite:///{config.parent}/fleet.db", writing=True) as engine:
+        Store(engine).add(
+            reads(
+                press.audit(1, "k1"),
+                other.audit(5, "k2", "refused", by="bert", role=None),
+                press.reply("k3", "accepted", at_s=9, sentence="It is on\x1b[2J its way."),
+            )
+        )
+    assert run("audits", str(config)).splitlines() == [
+        "when, UTC              station          who              what                 how it ended",
+        "2026-09-21 14:13:29 ?  graz/l4/press-1  unknown          threshold            accepted: It is on?[2J its way.",
+        "2026-09-21 14:13:25 ?  graz/l4/p2       bert             threshold value=1.5  refused: It is 1.5.",
+        "2026-09-21 14:13:21    graz/l4/press-1  anna (engineer)  threshold value=1.5  done: It is 1.5.",
+    ]
+    assert len(run("audits", str(config), "--device", "p2").splitlines()) == 2
+    told = json.loads(run("audits", str(config), "--most", "2", "--json"))
+    assert [(account["command_id"], account["arguments"]) for account in told] == [("k3", None), ("k2", {"value": 1.5})]
+
+
+def test_commands_of_the_last_while_are_told_by_their_age(config: Path) -> None:
+    now = Writer(wall=time.time() - 7200, mono=0.0)
+    with opened(f"sqlite:///{config.parent}/fleet.db", writing=True) as engine:
+        Store(engine).add(reads(replace(now.audit(1, "k1"), received_ms=time.time_ns() // 1_000_000)))
+    assert run("audits", str(config), "--since", "30min") == "no commands\n"
+    assert len(run("audits", str(config), "--since", "1d").splitlines()) == 2
+    done = CliRunner().invoke(app, ["fleet", "audits", str(config), "--since", "yesterday"])
+    assert done.exit_code == 2
+    assert "is no time" in done.output
+
+
+def test_the_version_of_settings_that_a_station_reported_is_in_its_status(config: Path) -> None:
+    other = Writer(device="press-2", stream_id="stream-b")
+    with opened(f"sqlite:///{config.parent}/fleet.db", writing=True) as engine:
+        Store(engine).add(
+            reads(press.birth(1), press.reported(1, 4, "applied"), other.birth(1), other.reported(1, 5, "refused"))
+        )
+    first, second = run("status", str(config)).splitlines()
+    assert first.endswith(" ago, settings version 4")
+    assert second.endswith(" ago, settings version 5 REFUSED")
+    told = json.loads(run("status", str(config), "--json"))
+    assert [(device["settings_version"], device["settings_status"]) for device in told] == [
+        (4, "applied"),
+        (5, "refused"),
+    ]
+
+
 def test_what_is_missing_is_shown_and_is_an_exit_code(config: Path) -> None:
     fill(config)
     assert run("gaps", str(config)) == "press-1  stream-a  3 missing: 5-6, 8\n"
@@ -91,6 +143,28 @@ def test_what_is_missing_is_shown_and_is_an_exit_code(config: Path) -> None:
     assert [account["missing"] for account in told] == [[[5, 6], [8, 8]], []]
 
 
+def test_what_was_given_up_is_shown_with_its_reason_and_its_kinds(config: Path) -> None:
+    fill(config)
+    assert run("gaps", str(config), "--given-up") == "nothing was given up\n"
+    with opened(f"sqlite:///{config.parent}/fleet.db", writing=True) as engine:
+        Store(engine).add(reads(press.gap(10, ((5, 6),)), press.gap(11, (), reason="corruption", previous="stream-z")))
+    assert run("gaps", str(config), "--given-up", "--device", "press-1").splitlines() == [
+        "2026-09-21 14:13:31  press-1  stream-z  corruption: nobody knows how many",
+        "2026-09-21 14:13:30  press-1  stream-a  budget: 2 pass",
+    ]
+
+
+def test_two_messages_of_one_number_are_said_and_are_an_exit_code(config: Path) -> None:
+    with opened(f"sqlite:///{config.parent}/fleet.db", writing=True) as engine:
+        restored = Writer(boot_id="boot-2", wall=press.wall + 60)
+        Store(engine).add(reads(press.verdict(1), restored.verdict(1, "fail")))
+    done = CliRunner().invoke(app, ["fleet", "dedupe", str(config)])
+    assert done.exit_code == 1
+    assert "missing 0  conflicts 1" in done.output
+    assert "move the file at [spool] path of the copy away" in done.output
+    assert "1 CONFLICTS" in run("status", str(config))
+
+
 def test_a_dry_run_of_retention_names_every_rule(config: Path) -> None:
     fill(config)
     lines = run("retain", str(config), "--dry-run").splitlines()
@@ -101,14 +175,17 @@ def test_a_dry_run_of_retention_names_every_rule(config: Path) -> None:
         "pictures older than 365 days",
         "other verdicts older than 180 days",
         "states older than 180 days",
+        "reported settings older than 180 days",
         "commands older than 1095 days",
+        "replies older than 1095 days",
         "gaps older than 1095 days",
+        "messages set aside older than 1095 days",
         "alerts older than 1095 days",
     ]
     assert run("retain", str(config)).endswith("rows removed\n")
 
 
-@pytest.mark.parametrize("verb", ["ingest", "status", "migrate", "alerts", "gaps", "dedupe", "retain"])
+@pytest.mark.parametrize("verb", ["ingest", "status", "migrate", "alerts", "audits", "gaps", "dedupe", "retain"])
 def test_without_the_extra_one_sentence_says_what_to_install(
     config: Path, verb: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

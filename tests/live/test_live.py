@@ -20,6 +20,7 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 
 from edge_resad.device.lights import Light
+from edge_resad.device.trigger import TRIGGER_SAYS, Trigger, Triggers
 from edge_resad.errors import ControlError
 from edge_resad.live.guard import is_loopback, read_password
 from edge_resad.live.guesses import FREE
@@ -220,13 +221,70 @@ def test_a_false_reject_is_written_beside_the_station(line: Line, address: str) 
     assert "marked as a false reject" in ask(address).text
 
 
+# Programs
+
+
+def tell(address: str, command: str, body: str, **headers: str) -> tuple[int, bool, str]:
+    """What a program is answered: the status, whether it was done, and the sentence."""
+    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=WAIT_S)
+    try:
+        sent = {"Content-Type": "application/json; charset=utf-8"} | {
+            name.replace("_", "-"): value for name, value in headers.items()
+        }
+        connection.request("POST", f"/do/{command}", body, sent)
+        answer = Answer(connection.getresponse())
+    finally:
+        connection.close()
+    if answer.headers["content-type"] != "application/json":
+        return answer.status, False, answer.text
+    said = json.loads(answer.content)
+    return answer.status, said["fine"], said["text"]
+
+
+@pytest.fixture
+def triggers(line: Line) -> dict[str, Trigger | None]:
+    told: dict[str, Trigger | None] = {"cam0": Trigger(), "side": None}
+    line.controls.register("trigger", Triggers(told).command, TRIGGER_SAYS)
+    return told
+
+
+@pytest.mark.parametrize("body", ["", "{}", '{"camera": "cam0"}'])
+def test_a_program_triggers_a_part_without_the_pages_token(
+    triggers: dict[str, Trigger | None], address: str, body: str
+) -> None:
+    assert tell(address, "trigger", body) == (200, True, "Triggered.")
+    assert triggers["cam0"] is not None
+    assert triggers["cam0"].fired == {"http": 1}
+
+
+@pytest.mark.usefixtures("triggers")
+def test_a_program_sees_by_the_status_that_it_was_refused(address: str) -> None:
+    status, fine, text = tell(address, "trigger", '{"camera": "side"}')
+    assert (status, fine) == (409, False)
+    assert "side takes no triggers from outside" in text
+    for body in ("{", "[]", '"cam0"', '{"camera": 1}', '{"kamera": "cam0"}', "[" * 4000, "\xff"):
+        status, fine, text = tell(address, "trigger", body)
+        assert (status, fine) == (400, False)
+        assert text == 'trigger takes a JSON object of texts: {"camera": "..."}.'
+    assert tell(address, "threshold", "{}")[0] == 404
+    assert tell(address, "trigger", " " * 5000)[0] == 413
+
+
+def test_another_sites_page_cannot_be_taken_for_a_program(triggers: dict[str, Trigger | None], address: str) -> None:
+    assert tell(address, "trigger", "{}", Origin="http://evil.example")[0] == 403
+    for content_type in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""):
+        assert tell(address, "trigger", "{}", Content_Type=content_type, Accept="application/json")[0] == 403
+    assert triggers["cam0"] is not None
+    assert not triggers["cam0"].fired
+
+
 # Whom it does not let in
 
 
 def test_a_button_without_the_pages_token_does_nothing(line: Line, address: str) -> None:
     for form in ({"reason": "x"}, {"reason": "x", "token": "guess"}, {"reason": "x", "token": "\u00e4"}):
         answer = ask(address, "/do/bypass", form=form, Accept="application/json")
-        assert json.loads(answer.content)["fine"] is False
+        assert (answer.status, json.loads(answer.content)["fine"]) == (403, False)
     assert line.bypass.now is None
 
 

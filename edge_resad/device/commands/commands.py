@@ -388,7 +388,10 @@ class Commands:
         if last is not None and desired.version <= last["version"]:
             self._report()
             return
-        self._ledger.remember("desired", self._applied(desired))
+        applied = self._applied(desired)
+        reach("config-applied")
+        self._ledger.remember("desired", applied)
+        reach("config-remembered")
         self._report()
         self._write_down_desired(desired)
 

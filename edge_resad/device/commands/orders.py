@@ -45,6 +45,10 @@ SLOW = (FetchImage,)
 _SIDES = (960, 640, 480, 320, 160)  # pixels of a snapshot, the first at which it is small enough
 
 
+class _Refused(ControlError):
+    """Nothing was tried, for this station never does such a thing."""
+
+
 class Orders:
     """Carries out one command after the other; may be asked from two threads."""
 
@@ -72,6 +76,8 @@ class Orders:
         """Do it; what became of it. Whatever goes wrong is an answer."""
         try:
             sentence, result = self._do(arguments)
+        except _Refused as refused:
+            return Answer(status="refused", sentence=str(refused))
         except EdgeResadError as error:
             return Answer(status="failed", sentence=str(error))
         return Answer(status="done", sentence=sentence, result=result)
@@ -100,7 +106,7 @@ class Orders:
             case FetchImage():
                 return self._fetch(arguments)
             case DeployBundle():
-                raise ControlError("deploying a bundle is not available yet. Install it on the device.")
+                raise _Refused("this station cannot deploy bundles yet. Install the bundle on the device.")
             case Restart():  # answered before it is done: see Commands
                 raise ControlError("a restart is not done here.")
 
@@ -141,9 +147,7 @@ class Orders:
                 )
             token = upload_token(key, self._address, urlsplit(url).path)
         file = Path(str(self._ask("kept-picture", id=wanted.event)["file"]))
-        if wanted.what == "overlay":
-            raise ControlError("this station keeps no overlays. Ask for what=frame or what=heatmap.")
-        if wanted.what == "heatmap":
+        if wanted.what != "frame":  # one file is both: the defects outlined, and the anomaly as heat
             file = file.with_name(file.name.removesuffix(FRAME) + HEAT)
         try:
             size = file.stat().st_size

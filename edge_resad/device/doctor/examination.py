@@ -7,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from edge_resad.device.doctor.broker import broker
+from edge_resad.device.doctor.camera import camera, silence
 from edge_resad.device.doctor.case import Case
 from edge_resad.device.doctor.check import Check, ok, problem
 from edge_resad.device.doctor.detector import bundle, engines, inspection
 from edge_resad.device.doctor.machine import clock, gpu, heat, jetson, memory, power, processor
 from edge_resad.device.doctor.outputs import outputs
 from edge_resad.device.doctor.software import onnx_runtime, opencv, python, tensorrt
-from edge_resad.device.doctor.surroundings import camera, control, disks
+from edge_resad.device.doctor.surroundings import control, disks
 from edge_resad.device.settings import load_station
 from edge_resad.errors import EdgeResadError
 
@@ -34,6 +35,7 @@ LOOKS: tuple[Look, ...] = (
     bundle,
     engines,
     camera,
+    silence,
     disks,
     control,
     outputs,
@@ -42,7 +44,7 @@ LOOKS: tuple[Look, ...] = (
 )
 """Every check, in the order they are said: first what others need."""
 
-OF_EACH_CAMERA: tuple[Look, ...] = (camera, inspection)
+OF_EACH_CAMERA: tuple[Look, ...] = (camera, silence, inspection)
 
 
 def examine(station_file: Path | None = None, case: Case | None = None) -> Iterator[Check]:

@@ -1,4 +1,4 @@
-"""The camera in front of the station, the disk below it, and the socket at which it answers."""
+"""The disk below the station and the socket at which it answers."""
 
 from __future__ import annotations
 
@@ -11,38 +11,12 @@ from edge_resad.bundle import open_bundle
 from edge_resad.device.control import check_path
 from edge_resad.device.doctor.case import Case
 from edge_resad.device.doctor.check import Check, ok, problem, warning
-from edge_resad.device.rtsp import without_password
-from edge_resad.device.settings import PicturesSection, StationFile, split_source
-from edge_resad.device.v4l2 import cameras_seen
+from edge_resad.device.settings import PicturesSection, StationFile
 from edge_resad.engine.engine_file import engine_folder
 from edge_resad.errors import ControlError, EdgeResadError
-from edge_resad.image import image_files
 
 _LEAST_MB = 64  # below, the spool has no reserve for a full disk
 _COMFORT_MB = 1000
-
-
-def camera(case: Case) -> Check:
-    """Whether the station's camera is there and may be opened; without a station, which cameras there are."""
-    if case.station is None:
-        return _cameras(case)
-    kind, argument = split_source(case.station.camera.source)
-    if kind == "v4l2":
-        return _v4l2(case, argument)
-    if kind == "folder" and case.station.camera.watch:
-        there = Path(argument).is_dir()
-        return ok("camera", f"the folder {argument}") if there else problem("camera", f"no folder at {argument}")
-    if kind in ("csi", "gstreamer", "rtsp"):
-        return ok("camera", f"{without_password(case.station.camera.source)}, not tried")
-    if kind == "folder":
-        try:
-            return ok("camera", f"{len(image_files(argument))} images in {argument}")
-        except EdgeResadError as error:
-            return problem("camera", str(error))
-    if kind == "video":
-        there = Path(argument).is_file()
-        return ok("camera", f"the video {argument}") if there else problem("camera", f"no video file at {argument}")
-    return ok("camera", "parts are drawn")
 
 
 def disks(case: Case) -> Iterator[Check]:
@@ -110,37 +84,3 @@ def _disk(case: Case, name: str, folder: Path, wanted_mb: int) -> Check:
     if free_mb < wanted_mb:
         return warning(name, f"{said}, and up to {wanted_mb} MB may be wanted. Make room")
     return ok(name, said)
-
-
-def _cameras(case: Case) -> Check:
-    seen = _seen(case)
-    if not seen:
-        return ok("camera", "none under /dev/video*")
-    closed = [said for said in seen if not _may_open(case, Path(said.split(" (")[0]))]
-    if closed:
-        return warning("camera", f"{getpass.getuser()} may not open {', '.join(closed)}. {_join_video()}")
-    return ok("camera", ", ".join(seen))
-
-
-def _v4l2(case: Case, path: str) -> Check:
-    file, seen = case.root / path.lstrip("/"), _seen(case)
-    if not file.exists():
-        return problem(
-            "camera",
-            f"no camera at {path}. Seen now: {', '.join(seen) or 'none'}. Check the cable, or name another camera",
-        )
-    if not _may_open(case, file):
-        return problem("camera", f"{getpass.getuser()} may not open {path}. {_join_video()}")
-    return ok("camera", f"{path} is there and may be opened")
-
-
-def _seen(case: Case) -> list[str]:
-    return cameras_seen(case.root / "dev", case.root / "sys/class/video4linux")
-
-
-def _may_open(case: Case, file: Path) -> bool:
-    return case.may(file, os.R_OK | os.W_OK)
-
-
-def _join_video() -> str:
-    return f"Run: sudo usermod -aG video {getpass.getuser()}, and log in again"

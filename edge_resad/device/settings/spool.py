@@ -21,7 +21,9 @@ class SpoolSection(Section):
     max_mb: int = Field(default=2048, ge=1, description="megabytes of messages that may wait")
     max_messages: int = Field(default=5_000_000, ge=1000, description="messages that may wait")
     drain_per_s: float = Field(
-        default=500.0, ge=0, description="old messages sent a second, beside the new ones; 0 is as many as go"
+        default=500.0,
+        ge=0,
+        description="old messages sent a second, beside alerts and the new ones; 0 is as many as go",
     )
     commit_ms: float = Field(default=10.0, ge=0, le=1000, description="how long one commit gathers messages")
     thumbnails: bool = Field(default=True, description="send a small picture with every new or worse alert")

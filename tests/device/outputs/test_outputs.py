@@ -11,6 +11,7 @@ import pytest
 
 import edge_resad.device.lane as lane_module
 import edge_resad.device.outputs.output as output_module
+from edge_resad.device.frame import Frame
 from edge_resad.device.lights import output_lights
 from edge_resad.device.outputs import Output, Outputs, OutputStatus, Wiring
 from edge_resad.device.pipeline import Inspection, Latency
@@ -202,6 +203,35 @@ def test_parts_that_are_overwritten_while_the_judge_is_busy_are_rejected(tmp_pat
     overwritten = summary.not_inspected["overwritten"]
     assert overwritten >= 4
     assert summary.outputs[0].fired == overwritten
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_parts_that_nobody_looked_at_because_of_the_stop_are_rejected(tmp_path: Path, live: bool) -> None:
+    stop, first_is_judged = threading.Event(), threading.Event()
+
+    class OneFirst(FakeCamera):
+        def read(self) -> Frame | None:
+            assert self._taken == 0 or first_is_judged.wait(PATIENCE_S)
+            return super().read()
+
+    camera = OneFirst([GOOD] * 6, live=live, hangs=live)
+
+    def judged(_inspection: Inspection) -> None:
+        first_is_judged.set()
+        assert not live or camera.hanging.wait(PATIENCE_S)  # the newest part lies in the slot
+        stop.set()
+
+    with Plc() as plc:
+        summary = run_station(
+            settings(tmp_path, plc, safe="idle", on=["not_inspected"]),
+            stop=stop,
+            on_inspection=judged,
+            open_source=lambda _settings, _halt: camera,
+            open_judge=lambda _settings: FakeJudge(),
+        )
+        camera.released.set()
+    assert summary.not_inspected["stopped"] >= 1
+    assert summary.outputs[0].fired == sum(summary.not_inspected.values())
 
 
 def test_the_safe_level_is_there_before_the_engine_and_after_the_last_part(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ import pytest
 from edge_resad.device.access import read_access
 from edge_resad.device.bell import Bell
 from edge_resad.device.connection import Connection, Will
-from edge_resad.device.link import TAKEN_OVER
-from edge_resad.device.parting import parting_reason
 from edge_resad.device.settings import BrokerSection
+from edge_resad.parting import parting_reason
+from edge_resad.takeover import TAKEN_OVER
 
 PUBACK = b"\x40\x02\x00\x07"
 
