@@ -683,7 +683,12 @@ def bench(
         typer.Option("--bank", "-b", help="The product's bank; without it, drawn good parts are enrolled."),
     ] = None,
     precision: OwnPrecisionOption = None,
-    provider: Annotated[Literal["cpu", "cuda", "tensorrt"], typer.Option(help="What runs the network.")] = "cpu",
+    provider: ProviderOption = "cpu",
+    engines: EnginesOption = None,
+    io_memory: Annotated[
+        Literal["auto", "device", "mapped"],
+        typer.Option(help="TensorRT: picture and map in the GPU's memory or the host's; auto tries both."),
+    ] = "auto",
     frames: Annotated[Optional[int], typer.Option(min=1, help="Parts to count; 200 without it.")] = None,  # noqa: UP045
     minutes: Annotated[Optional[float], typer.Option(min=0.01, help="How long, instead of --frames.")] = None,  # noqa: UP045
     size: Annotated[str, typer.Option(callback=_width_and_height, help="WIDTHxHEIGHT of the frames.")] = "1280x720",
@@ -709,9 +714,13 @@ def bench(
 
     if frames is not None and minutes is not None:
         raise typer.BadParameter("give --frames or --minutes, not both")
+    _check_engines(provider, engines)
+    if io_memory != "auto" and provider != "tensorrt":
+        raise typer.BadParameter(f"--io-memory is TensorRT's, and --provider is {provider}. Add --provider tensorrt")
     width, height = (int(pixels) for pixels in size.split("x"))
     request = Request(
-        bank=bank, bundle=bundle, precision=precision, provider=provider, threads=threads, size=(width, height),
+        bank=bank, bundle=bundle, precision=precision, provider=provider, engines=engines, io_memory=io_memory,
+        threads=threads, size=(width, height),
         frames=frames or FRAMES, minutes=minutes, rate=rate,
     )  # fmt: skip
     with _progress("bench", show=sys.stderr.isatty()) as step:

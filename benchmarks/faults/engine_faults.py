@@ -26,6 +26,7 @@ from tests.engine.fake_gpu.pycuda_build import CannotBuild
 
 FAILS_S = 3.0
 HANGS_S = 6.0
+ASKED = 2  # times that pycuda asks for memory before it gives up
 TENSORRT = (
     "from tests.engine.fake_gpu.fake_tensorrt import *\nfrom tests.engine.fake_gpu.fake_tensorrt import __version__"
 )
@@ -38,7 +39,6 @@ class Engine:
         self.fails_until = 0.0  # monotonic seconds
         self.fails_once = False
         self.hangs_until = 0.0
-        self.starts_without_memory = 0  # so many times from now
         self.opened = 0
 
     def open(self, settings: StationFile) -> AbstractContextManager[Judge]:
@@ -54,9 +54,6 @@ class FailingJudge:
         self._inside = inside
 
     def __enter__(self) -> FailingJudge:
-        if self._engine.starts_without_memory:
-            self._engine.starts_without_memory -= 1
-            raise EngineError("the GPU failed at the engine detector.plan: cuMemAlloc failed: out of memory.")
         self._judge = self._inside.__enter__()
         self._engine.opened += 1
         return self
@@ -125,35 +122,47 @@ def hangs(stage: Stage) -> Outcome:
 
 
 def finds_no_memory(stage: Stage) -> Outcome:
-    """Two starts for which the GPU has none."""
-    engine = Engine()
-    engine.starts_without_memory = 2
-    with Scene(stage, "engine-memory", open_judge=engine.open) as scene:
-        scene.begin()
-        scene.until(lambda: engine.starts_without_memory == 0)
-        scene.end()
-        recovered_s = scene.until_recovered()
-        return scene.outcome("no GPU memory at the first two starts", recovered_s=recovered_s)
+    """Two starts for which the GPU has none: the product's own TensorRT engine on a fake GPU."""
+    fault = "no GPU memory at the first two starts (fake GPU)"
+    with _fake_gpu(stage) as gpu:
+        if isinstance(gpu, CannotBuild):
+            return Outcome(fault=fault, skipped=str(gpu))
+        gpu.fail("cuMemAlloc", times=2 * ASKED)
+        with Scene(replace(stage, bank=stage.fp32_bank), "engine-memory", sections=_engines(stage)) as scene:
+            scene.begin()
+            scene.until(lambda: gpu.counts["cuMemAlloc"] > 2 * ASKED)
+            scene.end()
+            return scene.outcome(fault, recovered_s=scene.until_recovered())
+
+
+def launches_nothing(stage: Stage) -> Outcome:
+    """The GPU's driver takes no CUDA graph for a while: the product's own TensorRT engine on a fake GPU."""
+    fault = "GPU launches nothing for 3 s (fake GPU)"
+    with _fake_gpu(stage) as gpu:
+        if isinstance(gpu, CannotBuild):
+            return Outcome(fault=fault, skipped=str(gpu))
+        with Scene(replace(stage, bank=stage.fp32_bank), "engine-launch", sections=_engines(stage)) as scene:
+            scene.until_judged()
+            gpu.fail("cuGraphLaunch", times=0)
+            scene.begin()
+            scene.last_for(FAILS_S)
+            gpu.heal()
+            scene.end()
+            recovered_s = scene.until_recovered()
+            return scene.outcome(fault, recovered_s=recovered_s, words=("not inspected",))
 
 
 def tensorrt_gives_false(stage: Stage) -> Outcome:
     """TensorRT refuses to run the engine for a while: the product's own TensorRT engine on a fake GPU."""
     fault = "TensorRT returns False for 3 s (fake GPU)"
-    try:
-        gpu = load_driver()
-    except CannotBuild as reason:
-        return Outcome(fault=fault, skipped=str(reason))
-    from tests.engine.fake_gpu import fake_tensorrt
+    with _fake_gpu(stage) as gpu:
+        if isinstance(gpu, CannotBuild):
+            return Outcome(fault=fault, skipped=str(gpu))
+        from tests.engine.fake_gpu import fake_tensorrt
 
-    behaviour = fake_tensorrt._behaviour
-    with _in_place_of_jetpack(stage, gpu):
-        behaviour.reset()
-        gpu.reset()
-        engines = stage.folder / "engines"
-        build_engines(open_bundle(), "fp32", engines)
-        told = {"engine": {"provider": "tensorrt", "engines": str(engines)}}
+        behaviour = fake_tensorrt._behaviour
         gpu.fail("cuStreamBeginCapture")  # without a CUDA graph every run asks TensorRT
-        with Scene(replace(stage, bank=stage.fp32_bank), "engine-tensorrt", sections=told) as scene:
+        with Scene(replace(stage, bank=stage.fp32_bank), "engine-tensorrt", sections=_engines(stage)) as scene:
             scene.until_judged()
             behaviour.fails = ("IExecutionContext.execute_async_v3", False)
             scene.begin()
@@ -164,6 +173,27 @@ def tensorrt_gives_false(stage: Stage) -> Outcome:
             return scene.outcome(fault, recovered_s=recovered_s, words=("not inspected",))
 
 
+def _engines(stage: Stage) -> dict[str, dict[str, object]]:
+    return {"engine": {"provider": "tensorrt", "engines": str(stage.folder / "engines")}}
+
+
+@contextmanager
+def _fake_gpu(stage: Stage) -> Iterator[FakeDriver | CannotBuild]:
+    """A GPU with engines of the package's detector, or why there is none."""
+    try:
+        gpu = load_driver()
+    except CannotBuild as reason:
+        yield reason
+        return
+    from tests.engine.fake_gpu import fake_tensorrt
+
+    with _in_place_of_jetpack(stage, gpu):
+        fake_tensorrt._behaviour.reset()
+        gpu.reset()
+        build_engines(open_bundle(), "fp32", stage.folder / "engines")
+        yield gpu
+
+
 @contextmanager
 def _in_place_of_jetpack(stage: Stage, gpu: FakeDriver) -> Iterator[None]:
     """Whoever imports tensorrt and pycuda gets the fakes, in this process and in its children."""
@@ -172,7 +202,7 @@ def _in_place_of_jetpack(stage: Stage, gpu: FakeDriver) -> Iterator[None]:
     from tests.engine.fake_gpu import fake_tensorrt
 
     path = stage.folder / "path"
-    path.mkdir()
+    path.mkdir(exist_ok=True)
     (path / "tensorrt.py").write_text(TENSORRT)
     before, environment = dict(sys.modules), os.environ.get("PYTHONPATH")
     sys.modules.update({**gpu.modules, "tensorrt": fake_tensorrt})
@@ -195,5 +225,6 @@ ENGINE_FAULTS: dict[str, Play] = {
     "engine-always": raises_for_a_while,
     "engine-hangs": hangs,
     "engine-memory": finds_no_memory,
+    "engine-launch": launches_nothing,
     "engine-tensorrt": tensorrt_gives_false,
 }

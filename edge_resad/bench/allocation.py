@@ -1,4 +1,4 @@
-"""What the inspection of a part allocates, and what of it stays."""
+"""What a part allocates, and what of it stays."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import tracemalloc
 from array import array
 from dataclasses import dataclass
 from statistics import median
+from types import TracebackType
 from typing import Protocol
 
 import numpy as np
@@ -33,32 +34,66 @@ class Allocation:
     """Per part, of Python's and NumPy's memory."""
 
     kept_bytes: float  # more with every part: 0 where nothing grows
-    temporary_bytes: float  # at most at a time, given back before the verdict is there; median
+    temporary_bytes: float  # at most at a time, given back before the next part; median
 
 
-def allocation(judge: Judging, parts: Shown, *, parts_a_round: int = ROUND, rounds: int = ROUNDS) -> Allocation:
-    """Count what parts allocate, round by round. Nothing else may run in this process meanwhile.
+class AllocationMeter:
+    """While the context lasts, counts what parts allocate, round by round. Nothing else may run in this process.
 
     What is kept is that of the round that kept least: what grows with every part grows in every round, and what some
     cache keeps once for all does not.
     """
-    peaks = array("q", bytes(8 * parts_a_round))  # holds no objects
-    kept = array("q", bytes(8 * (1 + rounds)))
-    tracemalloc.start()
-    try:
-        for turn in range(1 + rounds):
-            gc.collect()
-            start, _ = tracemalloc.get_traced_memory()
-            for number in range(parts_a_round):
-                before, _ = tracemalloc.get_traced_memory()
-                tracemalloc.reset_peak()
-                judge.inspect(parts[number])
-                peaks[number] = tracemalloc.get_traced_memory()[1] - before
-            gc.collect()
-            kept[turn] = tracemalloc.get_traced_memory()[0] - start
-    finally:
+
+    def __init__(self, *, parts_a_round: int = ROUND, rounds: int = ROUNDS) -> None:
+        self.parts = parts_a_round * (1 + rounds)
+        """How many it must be told of."""
+        self._round = parts_a_round
+        self._peaks = array("q", bytes(8 * self.parts))  # holds no objects
+        self._levels = array("q", bytes(8 * (2 + rounds)))
+        self._done = 0
+        self._before = 0
+
+    def __enter__(self) -> AllocationMeter:
+        tracemalloc.start()
+        self._begin()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
         tracemalloc.stop()
-    return Allocation(
-        kept_bytes=max(0.0, min(kept[1:]) / parts_a_round),
-        temporary_bytes=float(median(peaks)),
-    )
+
+    def done(self) -> None:
+        """Say that a part is done, and the next one not begun."""
+        if self._done == self.parts:
+            return
+        self._peaks[self._done] = tracemalloc.get_traced_memory()[1] - self._before
+        self._done += 1
+        self._begin()
+
+    @property
+    def found(self) -> Allocation:
+        """What all parts after the first round allocated. To be asked when they are done."""
+        if self._done < self.parts:
+            raise ValueError(f"{self._done} parts were done, expected {self.parts}")
+        kept = [end - start for start, end in zip(self._levels[1:], self._levels[2:], strict=False)]
+        return Allocation(
+            kept_bytes=max(0.0, min(kept) / self._round),
+            temporary_bytes=float(median(self._peaks[self._round :])),
+        )
+
+    def _begin(self) -> None:
+        if self._done % self._round == 0:
+            gc.collect()
+            self._levels[self._done // self._round] = tracemalloc.get_traced_memory()[0]
+        self._before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+
+
+def allocation(judge: Judging, parts: Shown, *, parts_a_round: int = ROUND, rounds: int = ROUNDS) -> Allocation:
+    """What an inspector allocates for parts, each of a round again and again."""
+    with AllocationMeter(parts_a_round=parts_a_round, rounds=rounds) as meter:
+        for number in range(meter.parts):
+            judge.inspect(parts[number % parts_a_round])
+            meter.done()
+    return meter.found

@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 
 from edge_resad.bank import Bank, Threshold, load_bank, save_bank
-from edge_resad.bench.allocation import Allocation, allocation
+from edge_resad.bench.allocation import Allocation, AllocationMeter, allocation
 from edge_resad.bench.first import ColdStart, cold_start
 from edge_resad.bench.line import Parts, PreparedLine, draw_parts
 from edge_resad.bench.watch import Heat, Held, Watch, held, slope_per_hour
@@ -27,11 +27,11 @@ from edge_resad.device.settings import StationFile
 from edge_resad.device.stages import Stages
 from edge_resad.device.station import run_station
 from edge_resad.device.summary import StationSummary
+from edge_resad.engine.engine import IoMemory, Provider
 from edge_resad.engine.enrolment import enrol
 from edge_resad.engine.inspector import Inspector
 from edge_resad.errors import EngineError
 
-Provider = Literal["cpu", "cuda", "tensorrt"]
 Progress = Callable[[str, int, int], None]
 """What is done, how far, of how much."""
 
@@ -50,6 +50,8 @@ class Request:
     bundle: Path | None = None
     precision: Precision | None = None  # without it the bank's own
     provider: Provider = "cpu"
+    engines: Path | None = None  # TensorRT's, if not where `edge-resad build` puts them
+    io_memory: IoMemory = "auto"
     threads: int = 1
     size: tuple[int, int] = (1280, 720)  # width and height of the frames, pixels
     frames: int = FRAMES
@@ -68,11 +70,12 @@ class Figures:
     stages: Mapping[str, Histogram]  # of the parts after the warm-up
     overhead: Histogram  # a part's total without its engine
     bare_engine: Histogram  # back to back, before and after the station
-    first_ms: float  # the first part's total, warm-up begins with it
+    first_stages_ms: Mapping[str, float]  # of the first part: the warm-up begins with it
     seconds: float  # that the parts after the warm-up took
     summary: StationSummary
     cold: ColdStart
-    allocation: Allocation
+    allocation: Allocation  # by the inspector alone
+    station_allocation: Allocation  # by a whole station
     memory: tuple[tuple[float, float], ...]  # (seconds, MB) from the warm-up to the last part
     held: Mapping[str, Held]  # before, warm, at the end, after
     heat: Heat
@@ -97,7 +100,7 @@ class _Observer:
     """Sees every part after it was inspected, and notes what the figures need."""
 
     def __init__(self, stages: Stages, line: PreparedLine, progress: Progress, request: Request, watch: Watch) -> None:
-        self.first_ms = 0.0
+        self.first_stages_ms: Mapping[str, float] = {}
         self.overhead = Histogram()
         self.began = self.ended = time.monotonic()  # the parts that count
         self.warm = self.last = held()
@@ -118,7 +121,7 @@ class _Observer:
         if inspection.verdict is not None:
             self._judged += 1
             if self._judged == 1:
-                self.first_ms = last_ms["total"]
+                self.first_stages_ms = dict(last_ms)
             if self._judged == WARM_UP:
                 self._begin()
             elif self._judged > WARM_UP:
@@ -192,6 +195,8 @@ def run_bench(request: Request, products: Products, *, progress: Progress = lamb
             raise EngineError(_too_few(summary))
         with _inspector(request, bundle, bank) as inspector:
             _engine_alone(inspector, parts, bare)
+        progress("allocation", 0, 1)
+        station_use = _allocation_of_a_station(settings, parts)
         progress("cold start", 0, 1)
         cold = _cold(request, folder, parts)
     assert request.precision is not None
@@ -203,11 +208,12 @@ def run_bench(request: Request, products: Products, *, progress: Progress = lamb
         stages=stages.histograms(),
         overhead=seen.overhead,
         bare_engine=bare,
-        first_ms=seen.first_ms,
+        first_stages_ms=seen.first_stages_ms,
         seconds=seen.ended - seen.began,
         summary=summary,
         cold=cold,
         allocation=memory_use,
+        station_allocation=station_use,
         memory=tuple(sample for sample in watch.memory if sample[0] <= seen.ended - watch.began),
         held={"before": before, "warm": seen.warm, "end": seen.last, "after": after},
         heat=watch.heat,
@@ -265,6 +271,8 @@ def _settings(request: Request, folder: Path, camera: Mapping[str, Any]) -> Stat
                 "provider": request.provider,
                 "threads": request.threads,
                 "precision": request.precision,
+                "engines": None if request.engines is None else str(request.engines.absolute()),
+                "io_memory": request.io_memory,
             },
             "spool": {"path": str(folder / "spool.db")},
             "log": {"verdicts": str(folder / "verdicts.jsonl")},
@@ -274,7 +282,10 @@ def _settings(request: Request, folder: Path, camera: Mapping[str, Any]) -> Stat
 
 
 def _inspector(request: Request, bundle: Bundle, bank: Bank) -> Inspector:
-    return Inspector(bundle, bank, threads=request.threads, provider=request.provider, precision=request.precision)
+    return Inspector(
+        bundle, bank, threads=request.threads, provider=request.provider, precision=request.precision,
+        engines=request.engines, io_memory=request.io_memory,
+    )  # fmt: skip
 
 
 def _engine_alone(inspector: Inspector, parts: Parts, engine: Histogram) -> None:
@@ -283,6 +294,23 @@ def _engine_alone(inspector: Inspector, parts: Parts, engine: Histogram) -> None
         inspector.inspect(parts[number])
         if number >= WARM_UP:
             engine.record(1e-3 * inspector.timings["engine_ms"])
+
+
+def _allocation_of_a_station(settings: StationFile, parts: Parts) -> Allocation:
+    """In a run of its own, for counting takes time. Of good parts: a reject stays until twelve newer ones are there."""
+    lines: list[PreparedLine] = []
+    with AllocationMeter() as meter:
+
+        def open_line(_settings: StationFile, halt: threading.Event) -> PreparedLine:
+            lines.append(PreparedLine(parts.good * meter.parts, halt, frames=meter.parts))
+            return lines[0]
+
+        def done(_inspection: Inspection) -> None:
+            meter.done()
+            lines[0].done()
+
+        run_station(settings, stop=threading.Event(), open_source=open_line, on_inspection=done)
+    return meter.found
 
 
 def _cold(request: Request, folder: Path, parts: Parts) -> ColdStart:

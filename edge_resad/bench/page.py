@@ -11,7 +11,7 @@ import numpy as np
 
 from edge_resad import __version__, charts
 from edge_resad.bench.bench import Figures
-from edge_resad.bench.report import COLUMNS, PERCENTS, overhead, rows, sentences, shown, title
+from edge_resad.bench.report import COLUMNS, PERCENTS, overhead, rows, sentences, shown, shown_row, title
 from edge_resad.device.histogram import Histogram
 from edge_resad.page import whole, write_page
 
@@ -57,7 +57,7 @@ def _tiles(figures: Figures) -> str:
         "around the engine": f"{overhead(figures)[0]:.2f}<small> ms</small>",
         "cold start": f"{figures.cold.seconds:.2f}<small> s</small>",
         "memory's slope": "&ndash;" if slope is None else f"{slope:.1f}<small> MB/h</small>",
-        "kept per part": f"{figures.allocation.kept_bytes:.0f}<small> bytes</small>",
+        "kept per part": f"{figures.station_allocation.kept_bytes:.0f}<small> bytes</small>",
     }
     inside = "".join(f'<div class="tile"><b>{value}</b><span>{name}</span></div>' for name, value in tiles.items())
     return f'<section class="tiles">{inside}</section>'
@@ -80,9 +80,7 @@ def _durations_ms(histogram: Histogram) -> list[float]:
 def _table(table: Mapping[str, Mapping[str, float]]) -> str:
     head = "".join(f'<th scope="col">{column}</th>' for column in COLUMNS)
     body = "".join(
-        f'<tr><th scope="row">{escape(name)}</th>'
-        + "".join(f"<td>{shown(row[column])}</td>" for column in COLUMNS)
-        + "</tr>"
+        f'<tr><th scope="row">{escape(name)}</th>' + "".join(f"<td>{cell}</td>" for cell in shown_row(row)) + "</tr>"
         for name, row in table.items()
     )
     return f'<table><thead><tr><th scope="col">stage</th>{head}</tr></thead><tbody>{body}</tbody></table>'

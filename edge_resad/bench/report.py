@@ -14,7 +14,7 @@ from edge_resad.bench.bench import Figures
 from edge_resad.device.histogram import Histogram
 
 PERCENTS = {"p50": 50.0, "p95": 95.0, "p99": 99.0}
-COLUMNS = ("min", *PERCENTS, "max")
+COLUMNS = ("min", *PERCENTS, "max", "cold")
 
 
 def milliseconds(histogram: Histogram) -> dict[str, float]:
@@ -50,10 +50,13 @@ def as_json(figures: Figures) -> dict[str, object]:
         "passed": summary.passed,
         "failed": summary.failed,
         "not_inspected": dict(summary.not_inspected),
-        "first_part_ms": round(figures.first_ms, 3),
+        "first_part_ms": round(figures.first_stages_ms["total"], 3),
+        "first_part_stages_ms": {name: round(took, 3) for name, took in figures.first_stages_ms.items()},
+        "cold_stages_ms": {name: round(took, 3) for name, took in figures.cold.stages_ms.items()},
         "cold_start_s": round(figures.cold.seconds, 3),
         "peak_rss_mb": _rounded(figures.cold.peak_rss_mb),
         "allocation": {name: round(value, 1) for name, value in asdict(figures.allocation).items()},
+        "station_allocation": {name: round(value, 1) for name, value in asdict(figures.station_allocation).items()},
         "rss_mb_per_h": _rounded(figures.rss_mb_per_h),
         "held": {moment: asdict(what) for moment, what in figures.held.items()},
         "heat": asdict(figures.heat),
@@ -78,7 +81,7 @@ def as_table(figures: Figures) -> Group:
     for column in COLUMNS:
         table.add_column(column, justify="right")
     for name, row in rows(figures).items():
-        table.add_row(name, *(shown(row[column]) for column in COLUMNS), end_section=name == "outputs")
+        table.add_row(name, *shown_row(row), end_section=name == "outputs")
     return Group(Text(title(figures)), table, *(Text(sentence) for sentence in sentences(figures)))
 
 
@@ -91,9 +94,18 @@ def title(figures: Figures) -> str:
 
 
 def rows(figures: Figures) -> Mapping[str, Mapping[str, float]]:
-    """Name -> figures of every row of the table."""
-    found = {name: milliseconds(histogram) for name, histogram in figures.stages.items()}
+    """Name -> figures of every row of the table, by its columns as far as there are some."""
+    cold = figures.cold.stages_ms
+    found = {
+        name: {**milliseconds(histogram), **({"cold": cold[name]} if name in cold else {})}
+        for name, histogram in figures.stages.items()
+    }
     return {**found, "bare engine": milliseconds(figures.bare_engine)}
+
+
+def shown_row(row: Mapping[str, float]) -> tuple[str, ...]:
+    """What a row says in each column."""
+    return tuple(shown(row[column]) if column in row else "" for column in COLUMNS)
 
 
 def shown(value: float) -> str:
@@ -113,12 +125,13 @@ def sentences(figures: Figures) -> Iterator[str]:
     resize = 1e3 * (figures.stages["resize"].percentile_s(50) or 0.0)
     yield f"around the engine {around:.2f} ms a part, {100 * share:.1f} % (p50); of that scaling the frame {resize:.2f}"
     peak = f", peak memory {cold.peak_rss_mb:.0f} MB" if cold.peak_rss_mb is not None else ""
-    yield f"cold start {cold.seconds:.2f} s to the first verdict{peak}; first part {figures.first_ms:.1f} ms"
-    kept = figures.allocation
-    yield (
-        f"allocated per part by the inspection: {kept.kept_bytes:.0f} bytes that stay, "
-        f"{kept.temporary_bytes:.0f} that are given back"
-    )
+    first_ms = figures.first_stages_ms["total"]
+    yield f"cold start {cold.seconds:.2f} s to the first verdict{peak}; first part {first_ms:.1f} ms"
+    for who, kept in (("inspection alone", figures.allocation), ("whole station", figures.station_allocation)):
+        yield (
+            f"allocated per part by the {who}: {kept.kept_bytes:.0f} bytes that stay, "
+            f"{kept.temporary_bytes:.0f} that are given back"
+        )
     slope = figures.rss_mb_per_h
     yield "memory " + (
         f"grows by {slope:.2f} MB/h" if slope is not None else "slope: takes a run of a minute and a half"

@@ -45,10 +45,12 @@ class Stages:
     def count(self, latency: Latency, timings: Mapping[str, float], *, outputs_ms: float) -> None:
         """Take one more part that has a verdict. timings: milliseconds of the judge's own stages, `resize_ms` ..."""
         self._record("waiting", latency.waiting_ms)
+        before = "waiting"
         for timing, milliseconds in timings.items():
             if timing not in self._names:
-                self._add(timing)
-            self._record(self._names[timing], milliseconds)
+                self._add(timing, before)
+            before = self._names[timing]
+            self._record(before, milliseconds)
         self._record("outputs", outputs_ms)
         self._record("total", latency.total_ms + outputs_ms)
         if latency.trigger_ms is not None:
@@ -66,12 +68,13 @@ class Stages:
         self.last_ms[name] = milliseconds
         self._histograms[name].record(milliseconds * 1e-3)
 
-    def _add(self, timing: str) -> None:
-        """A stage that this inspector has and others have not; it stands before the first that all have."""
+    def _add(self, timing: str, before: str) -> None:
+        """A stage that this inspector has and others have not, and which one comes before it."""
         name = timing.removesuffix("_ms")
         self._names[timing] = name
-        first, *others = self._histograms.items()
-        self._histograms = dict([first, (name, Histogram()), *others])  # another thread may walk through the old one
+        stages = list(self._histograms.items())
+        stages.insert(1 + list(self._histograms).index(before), (name, Histogram()))
+        self._histograms = dict(stages)  # another thread may walk through the old one
 
 
 def said(times: Mapping[str, StageTimes]) -> str:

@@ -108,6 +108,10 @@ class Stream:
         """Copy from the GPU to pinned memory, in time."""
         self._driver.memcpy_dtoh_async(target, address, self._stream)
 
+    def copy(self, target: int, source: int, size: int) -> None:
+        """Copy bytes from one of the GPU's addresses to another, in time."""
+        self._driver.memcpy_dtod_async(target, source, size, self._stream)
+
     def record(self, event: Event) -> None:
         """Note when the work up to here is done."""
         assert event._event is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Protocol
 
@@ -14,6 +15,13 @@ Provider = Literal["cpu", "cuda", "tensorrt"]
 
 IoMemory = Literal["auto", "device", "mapped"]
 """Where TensorRT reads its image and writes its outputs: the GPU's memory, with copies, or the host's, without."""
+
+
+@dataclass(frozen=True, eq=False)
+class Constants:
+    """Values of all inputs but the image, such as a bank's: they belong together, and never change."""
+
+    by_input: Mapping[str, NDArray[Any]]
 
 
 class Engine(Protocol):
@@ -46,6 +54,10 @@ class Engine(Protocol):
 
     def write(self, name: str, values: NDArray[Any]) -> None:
         """Give an input a value that stays until the next one, such as a bank. It holds from the next run on."""
+        ...
+
+    def put(self, constants: Constants) -> None:
+        """Give all inputs but the image values that stay. An engine may keep them, and has them again sooner."""
         ...
 
     def run(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,7 @@ from numpy.typing import NDArray
 from edge_resad.bank import Bank, Fusion, Rows, check_fits, filled
 from edge_resad.bundle import Bundle, Precision
 from edge_resad.decision import Verdict, judge
-from edge_resad.engine.engine import Engine, IoMemory, Provider
-from edge_resad.engine.fusion import write_fusion
+from edge_resad.engine.engine import Constants, Engine, IoMemory, Provider
 from edge_resad.engine.golden import TOLERANCE, Golden, fault
 from edge_resad.engine.open import engine_for
 from edge_resad.engine.output_check import OutputCheck
@@ -29,10 +27,10 @@ PAINT = np.uint8(128)  # what the network sees of what does not count, at enrolm
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PreparedBank:
-    """A bank as the detector takes it: loading it is copying."""
+    """A bank as the detector takes it: loading it is copying, once to where the engine computes."""
 
     bank: Bank
-    inputs: Mapping[str, NDArray[np.float32]]  # by the name of the detector's input
+    constants: Constants
     check: OutputCheck  # of what the engine gives with it
 
 
@@ -73,12 +71,14 @@ class Inspector:
         self._image: NDArray[Any]
         self._map: NDArray[np.float32]
         self._score: NDArray[np.float32]
-        self.timings: dict[str, float] = {"resize_ms": 0.0, "engine_ms": 0.0, "decide_ms": 0.0}
+        self.timings: dict[str, float] = {}
+        """Milliseconds of the last part's stages, in order; those of an engine with a clock are in `engine_ms` too."""
 
     def __enter__(self) -> Inspector:
         if self._first is not self:
             first = self._first
             self._engine, self._image, self._map, self._score = first._engine, first._image, first._map, first._score
+            self.timings = self._stages()
             self._own = self.prepare(self._bank)
             self._closing = ExitStack()
             self._closing.callback(self._forget)
@@ -98,6 +98,7 @@ class Inspector:
             self._image = engine.inputs["image"]
             self._map = engine.outputs["map"]
             self._score = engine.outputs["score"]
+            self.timings = self._stages()
             self._test()
             self.load(self._bank)
             self._closing = opening.pop_all()
@@ -143,15 +144,13 @@ class Inspector:
         """
         self.check(bank, remake)
         level_norm = np.array(bank.info.level_norm, np.float32)
-        inputs = bank_inputs(self._engine, self._bundle, bank.levels, level_norm)
-        return PreparedBank(bank=bank, inputs=inputs, check=OutputCheck(self._image, self._map))
+        inputs = bank_inputs(self._engine, self._bundle, bank.levels, level_norm, bank.info.fusion)
+        return PreparedBank(bank=bank, constants=Constants(inputs), check=OutputCheck(self._image, self._map))
 
     def put(self, prepared: PreparedBank) -> None:
-        """Change the product to a prepared bank, between two parts. Allocates nothing."""
-        self._first._in_engine = None  # where a write fails, half of two banks is there: nobody may judge by it
-        for name, rows in prepared.inputs.items():
-            self._engine.write(name, rows)
-        write_fusion(self._engine, prepared.bank.info.fusion)
+        """Change the product to a prepared bank, between two parts. Allocates at most room for it at the GPU."""
+        self._first._in_engine = None  # where it fails, half of two banks may be there: nobody may judge by it
+        self._engine.put(prepared.constants)
         self._bank = prepared.bank
         self._own = self._first._in_engine = prepared
 
@@ -169,11 +168,6 @@ class Inspector:
     def prepared(self) -> PreparedBank | None:
         """The bank in the engine, whoever of those that share it put it there."""
         return self._first._in_engine
-
-    @property
-    def engine_timings(self) -> Mapping[str, float]:
-        """Milliseconds of the last part's stages inside the engine, by its own clock; empty where it has none."""
-        return self._engine.timings
 
     def keep_warm(self) -> None:
         """Run the network on what it has seen last, so that an idle GPU keeps its clocks up. `score_map` changes."""
@@ -262,6 +256,7 @@ class Inspector:
         self._engine.run()
         self.timings["resize_ms"] = (fitted - start) * 1e3
         self.timings["engine_ms"] = (time.perf_counter() - fitted) * 1e3
+        self.timings.update(self._engine.timings)
         score = float(self._score)
         bank = self.prepared
         wrong = None if bank is None else bank.check.wrong(self._image, score, self._map)
@@ -271,6 +266,9 @@ class Inspector:
                 "engine is opened again, inspect in another precision, or export the bundle again."
             )
         return score
+
+    def _stages(self) -> dict[str, float]:
+        return {"resize_ms": 0.0, "engine_ms": 0.0, **dict.fromkeys(self._engine.timings, 0.0), "decide_ms": 0.0}
 
     def _forget(self) -> None:
         """Views of memory that the engine has given back."""
@@ -290,16 +288,16 @@ def write_bank(
 
     Rows are repeated to the bank's capacity, raw or unit as the graph asks.
     """
-    for name, rows in bank_inputs(engine, bundle, levels, level_norm).items():
-        engine.write(name, rows)
-    write_fusion(engine, fusion)
+    engine.put(Constants(bank_inputs(engine, bundle, levels, level_norm, fusion)))
 
 
 def bank_inputs(
-    engine: Engine, bundle: Bundle, levels: tuple[Rows, ...], level_norm: NDArray[np.float32]
+    engine: Engine, bundle: Bundle, levels: tuple[Rows, ...], level_norm: NDArray[np.float32], fusion: Fusion
 ) -> dict[str, NDArray[np.float32]]:
     """What a bank is in a detector's inputs, by name. Only looks at what inputs there are."""
     inputs = {"level_norm": level_norm}
+    if "fusion" in engine.inputs:  # the graph has several heads
+        inputs["fusion"] = np.array(fusion, np.float32)
     for index, (level, rows) in enumerate(zip(bundle.manifest.levels, levels, strict=True)):
         full = filled(rows, level.capacity)
         if f"bank_{index}" in engine.inputs:

@@ -14,6 +14,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from edge_resad.bundle import GraphSpec
+from edge_resad.engine.engine import Constants
 from edge_resad.errors import BundleError, SettingsError
 
 _PROVIDERS = {
@@ -109,6 +110,11 @@ class OnnxRuntimeEngine:
     def write(self, name: str, values: NDArray[Any]) -> None:
         """Give an input a value that stays until the next one."""
         np.copyto(self._inputs[name], values)
+
+    def put(self, constants: Constants) -> None:
+        """Give all inputs but the image values that stay until the next ones."""
+        for name, values in constants.by_input.items():
+            self.write(name, values)
 
     def run(self) -> None:
         """Compute the outputs from the inputs. Allocates nothing of ours."""

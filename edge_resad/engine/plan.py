@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -33,8 +34,9 @@ class Plan:
     def __enter__(self) -> Plan:
         """Load it, and compare its tensors with those that are expected."""
         try:
-            self._load()
-            self._check_tensors()
+            with _as_refusal():
+                self._load()
+                self._check_tensors()
         except BaseException:
             self.close()
             raise
@@ -48,13 +50,17 @@ class Plan:
     def bind(self, name: str, address: int) -> None:
         """Say where a tensor is."""
         assert self._execution is not None
-        if not self._execution.set_tensor_address(name, address):
+        with _as_refusal():
+            taken = self._execution.set_tensor_address(name, address)
+        if not taken:
             raise self._refused(f"it does not take an address for {name}")
 
     def enqueue(self, stream: int) -> None:
         """Put one run on a stream."""
         assert self._execution is not None
-        if not self._execution.execute_async_v3(stream):
+        with _as_refusal():
+            runs = self._execution.execute_async_v3(stream)
+        if not runs:
             raise self._refused("it does not run")
 
     def close(self) -> None:
@@ -105,3 +111,12 @@ class Plan:
         reason = self._log.reason if self._log.errors else otherwise
         self._log.errors.clear()  # the next refusal has reasons of its own
         return Refused(reason)
+
+
+@contextmanager
+def _as_refusal() -> Iterator[None]:
+    """What TensorRT's C++ throws, as what it refuses."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        raise Refused(f"it raises {type(error).__name__}: {error}") from error

@@ -70,12 +70,14 @@ class ProductInspector:
             precision=precision,
             beside=beside,
         )
-        self.timings: dict[str, float] = {"align_ms": 0.0, "resize_ms": 0.0, "engine_ms": 0.0, "decide_ms": 0.0}
+        self.timings: dict[str, float] = {}
+        """Milliseconds of the last part's stages, of all its regions together; see `Inspector.timings`."""
 
     def __enter__(self) -> ProductInspector:
         self.check(self._first)
         with _as_of(self._first):
             self._inspector.__enter__()
+        self.timings = {"align_ms": 0.0, **self._inspector.timings}
         try:
             self.load(self.prepare(self._first))
         except BaseException:
@@ -119,8 +121,9 @@ class ProductInspector:
         )
 
     def load(self, ready: ReadyProduct) -> None:
-        """Change the product, between two parts. Builds nothing, allocates nothing."""
-        self._put(ready.banks[0])
+        """Change the product, between two parts. Builds nothing; allocates at most room for banks at the GPU."""
+        for bank in reversed(ready.banks):  # all of them now: the first part shall not wait for their way to the GPU
+            self._put(bank)
         self._ready = ready
 
     @property
@@ -167,8 +170,9 @@ class ProductInspector:
         check_size(frame, recipe.picture_px)
         start = time.perf_counter()
         to_frame = None if ready.aligner is None else ready.aligner.align(frame)
+        for stage in self.timings:
+            self.timings[stage] = 0.0
         self.timings["align_ms"] = 1e3 * (time.perf_counter() - start)
-        self.timings["resize_ms"] = self.timings["engine_ms"] = self.timings["decide_ms"] = 0.0
         if ready.canvas is not None:
             ready.canvas.clear()
         verdicts = []
@@ -210,8 +214,10 @@ class ProductInspector:
             region_threshold=None if verdict.region_threshold is None else verdict.region_threshold * scale,
             regions=tuple(self._on_frame(found, cutout, to_frame, scale) for found in verdict.regions),
         )
-        self.timings["resize_ms"] += self._inspector.timings["resize_ms"] + 1e3 * (taken - start)
-        self.timings["engine_ms"] += self._inspector.timings["engine_ms"]
+        for stage, milliseconds in self._inspector.timings.items():
+            if stage != "decide_ms":  # it decided nothing: that is done here
+                self.timings[stage] += milliseconds
+        self.timings["resize_ms"] += 1e3 * (taken - start)
         self.timings["decide_ms"] += 1e3 * (time.perf_counter() - ran)
         return verdict
 

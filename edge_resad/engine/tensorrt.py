@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from edge_resad.bundle import TensorSpec
 from edge_resad.engine.child import Refused
 from edge_resad.engine.cuda import Cuda
-from edge_resad.engine.engine import IoMemory
+from edge_resad.engine.device_copies import DeviceCopies, DeviceCopy
+from edge_resad.engine.engine import Constants, IoMemory
 from edge_resad.engine.golden import TOLERANCE, Golden, fault
 from edge_resad.engine.libcuda import CudaGraph
 from edge_resad.engine.plan import Plan
@@ -63,6 +64,7 @@ class TensorRTEngine:
         self._outputs: dict[str, NDArray[np.float32]] = {}
         self._timings = dict.fromkeys(STAGES, 0.0)
         self._changed: dict[str, None] = {}  # inputs that were written since the last run, in order
+        self._wanted: DeviceCopy | None = None  # what was put since the last run, before what was written
         self._graph: CudaGraph | None = None
         self._mapped = False
 
@@ -89,7 +91,7 @@ class TensorRTEngine:
 
     @property
     def inputs(self) -> Mapping[str, NDArray[Any]]:
-        """The input buffers by name: the image's to write into, the others to read; those take `write`."""
+        """The input buffers by name: the image's to write into; the others take `write` and `put`."""
         return self._inputs
 
     @property
@@ -120,20 +122,44 @@ class TensorRTEngine:
         else:
             np.copyto(self._inputs[name], values)
 
+    def put(self, constants: Constants) -> None:
+        """Give all inputs but the image values that stay; the GPU keeps them for as long as somebody has them.
+
+        The GPU copies them to where the plan reads them, before the next run computes: no address changes.
+
+        Raises:
+            EngineError: the GPU refuses. They must be put once more.
+        """
+        self._check_thread()
+        copy = self._copies.find(constants)
+        if copy is None:
+            self._wanted = None  # its copy may be the one that makes room
+            for name, view in self._kept.views.items():
+                np.copyto(view, constants.by_input[name])
+            with self._in_a_sentence():
+                copy = self._copies.add(constants, self._stream, self._kept.host.bytes)
+        self._wanted = copy
+        self._changed.clear()
+
     def run(self) -> None:
         """Compute the outputs from the inputs. Allocates nothing.
 
         Raises:
             EngineError: TensorRT or the GPU refuses.
         """
-        if threading.get_ident() != self._owner:
-            raise RuntimeError("an engine runs in the thread that entered it: CUDA's context is current there alone")
+        self._check_thread()
         with self._in_a_sentence():
             self._run()
+
+    def _check_thread(self) -> None:
+        if threading.get_ident() != self._owner:
+            raise RuntimeError("an engine runs in the thread that entered it: CUDA's context is current there alone")
 
     def _run(self) -> None:
         stream, (start, ready, computed, done) = self._stream, self._events
         stream.record(start)
+        if self._wanted is not None:
+            stream.copy(self._kept.device.address, self._wanted.address, self._kept.size)
         for name in self._changed:
             stream.upload(self._kept.addresses[name], self._kept.raw[name])
         if not self._mapped and self._fresh.size:
@@ -148,6 +174,7 @@ class TensorRTEngine:
             stream.download(self._results.host.bytes, self._results.device.address)
         stream.record(done)
         stream.synchronize()
+        self._wanted = None
         self._changed.clear()
         self._timings["copy_in_ms"] = ready.ms_since(start)
         self._timings["compute_ms"] = computed.ms_since(ready)
@@ -168,6 +195,9 @@ class TensorRTEngine:
         opening.callback(self._forget)
         self._fresh = _Block(cuda, fresh, opening, mapped=can_map)
         self._kept = _Block(cuda, kept, opening)
+        self._copies = DeviceCopies(cuda, self._kept.size)
+        opening.callback(self._copies.close)
+        self._copies.open()
         self._results = _Block(cuda, outputs, opening, mapped=can_map)
         self._plan = opening.enter_context(Plan(self._plan_file, inputs, outputs, self._tensorrt))
         opening.callback(self._finish)

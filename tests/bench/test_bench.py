@@ -37,7 +37,7 @@ def figures() -> Figures:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a process of its own for the cold start."""
-    monkeypatch.setattr(bench_module, "_cold", lambda *_: ColdStart(seconds=1.0, peak_rss_mb=100.0))
+    monkeypatch.setattr(bench_module, "_cold", lambda *_: ColdStart(seconds=1.0, peak_rss_mb=100.0, stages_ms={}))
     monkeypatch.setattr(bench_module, "BARE", 1)
 
 
@@ -66,6 +66,22 @@ def test_the_precision_that_was_asked_for_is_the_one_that_ran(figures: Figures) 
 
 def test_an_inspection_keeps_no_memory(figures: Figures) -> None:
     assert figures.allocation.kept_bytes < 16
+
+
+def test_what_a_whole_station_allocates_is_counted_apart(figures: Figures) -> None:
+    station = figures.station_allocation
+    assert station.temporary_bytes > figures.allocation.temporary_bytes  # a verdict's message and line of the log
+    assert station.kept_bytes < 256  # what waits for the spool's writer comes and goes
+    told = json.loads(json.dumps(as_json(figures)))
+    assert told["station_allocation"].keys() == told["allocation"].keys()
+
+
+def test_the_first_part_of_a_fresh_process_has_stages_too(figures: Figures) -> None:
+    assert list(figures.cold.stages_ms) == STAGES
+    told = as_json(figures)
+    assert told["cold_stages_ms"].keys() == told["first_part_stages_ms"].keys() == set(STAGES)  # type: ignore[attr-defined]
+    assert told["first_part_ms"] == told["first_part_stages_ms"]["total"]  # type: ignore[index]
+    assert figures.cold.stages_ms["total"] >= figures.cold.stages_ms["engine"]
 
 
 def test_what_the_station_opens_it_closes(figures: Figures) -> None:
@@ -103,6 +119,8 @@ def test_the_table_has_a_row_for_every_stage_and_says_the_rest_in_sentences(figu
     assert [name for name in (*STAGES, "bare engine") if not re.search(rf"{name}\s.*\d", text)] == []
     assert "40 parts of 96 x 64, one part after the other, int8 on cpu" in text
     assert "cold start" in text
+    assert re.search(r"stage .* max .* cold ", text)
+    assert "allocated per part by the whole station: " in text
     assert "around the engine" in text
 
 
@@ -157,6 +175,16 @@ def test_a_fresh_process_without_a_verdict_is_said_with_its_own_words(tmp_path: 
     )
     with pytest.raises(EngineError, match=r"a fresh process came to no verdict: .*nowhere\.npz"):
         cold_start(settings, starts=1)
+
+
+@pytest.mark.parametrize("option", [["--engines", "engines"], ["--io-memory", "mapped"]])
+def test_what_is_tensorrts_needs_tensorrt(option: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "edge_resad", "bench", *option],
+        cwd=CHECKOUT, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "Add --provider tensorrt" in " ".join(done.stderr.replace("│", " ").split())
 
 
 @pytest.mark.parametrize("size", ["1280", "0x0", "20x5000", "axb", "99999x99999"])

@@ -43,6 +43,14 @@ def test_an_inspector_with_a_stage_of_its_own_has_it_counted() -> None:
     assert list(stages.times())[:3] == ["waiting", "align", "resize"]
 
 
+def test_stages_within_the_engine_stand_behind_it() -> None:
+    stages = Stages()
+    inside = {"resize_ms": 1.0, "engine_ms": 8.0, "copy_in_ms": 0.5, "compute_ms": 7.0, "decide_ms": 0.5}
+    stages.count(Latency(waiting_ms=1.0, inspecting_ms=10.0), inside, outputs_ms=0.25)
+    order = ["waiting", "resize", "engine", "copy_in", "compute", "decide", "outputs", "total"]
+    assert list(stages.times()) == order
+
+
 def test_a_judge_without_timings_leaves_its_stages_out() -> None:
     stages = Stages()
     stages.count(Latency(waiting_ms=1.0, inspecting_ms=10.0), {}, outputs_ms=0.25)

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_resad.bundle import Rung, open_bundle
-from edge_resad.engine.engine import Engine
+from edge_resad.engine.engine import Constants, Engine
 from edge_resad.engine.golden import TOLERANCE, Golden, deviation, fault, golden_bytes, read_golden
 from edge_resad.engine.golden_run import golden_runs
 from edge_resad.engine.onnx_runtime import OnnxRuntimeEngine
@@ -39,6 +39,10 @@ class Doubling:
 
     def write(self, name: str, values: NDArray[Any]) -> None:
         np.copyto(self.inputs[name], values)
+
+    def put(self, constants: Constants) -> None:
+        for name, values in constants.by_input.items():
+            self.write(name, values)
 
     def run(self) -> None:
         seen = 1.0 if self._blind else self.inputs[self._image]

@@ -19,14 +19,14 @@ pytest.importorskip("onnx", reason="makes graphs, which takes a workstation: pip
 
 from edge_resad.bundle import TensorSpec
 from edge_resad.engine.builder import BuildRequest, build_plan
-from edge_resad.engine.cuda import Cuda
-from edge_resad.engine.engine import IoMemory
+from edge_resad.engine.device_copies import MOST, SPARE
+from edge_resad.engine.engine import Constants, IoMemory
 from edge_resad.engine.engine_file import Settings
 from edge_resad.engine.golden import Golden
 from edge_resad.engine.tensorrt import TensorRTEngine
-from edge_resad.engine.tensorrt_api import find_tensorrt
+from edge_resad.engine.tensorrt_api import TensorRT, find_tensorrt
 from edge_resad.errors import EngineError
-from tests.engine.fake_gpu.driver import FakeDriver, load_driver
+from tests.engine.fake_gpu.driver import FakeDriver
 from tests.engine.small_graph import INPUTS, OUTPUTS, ROWS, SIDE, small_map, write_small
 
 Opener = Callable[..., TensorRTEngine]
@@ -51,19 +51,12 @@ def opener(trt: Any, plan: Path) -> Opener:
     return partial(opened, plan)
 
 
-@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.gpu)])
-def either(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
+@pytest.fixture
+def either(card: FakeDriver | None, tensorrt: TensorRT, request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
     """The same engines on the fakes, and on a real GPU where there is one."""
-    if request.param == "fake":
+    if card is not None:
         fake: Opener = request.getfixturevalue("opener")
         return fake
-    if load_driver.cache_info().currsize:
-        pytest.skip("a fake CUDA driver is loaded in this process: run pytest -m gpu by itself")
-    try:
-        with Cuda():
-            tensorrt = find_tensorrt()
-    except EngineError as reason:
-        pytest.skip(str(reason))
     onnx, graph = write_small(tmp_path)
     build_plan(
         BuildRequest(
@@ -194,6 +187,77 @@ def test_a_bank_is_uploaded_once(opener: Opener, gpu: FakeDriver) -> None:
         assert gpu.counts["cuMemcpyHtoDAsync"] - before == 4
 
 
+def constants(bank: np.ndarray[Any, Any], norm: float = 2.0) -> Constants:
+    return Constants({"bank_0": bank, "level_norm": np.full((1, 2), norm, np.float32)})
+
+
+def test_banks_take_turns(either: Opener) -> None:
+    banks = {norm: constants(bank, norm) for norm, bank in ((2.0, BANK), (3.0, OTHER), (4.0, BANK[::-1].copy()))}
+    with either() as engine:
+        for norm in (2.0, 3.0, 4.0, 3.0, 2.0):
+            engine.put(banks[norm])
+            expected = small_map(IMAGES[0], banks[norm].by_input["bank_0"], norm)
+            np.testing.assert_allclose(judge(engine, IMAGES[0])[0], expected, rtol=1e-5)
+
+
+def test_a_bank_that_is_in_use_takes_the_way_to_the_gpu_once(opener: Opener, gpu: FakeDriver) -> None:
+    banks = [constants(BANK), constants(OTHER), constants(BANK, 3.0)]
+    with opener() as engine:
+        for one in banks:
+            engine.put(one)
+        before = gpu.counts
+        for one in (*banks, *banks):
+            engine.put(one)
+            judge(engine, IMAGES[0])
+        called = gpu.counts - before
+    assert (called["cuMemcpyHtoDAsync"], called["cuMemcpyDtoDAsync"], called["cuMemAlloc"]) == (6, 6, 0)  # 6 images
+
+
+def test_room_of_banks_that_nobody_has_any_more_is_used_again(opener: Opener, gpu: FakeDriver) -> None:
+    with opener() as engine:
+        before = gpu.counts["cuMemAlloc"]
+        for turn in range(10):
+            one = constants(BANK, 1.0 + turn)
+            engine.put(one)
+            np.testing.assert_allclose(judge(engine, IMAGES[0])[0], small_map(IMAGES[0], BANK, 1.0 + turn), rtol=1e-5)
+        assert gpu.counts["cuMemAlloc"] == before
+
+
+def test_of_too_many_banks_the_one_used_longest_ago_goes_the_way_again(opener: Opener, gpu: FakeDriver) -> None:
+    banks = [constants(BANK, 1.0 + number) for number in range(MOST + 1)]
+    with opener() as engine:
+        before = gpu.counts
+        for one in banks:
+            engine.put(one)
+        assert (gpu.counts - before)["cuMemAlloc"] == MOST - SPARE
+        before = gpu.counts
+        engine.put(banks[-1])
+        assert not gpu.counts - before
+        engine.put(banks[0])
+        assert (gpu.counts - before)["cuMemcpyHtoDAsync"] == 1
+        np.testing.assert_allclose(judge(engine, IMAGES[0])[0], small_map(IMAGES[0], BANK, 1.0), rtol=1e-5)
+
+
+def test_a_bank_that_the_gpu_did_not_take_is_put_once_more(opener: Opener, gpu: FakeDriver) -> None:
+    one = constants(BANK)
+    with opener() as engine:
+        gpu.fail("cuMemcpyHtoDAsync")
+        with pytest.raises(EngineError, match=r"the GPU failed .*cuMemcpyHtoDAsync failed"):
+            engine.put(one)
+        engine.put(one)
+        np.testing.assert_allclose(judge(engine, IMAGES[0])[0], small_map(IMAGES[0], BANK, 2.0), rtol=1e-5)
+
+
+def test_a_bank_whose_copy_at_the_gpu_failed_is_copied_by_the_next_run(opener: Opener, gpu: FakeDriver) -> None:
+    one = constants(BANK)
+    with opener() as engine:
+        engine.put(one)
+        gpu.fail("cuMemcpyDtoDAsync")
+        with pytest.raises(EngineError, match=r"the GPU failed .*cuMemcpyDtoDAsync failed"):
+            engine.run()
+        np.testing.assert_allclose(judge(engine, IMAGES[0])[0], small_map(IMAGES[0], BANK, 2.0), rtol=1e-5)
+
+
 def test_a_new_bank_holds_from_the_next_run_on(either: Opener) -> None:
     with either() as engine:
         load(engine)
@@ -294,9 +358,13 @@ def test_an_answer_of_none_or_false_is_a_sentence(opener: Opener, trt: Any, meth
         *(f"ICudaEngine.get_tensor_{what}" for what in QUESTIONS),
     ],
 )
-def test_an_exception_of_tensorrt_leaves_nothing_behind(opener: Opener, trt: Any, method: str) -> None:
+def test_an_exception_of_tensorrt_is_a_sentence_and_leaves_nothing_behind(
+    opener: Opener, trt: Any, method: str
+) -> None:
     trt._behaviour.fails = (method, RuntimeError("from inside"))
-    with pytest.raises(RuntimeError, match="from inside"):
+    with pytest.raises(
+        EngineError, match=r"TensorRT does not run the engine .*it raises RuntimeError: from inside\. Bu"
+    ):
         opener().__enter__()
 
 

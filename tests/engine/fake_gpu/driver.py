@@ -37,9 +37,13 @@ class FakeDriver:
         """Let the so-manyth call from now fail, of those that do not release something."""
         self._library.fake_fail_call(ctypes.c_long(number))
 
-    def fail(self, name: str, nth: int = 1) -> None:
-        """Let a function fail the nth time it is called from now."""
-        self._library.fake_fail_name(name.encode(), ctypes.c_long(nth))
+    def fail(self, name: str, nth: int = 1, *, times: int = 1) -> None:
+        """Let a function fail the nth time it is called from now, and so many times; 0: until it is healed."""
+        self._library.fake_fail_name(name.encode(), ctypes.c_long(nth), ctypes.c_long(times))
+
+    def heal(self) -> None:
+        """Let nothing fail any more."""
+        self._library.fake_fail_name(b"", ctypes.c_long(0), ctypes.c_long(0))
 
     def be_integrated(self, copy_us: float) -> None:
         """Be the GPU of a Jetson, where a copy takes so long."""

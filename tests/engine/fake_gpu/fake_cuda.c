@@ -33,7 +33,7 @@ static char log_text[TEXT], problem_text[TEXT];
 static size_t log_size, problem_size;
 static long calls, fail_call;
 static char fail_name[64];
-static long fail_nth;
+static long fail_nth, fail_times;
 static int integrated;
 static double now_us, copy_us = 10;
 static __thread int stack_depth;
@@ -58,7 +58,10 @@ static CUresult enter(const char *name, int can_fail) {
         log_text[log_size++] = '\n';
         log_text[log_size] = 0;
     }
-    if (fail_nth && !strcmp(fail_name, name) && --fail_nth == 0) return CUDA_ERROR_UNKNOWN;
+    if (fail_nth && !strcmp(fail_name, name) && (fail_nth == 1 || --fail_nth == 0)) {
+        fail_nth = --fail_times != 0; /* the next one too */
+        return strcmp(name, "cuMemAlloc") ? CUDA_ERROR_UNKNOWN : CUDA_ERROR_OUT_OF_MEMORY;
+    }
     if (can_fail && ++calls == fail_call) return CUDA_ERROR_UNKNOWN;
     return CUDA_SUCCESS;
 }
@@ -193,7 +196,8 @@ CUresult CUDAAPI cuDeviceGetAttribute(int *value, CUdevice_attribute attribute, 
     return enter("cuDeviceGetAttribute", 1);
 }
 CUresult CUDAAPI cuGetErrorString(CUresult error, const char **text) {
-    *text = error == CUDA_ERROR_UNKNOWN ? "it was told to fail" : "the fake driver says no";
+    *text = error == CUDA_ERROR_UNKNOWN ? "it was told to fail"
+        : error == CUDA_ERROR_OUT_OF_MEMORY ? "out of memory" : "the fake driver says no";
     return CUDA_SUCCESS;
 }
 CUresult CUDAAPI cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device) {
@@ -295,6 +299,11 @@ CUresult CUDAAPI cuMemcpyHtoDAsync(CUdeviceptr to, const void *from, size_t size
 CUresult CUDAAPI cuMemcpyDtoHAsync(void *to, CUdeviceptr from, size_t size, CUstream stream) {
     IN(cuMemcpyDtoHAsync, 1);
     return copy_async(from, to, to, (char *)from, size, stream);
+}
+CUresult CUDAAPI cuMemcpyDtoDAsync(CUdeviceptr to, CUdeviceptr from, size_t size, CUstream stream) {
+    IN(cuMemcpyDtoDAsync, 1);
+    if (!is_live("a copy", (void *)from, size, 1)) return CUDA_ERROR_INVALID_VALUE;
+    return copy_async(to, (void *)from, (char *)to, (char *)from, size, stream);
 }
 
 CUresult CUDAAPI cuStreamCreate(CUstream *stream, unsigned flags) {
@@ -437,7 +446,11 @@ void fake_reset(void) {
     copy_us = 10;
 }
 void fake_fail_call(long number) { calls = 0; fail_call = number; }
-void fake_fail_name(const char *name, long nth) { snprintf(fail_name, sizeof fail_name, "%s", name); fail_nth = nth; }
+void fake_fail_name(const char *name, long nth, long times) {
+    snprintf(fail_name, sizeof fail_name, "%s", name);
+    fail_nth = nth;
+    fail_times = times;
+}
 long fake_calls(void) { return calls; }
 void fake_set_integrated(int value, double us) { integrated = value; copy_us = us; }
 const char *fake_log(void) { return log_text; }
