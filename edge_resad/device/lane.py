@@ -357,6 +357,7 @@ def _post(told: StationFile, spool: Spool) -> Post:
         product=station.product,
         camera=told.camera.name,
         draw=thumbnail if told.spool.thumbnails else None,
+        passes=told.spool.passes,
     )
 
 

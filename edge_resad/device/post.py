@@ -55,27 +55,43 @@ class Draw(Protocol):
 class Post:
     """Writes letters into the spool. Nothing here waits for the network or the disk."""
 
-    def __init__(self, spool: Spool, address: Address, *, product: str, camera: str, draw: Draw | None) -> None:
-        """product: where the verdict does not name its own. draw: who makes the pictures; None sends none."""
+    def __init__(
+        self,
+        spool: Spool,
+        address: Address,
+        *,
+        product: str,
+        camera: str,
+        draw: Draw | None,
+        passes: bool = True,
+    ) -> None:
+        """product: where the verdict does not name its own. draw: who makes the pictures; None sends none.
+
+        passes: whether verdicts of good parts are sent.
+        """
         self._spool = spool
         self._address = address
         self.product = product
         self._camera = camera
         self._draw = draw
+        self._passes = passes
         self._last: Inspection | None = None  # with a verdict
 
     def send(self, inspection: Inspection, score_map: NDArray[np.float32]) -> tuple[str, ...]:
-        """Everything there is to say of one part; the ids of the messages that do: its verdict's, then its alert's."""
+        """What there is to say of one part; the ids of the messages that do: of its verdict, then of its alert."""
         if inspection.verdict is None:
             return (self._send_not_inspected(inspection),)
         self._last = inspection
-        topic = self._address.verdict_topic(self._camera)
-        stamp = self._spool.put(topic, self._about(verdict_message, inspection), kind=inspection.verdict.status)
+        event_ids: tuple[str, ...] = ()
+        if self._passes or inspection.verdict.status == "fail":
+            topic = self._address.verdict_topic(self._camera)
+            stamp = self._spool.put(topic, self._about(verdict_message, inspection), kind=inspection.verdict.status)
+            event_ids = (stamp.event_id,)
         if inspection.alert is None:
-            return (stamp.event_id,)
+            return event_ids
         worth_seeing = inspection.alert.phase != "end"
         jpeg = self._picture(inspection, inspection.verdict, score_map) if worth_seeing else None
-        return (stamp.event_id, self._send_alert(inspection.alert, inspection, jpeg))
+        return (*event_ids, self._send_alert(inspection.alert, inspection, jpeg))
 
     def end(self, alert: Alert | None) -> None:
         """Say that an alert ends although no good part came: the station stops."""

@@ -138,6 +138,14 @@ def test_pictures_can_be_switched_off(tmp_path: Path) -> None:
     assert [message.data.image for message in alerts(tmp_path)] == [None, None]
 
 
+def test_verdicts_of_good_parts_can_be_switched_off_and_their_counts_alerts_and_log_stay(tmp_path: Path) -> None:
+    told = settings(tmp_path, spool={"passes": False}, camera={"source": "folder:parts"})
+    summary = station(told, FakeCamera([GOOD, MINOR, GOOD, 0]))
+    assert [message.data.status for message in verdicts(tmp_path)] == ["fail", "not_inspected"]
+    assert [message.data.phase for message in alerts(tmp_path)] == ["new", "end"]
+    assert (summary.passed, summary.failed, len((tmp_path / "verdicts.jsonl").read_text().splitlines())) == (2, 1, 4)
+
+
 def test_an_alert_goes_out_even_if_its_picture_cannot_be_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

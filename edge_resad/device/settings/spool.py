@@ -27,3 +27,6 @@ class SpoolSection(Section):
     )
     commit_ms: float = Field(default=10.0, ge=0, le=1000, description="how long one commit gathers messages")
     thumbnails: bool = Field(default=True, description="send a small picture with every new or worse alert")
+    passes: bool = Field(
+        default=True, description="send the verdict of every good part too; without, telemetry's counts tell of them"
+    )
