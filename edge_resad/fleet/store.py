@@ -121,7 +121,9 @@ def _settle(
     conflicts: Counter[tuple[Address, str]],
 ) -> Receipt:
     """Count per stream, and say what may be acknowledged. new: stream -> how many of its messages were new."""
-    others = Counter({speakers.stream(*key): number for key, number in conflicts.items()})
+    others: Counter[int] = Counter()  # of two addresses, where a station was moved to another line
+    for key, number in conflicts.items():
+        others[speakers.stream(*key)] += number
     came: dict[int, list[int]] = {}
     acknowledged: dict[tuple[Address, str], list[int]] = {}
     for address, stream_id, seq in _places(batch):

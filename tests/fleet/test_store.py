@@ -456,3 +456,21 @@ def test_reported_settings_are_kept_once_and_the_newest_are_those_of_the_station
         ("r2", 4, "applied", "{}", '{"log.level": "info"}'),
         ("r3", 5, "refused", '{"log.level": "is no level"}', '{"log.level": "info"}'),
     ]
+
+
+def moved(arrival: Arrival) -> Arrival:
+    """The same message from another line, to which its station was carried."""
+    said = json.loads(arrival.payload)
+    said["data"]["line"] = "l5"
+    said["source"] = said["source"].replace("/l4/", "/l5/")
+    return replace(arrival, topic=arrival.topic.replace("/l4/", "/l5/"), payload=json.dumps(said).encode())
+
+
+def test_conflicts_of_a_station_that_speaks_from_two_lines_are_each_counted_once(engine: Engine) -> None:
+    store = Store(engine)
+    store.add(reads(press.verdict(1), press.verdict(2)))
+    receipt = store.add(reads(restored(press.verdict(1)), moved(restored(press.verdict(2)))))
+    assert (receipt.stored, receipt.duplicates, receipt.conflicts.total()) == (0, 0, 2)
+    with engine.connect() as connection:
+        (account,) = accounts(connection)
+    assert (account.stored, account.duplicates, account.conflicts) == (2, 0, 2)
