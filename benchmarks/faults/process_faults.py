@@ -20,7 +20,8 @@ JUMP_LASTS_S = 4.0
 
 def killed(stage: Stage, kills: int = KILLS) -> Outcome:
     """SIGKILL at random moments, and a start after each as systemd makes it."""
-    noticed, recovered = [], []
+    noticed: list[float] = []
+    recovered: list[float] = []
     with ChildScene(stage, "killed") as scene:
         for _ in range(kills):
             scene.until_judged()
@@ -29,12 +30,7 @@ def killed(stage: Stage, kills: int = KILLS) -> Outcome:
             scene.look()
             at = time.monotonic()
             scene.kill()
-            known = len(scene.fates())
-            scene.start()
-            scene.until(lambda known=known: len(scene.fates()) > known)  # type: ignore[misc]
-            recovered.append(time.monotonic() - at)
-            missed = scene.missing_after(at)
-            noticed.append(missed - at if missed is not None else recovered[-1])
+            _start_again(scene, at, noticed, recovered)
         found, lost = scene.finish()
     return Outcome(
         fault=f"SIGKILL at random moments, {kills} times",
@@ -48,7 +44,8 @@ def killed(stage: Stage, kills: int = KILLS) -> Outcome:
 
 def ends_in_a_commit(stage: Stage) -> Outcome:
     """As a power cut would end it, before, in and after a commit of the spool."""
-    noticed, recovered = [], []
+    noticed: list[float] = []
+    recovered: list[float] = []
     with ChildScene(stage, "crashed") as scene:
         scene.until_judged()
         for point in CRASHES:
@@ -57,12 +54,7 @@ def ends_in_a_commit(stage: Stage) -> Outcome:
             code = scene.wait()
             if code != CRASH_CODE:
                 raise RuntimeError(f"the station ended with {code} at {point}, expected {CRASH_CODE}")
-            at, known = time.monotonic(), len(scene.fates())
-            scene.start()
-            scene.until(lambda known=known: len(scene.fates()) > known)  # type: ignore[misc]
-            recovered.append(time.monotonic() - at)
-            missed = scene.missing_after(at)
-            noticed.append(missed - at if missed is not None else recovered[-1])
+            _start_again(scene, time.monotonic(), noticed, recovered)
             scene.until_judged()
         found, lost = scene.finish()
     return Outcome(
@@ -73,6 +65,16 @@ def ends_in_a_commit(stage: Stage) -> Outcome:
         account=found,
         messages_lost=lost,
     )
+
+
+def _start_again(scene: ChildScene, at: float, noticed: list[float], recovered: list[float]) -> None:
+    """Note how long after its end, at a monotonic time, a process was missed and its successor's verdict came."""
+    known = len(scene.fates())
+    scene.start()
+    scene.until(lambda: len(scene.fates()) > known)
+    recovered.append(time.monotonic() - at)
+    missed = scene.missing_after(at)
+    noticed.append(missed - at if missed is not None else recovered[-1])
 
 
 def clock_jumps(sign: int, stage: Stage) -> Outcome:

@@ -227,7 +227,8 @@ class Lane:
         """Parts that passed without ever reaching the judge since this was last asked: why, and when each was there."""
         missed = self.capture.missed()
         told = [part for part in missed if self._counts_unreadable or part[0] != "unreadable"]
-        self._count(Counter(reason for reason, _ in told))
+        if told:  # with nearly every look there is none
+            self._count(Counter(reason for reason, _ in told))
         return told
 
     def leave(self) -> Sequence[MissedPart]:
