@@ -384,7 +384,7 @@ class Early:
             signal.raise_signal(signal.SIGTERM)
 sys.meta_path.insert(0, Early())
 sys.argv = ["edge-resad", "run", {str(station)!r}]
-from edge_resad.cli import main
+from edge_resad.__main__ import main
 main()
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=CHECKOUT, capture_output=True, text=True, timeout=60)

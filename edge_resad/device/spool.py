@@ -108,6 +108,7 @@ class Spool:
         self._stored = Ranges()  # a collector has them, not yet deleted
         self._sent = Ranges(most=_MOST_SENT)  # went to the broker in this run: only these may be acknowledged
         self._dead: dict[int, str] = {}  # refused for ever, not yet marked
+        self._left = 0  # commits with which letters left
         self._stream_changed = False
         self._given_up: dict[tuple[GapReason, Kind], Ranges] = {}  # in memory, not yet noted in the file
         self._telling: dict[int, list[int]] = {}  # letter that tells gaps -> their ids, until it is written
@@ -237,6 +238,7 @@ class Spool:
         """
         letters: list[Letter] = []
         while len(letters) < limit:
+            left = self._left
             try:
                 page = self._file.read(limit, after_seq, kinds)
             except SpoolError:
@@ -246,6 +248,8 @@ class Spool:
             with self._changed:
                 if page.stream_id != self._stream_id:  # the file is being replaced
                     return []
+                if self._left != left:  # some of these may have left the file and our lists since they were read
+                    continue
                 letters += [letter for letter in page.letters if self._waits(letter.seq) and letter.seq <= until_seq]
                 for seq, kind in page.broken:
                     self._give_up(seq, kind, "corruption")  # type: ignore[arg-type]  # as it was written
@@ -528,6 +532,7 @@ class Spool:
             self._batch = min(_BATCH, 2 * self._batch)
             self._writing.clear()
             self._ram_bytes -= sum(letter.size for letter in changes.new)
+            self._left += bool(changes.gone or done or changes.dead)
             self._gone -= set(changes.gone)
             for first, last in done:
                 self._stored.remove(first, last)

@@ -13,10 +13,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edge_resad.device.spool import Kind, Spool, Stamp
+from edge_resad.device.spoolfile import SpoolFile
 from edge_resad.errors import SpoolError
 from tests.mqtt_peers import eventually
 
@@ -97,6 +99,26 @@ def test_what_was_published_is_not_handed_out_again(tmp_path: Path) -> None:
         assert [letter.seq for letter in spool.oldest(1)] == [3]
         assert [letter.seq for letter in spool.oldest(5, after_seq=3)] == [5]
         assert spool.waiting() == 2
+
+
+def test_what_leaves_the_file_while_it_is_read_is_not_handed_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with _spool(tmp_path / "spool.db") as spool:
+        _put(spool, 3)
+        assert spool.flush(5)
+        read, first = SpoolFile.read, spool.oldest(2)
+
+        def read_slowly(file: SpoolFile, *arguments: Any) -> Any:
+            page = read(file, *arguments)
+            if first:
+                spool.published(first)
+                first.clear()
+                assert eventually(lambda: not spool._gone)
+            return page
+
+        monkeypatch.setattr(SpoolFile, "read", read_slowly)
+        assert _seqs(spool) == [3]
 
 
 def test_only_what_is_committed_is_handed_out(tmp_path: Path) -> None:
