@@ -15,7 +15,7 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 
 from edge_resad.device.outputs.modbus import Server
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 _WRITE_COIL, _READ_INPUT, _WRITE_REGISTER = 5, 4, 6
 
 

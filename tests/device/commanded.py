@@ -106,7 +106,7 @@ class Station:
 
     def ended(self) -> bool:
         """Wait until it has ended."""
-        self._thread.join(20)
+        self._thread.join(60)
         return not self._thread.is_alive()
 
 

@@ -30,7 +30,7 @@ from edge_resad.errors import CameraError, ImageError
 from tests.fakes import FakeCamera, FakeClock, FakeDevice, FakeStop, frame, picture
 from tests.mqtt_peers import eventually
 
-WAIT_S = 20.0  # a deadline, not a pause
+WAIT_S = 60.0  # a deadline, not a pause
 
 
 def save(folder: Path, name: str, brightness: int) -> None:

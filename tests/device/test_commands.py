@@ -45,7 +45,7 @@ from tests.mqtt.fault_proxy import Cut, FaultProxy
 from tests.mqtt_peers import Mosquitto, eventually
 
 pytestmark = pytest.mark.broker
-WAIT_S = 20.0  # a deadline, not a pause
+WAIT_S = 60.0  # a deadline, not a pause
 
 
 @pytest.fixture

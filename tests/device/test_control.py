@@ -18,7 +18,7 @@ import pytest
 from edge_resad.device.control import MOST_CLIENTS, REQUEST_BYTES, ControlClient, Controls, ControlSocket
 from edge_resad.errors import ControlError, ProductError
 
-WAIT_S = 20.0  # a deadline, not a pause
+WAIT_S = 60.0  # a deadline, not a pause
 
 
 def controls() -> Controls:

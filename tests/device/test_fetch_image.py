@@ -32,7 +32,7 @@ from tests.mqtt.fault_proxy import FaultProxy
 from tests.mqtt.fault_proxy import Wire as WireOfProxy
 from tests.mqtt_peers import Mosquitto, eventually, make_certificates
 
-WAIT_S = 20.0  # a deadline, not a pause
+WAIT_S = 60.0  # a deadline, not a pause
 PATH = image_path(ADDRESS, "e-1", "frame")
 
 

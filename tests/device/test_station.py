@@ -42,7 +42,7 @@ from tests.plc import Plc
 GOOD, MINOR, CRITICAL = 50, 110, 200  # brightnesses against the fake judge's threshold of 100
 BROKEN = 255  # breaks the fake judge
 STOP_S = 4.0  # twice what a station may take to stop: the machine of a test may be busy
-WAIT_S = 20.0  # a deadline, not a pause
+WAIT_S = 60.0  # a deadline, not a pause
 CHECKOUT = Path(__file__).parents[2]
 
 

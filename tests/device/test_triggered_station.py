@@ -38,7 +38,7 @@ from tests.fakes import FakeCamera, FakeClock, FakeDevice, FakeJudge, frame, pic
 from tests.mqtt_peers import eventually
 from tests.plc import Plc
 
-WAIT_S = 20.0  # a deadline, not a pause
+WAIT_S = 60.0  # a deadline, not a pause
 GOOD = 50
 
 

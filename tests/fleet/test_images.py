@@ -52,7 +52,7 @@ def test_the_receiver_takes_a_picture_and_ends_when_it_is_told(tmp_path: Path) -
                 stop=threading.Event(),
             ).run()
             receiver.send_signal(signal.SIGTERM)
-            assert receiver.wait(20) in (0, -signal.SIGTERM)
+            assert receiver.wait(60) in (0, -signal.SIGTERM)
         finally:
             receiver.kill()
     kept = tmp_path / "images" / "berlin" / "a" / "press-7" / "e-1-frame.jpg"

@@ -24,7 +24,7 @@ from tests.device.test_broker_examples import port as port
 from tests.fleet.peers import Collector
 from tests.mqtt_peers import Mosquitto, eventually
 
-WAIT_S = 20.0  # a deadline, not a pause
+WAIT_S = 60.0  # a deadline, not a pause
 
 
 def edge_resad(*words: str | Path) -> Result:

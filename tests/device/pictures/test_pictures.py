@@ -26,7 +26,7 @@ from tests.fakes import verdict
 from tests.mqtt_peers import eventually
 
 GOOD, BAD = 50.0, 200.0  # scores against a threshold of 100
-WAIT_S = 20.0  # a deadline, not a pause
+WAIT_S = 60.0  # a deadline, not a pause
 MAP = np.zeros((4, 4), np.float32)
 
 
