@@ -131,11 +131,13 @@ def test_what_nobody_acknowledges_is_sent_again_and_the_absence_of_a_collector_i
             assert eventually(lambda: "says that it has stored" in str(publisher.status.problem))
             assert "Start edge-resad fleet ingest" in str(publisher.status.problem)
             assert spool.waiting() == 3
+            assert (
+                sum("says that it has stored" in said for said in caplog.messages) == 1
+            )  # once, however often it goes
         with Reader(broker.port, spool, acknowledges=lambda seq: True):
             put(spool, 3)
             assert eventually(lambda: spool.waiting() == 0)
             assert eventually(lambda: publisher.status.problem is None)
-    assert sum("says that it has stored" in said for said in caplog.messages) == 1
 
 
 @real_broker
@@ -156,7 +158,7 @@ def test_a_single_letter_that_got_lost_behind_the_broker_comes_again(spool: Spoo
         assert eventually(lambda: 20 in reader.seqs)
         put(spool, 20)
         assert eventually(lambda: spool.waiting() == 0)
-        assert publisher.status.problem is None
+        assert eventually(lambda: publisher.status.problem is None)
     assert reader.seqs.count(7) >= 2
     assert reader.seqs.count(30) >= 2
 
@@ -320,9 +322,13 @@ def test_others_are_heard_on_the_same_connection_and_a_handler_that_fails_harms_
         assert 0 < telemetry.properties.MessageExpiryInterval <= 60  # type: ignore[attr-defined]
         assert telemetry.qos == 0
         broker.kill()
+        assert eventually(lambda: not publisher.status.connected)
         broker.start()
         assert eventually(lambda: publisher.status.connected)
+        heard.clear()
+        assert eventually(command)  # the reader is back as well
         put(spool, 1)
+        assert eventually(lambda: spool.waiting() == 0)
         stop()
 
 

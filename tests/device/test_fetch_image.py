@@ -8,7 +8,6 @@ import http.client
 import os
 import random
 import shutil
-import socket
 import ssl
 import threading
 from collections import namedtuple
@@ -30,7 +29,7 @@ from tests.device.commanded import ADDRESS, make_keys, running, station_file
 from tests.device.test_commands import Office, done
 from tests.mqtt.fault_proxy import FaultProxy
 from tests.mqtt.fault_proxy import Wire as WireOfProxy
-from tests.mqtt_peers import Mosquitto, eventually, make_certificates
+from tests.mqtt_peers import Mosquitto, eventually, free_port, make_certificates
 
 WAIT_S = 60.0  # a deadline, not a pause
 PATH = image_path(ADDRESS, "e-1", "frame")
@@ -183,10 +182,8 @@ def test_what_is_too_large_or_no_picture_is_refused_at_once(tmp_path: Path, cert
 
 def test_a_server_that_is_away_is_tried_so_often_and_then_said(tmp_path: Path, certificates: Path) -> None:
     picture = Picture(tmp_path)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
     with pytest.raises(ControlError, match=f"in {TRIES} tries"):
-        picture.upload(port, None, certificates)
+        picture.upload(free_port(), None, certificates)
 
 
 def test_a_full_disk_is_said_and_the_picture_goes_on_later(

@@ -134,15 +134,12 @@ def test_put_does_not_wait_for_a_disk_that_is_busy(tmp_path: Path) -> None:
     with _spool(path) as spool:
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")  # the writer thread now waits for its turn
-        began = time.monotonic()
-        _put(spool, 1000)
-        took = time.monotonic() - began
+        _put(spool, 1000)  # comes back, though the disk stays busy until we let it go
         assert not spool.flush(0.05)
         other.execute("ROLLBACK")
         other.close()
         assert spool.flush(60)
         assert spool.waiting() == 1000
-    assert took < 2.0
 
 
 def test_a_stamp_carries_the_stream_the_boot_and_two_clocks(tmp_path: Path) -> None:
