@@ -145,11 +145,13 @@ def pyav() -> None:
 
 @pytest.mark.usefixtures("pyav")
 def test_a_camera_that_never_answers_is_given_up_within_two_seconds() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as deaf:  # takes the connection and says nothing
-        with pytest.raises(
+    with (
+        socket.create_server(("127.0.0.1", 0)) as deaf,  # takes the connection and says nothing
+        pytest.raises(
             CameraError, match=r"no stream at rtsp://me:\*\*\*@127\.0\.0\.1.*: it does not answer"
-        ) as refused:
-            open_rtsp(f"rtsp://me:secret@127.0.0.1:{deaf.getsockname()[1]}/live")
+        ) as refused,
+    ):
+        open_rtsp(f"rtsp://me:secret@127.0.0.1:{deaf.getsockname()[1]}/live")
     assert OPEN_S < 2.0  # and the server says nothing for ever
     assert "secret" not in str(refused.value)
 
