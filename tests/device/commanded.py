@@ -13,7 +13,9 @@ from edge_resad.device.frame import Frame
 from edge_resad.device.settings import StationFile
 from edge_resad.device.station import run_station
 from edge_resad.device.summary import StationSummary
+from edge_resad.fleet.send import Sender
 from edge_resad.messages import Address, Role, SigningKey, new_key, write_key
+from edge_resad.sections import BrokerAddress
 from tests.fakes import FakeCamera, FakeJudge, picture
 from tests.mqtt_peers import eventually
 
@@ -30,6 +32,12 @@ def make_keys(folder: Path) -> dict[Role, SigningKey]:
         write_key(keys[role], folder / f"{role}.key")
         write_key(keys[role].for_device(ADDRESS), folder / f"press-7-{role}.key")
     return keys
+
+
+def meet(port: int) -> None:
+    """Wait until the station has said at the broker that it is there."""
+    with Sender(BrokerAddress(host="127.0.0.1", port=port)) as sender:
+        assert eventually(lambda: sender.find(f"{ADDRESS.site}/{ADDRESS.line}/{ADDRESS.device}")[1] is True)
 
 
 def station_file(folder: Path, port: int, **sections: Mapping[str, Any]) -> StationFile:

@@ -265,7 +265,8 @@ def test_a_reject_of_a_running_station_is_fetched_on_command(tmp_path: Path, cer
             alert: Alert = office.told(AlertMessage)[0]
             station.camera.brightness = 50
             event = f"{alert.stream_id}-{alert.seq}"
-            assert eventually(lambda: bool(list((tmp_path / "pictures" / "rejects").glob(f"*{event}*.jpg"))), WAIT_S)
+            rejects = tmp_path / "pictures" / "rejects"
+            assert eventually(lambda: len(list(rejects.glob(f"*{event}*.jpg"))) == 2, WAIT_S)  # and its heat
             url = f"https://localhost:{port}{image_path(ADDRESS, event, 'frame')}"
             reply = done(
                 office.send("fetch-image", keys["operator"], event=event, upload_url=url, token_id="operator-1")
@@ -281,7 +282,7 @@ def test_a_reject_of_a_running_station_is_fetched_on_command(tmp_path: Path, cer
                 assert drawn.result is not None
                 assert drawn.result["what"] == what
                 (kept,) = (tmp_path / "images").rglob(f"{event}-{what}.jpg")
-                (of_station,) = (tmp_path / "pictures" / "rejects").glob(f"*{event}*.heat.jpg")
+                (of_station,) = rejects.glob(f"*{event}*.heat.jpg")
                 assert kept.read_bytes() == of_station.read_bytes()
             outside = office.send("fetch-image", keys["operator"], event=event, upload_url="https://thief.example/x")
             assert outside.reply is not None
