@@ -49,7 +49,7 @@ def station_file(folder: Path, port: int, **sections: Mapping[str, Any]) -> Stat
         "spool": {"path": str(folder / "spool.db"), "commit_ms": 1.0, "ack": "broker"},
         "log": {"verdicts": False},
         "pictures": {"folder": str(folder / "pictures"), "min_free_mb": 0},
-        "watch": {"frozen_s": 0.0},
+        "watch": {"frozen_s": 0.0, "silent_s": 0.0},  # nor does a machine that stands still hang a camera
         "machine": {"watch": False},
         "control": {"socket": str(folder / "control.sock"), "labels": str(folder / "labels.jsonl")},
         "broker": {"host": "127.0.0.1", "port": port, "reconnect_min_s": 0.02, "reconnect_max_s": 0.2},
