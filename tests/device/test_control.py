@@ -51,6 +51,17 @@ def dialled(path: Path) -> socket.socket:
     return connection
 
 
+def test_a_thread_that_ends_before_it_is_woken_up_is_no_fault(tmp_path: Path) -> None:
+    class UntilItHasEnded(threading.Event):
+        def set(self) -> None:
+            super().set()
+            serving._thread.join(WAIT_S)
+
+    with ControlSocket(tmp_path / "control.sock", controls()) as serving:
+        serving._closing = UntilItHasEnded()
+    assert not serving._thread.is_alive()
+
+
 def test_a_question_is_answered(path: Path) -> None:
     assert ControlClient(path).ask("echo", product="cap", parts=3) == {"product": "cap", "parts": 3}
 
