@@ -19,6 +19,7 @@ from edge_resad.device.crash_points import reach
 from edge_resad.device.kernel_clock import clock_state
 from edge_resad.device.ranges import Ranges
 from edge_resad.device.spoolfile import EXPENDABLE, STRIDE, Changes, GivenUp, Kind, Letter, SpoolFile
+from edge_resad.device.worker import Worker
 from edge_resad.errors import SpoolError
 from edge_resad.messages import JSON_TYPE, MAX_RANGES, GapReason, Moment, Phase, Stamp
 
@@ -115,9 +116,10 @@ class Spool:
         self._tell_wanted = False
         self._lost = 0
         self._batch = _BATCH
-        self._trouble: sqlite3.Error | OSError | None = None
+        self._trouble: Exception | None = None
+        self._stumbled = False  # the writing thread, over something that nobody foresaw
         self._closing.clear()
-        self._thread = threading.Thread(target=self._write_all, name="spool", daemon=True)
+        self._thread = Worker(self._write_all, name="spool", closing=self._closing)
         self._thread.start()
         return self
 
@@ -334,8 +336,6 @@ class Spool:
     def health(self) -> str | None:
         """What is wrong with the outbox, in a sentence; None when all is well."""
         with self._changed:
-            if not self._thread.is_alive() and not self._closing.is_set():
-                return f"the spool {self._path} has stopped writing. Restart the station; its log says why."
             if self._trouble is not None:
                 todo = "Free disk space"
                 lost = f" Memory is full too: {self._lost} alerts are lost." if self._lost else ""
@@ -414,6 +414,32 @@ class Spool:
         return bool(waits or self._stream_changed or self._tell_wanted or self._file.suspect)
 
     def _write_all(self) -> None:
+        try:
+            if self._stumbled:
+                self._take_up_again()
+            self._write_until_closed()
+        except Exception as error:  # the worker says it in the log and begins anew
+            self._put_back(error)
+            self._stumbled = True
+            if self._closing.is_set():  # it begins no more
+                self._take_up_again()
+                self._commit()
+            raise
+
+    def _take_up_again(self) -> None:
+        """Nobody knows how far the last commit came: the file does, of which nobody else deletes."""
+        with self._changed:
+            pending = list(self._pending)
+        there = self._file.take_up_again(pending)
+        with self._changed:
+            for seq in there:
+                self._ram_bytes -= self._pending.pop(seq).size
+                self._telling.pop(seq, None)
+            self._list_expendable()
+            self._totals = self._file.totals
+            self._stumbled = False
+
+    def _write_until_closed(self) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._closing.is_set() or self._has_work())
@@ -548,7 +574,7 @@ class Spool:
                 self._trouble = None
             self._changed.notify_all()
 
-    def _put_back(self, error: sqlite3.Error | OSError) -> None:
+    def _put_back(self, error: Exception) -> None:
         with self._changed:
             self._pending = {**self._writing, **self._pending}
             self._writing = {}

@@ -337,6 +337,18 @@ class SpoolFile:
             raise
         self._quarantine.end()
 
+    def take_up_again(self, seqs: Iterable[int]) -> list[int]:
+        """After an error that nobody foresaw: undo what it left begun, count anew; which of these letters are here."""
+        if not self._is_open:  # it is being replaced, which goes on
+            return []
+        writer = self._writer
+        if writer.in_transaction:
+            writer.execute("ROLLBACK")
+        self._tails.clear()
+        self.open_alerts = dict(open_alerts(writer))
+        self._count()
+        return [seq for seq in seqs if writer.execute("SELECT 1 FROM letter WHERE seq = ?", (seq,)).fetchone()]
+
     def retry_dead(self, seqs: Collection[int]) -> int:
         """Let dead letters wait again; how many. An empty collection means all."""
         return self._settle_dead(seqs, f"UPDATE letter SET state = {_WAITING}, problem = NULL", reason=None)

@@ -238,6 +238,55 @@ def test_a_listener_hears_of_committed_letters_until_it_stops(tmp_path: Path) ->
         assert not heard.is_set()
 
 
+@pytest.mark.parametrize("moment", ["before-insert", "before-commit", "after-commit"])
+def test_the_writing_thread_outlives_an_error_that_nobody_foresaw_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    stumbled = threading.Event()
+
+    def reach(point: str) -> None:
+        if point == moment and not stumbled.is_set():
+            stumbled.set()
+            raise RuntimeError("nobody foresaw this")
+
+    with _spool(tmp_path / "spool.db") as spool:
+        assert _put(spool, 2) == [1, 2]
+        assert spool.flush(5)
+        spool.published(spool.oldest(1))
+        assert eventually(lambda: not spool._gone)
+        monkeypatch.setattr("edge_resad.device.spoolfile.reach", reach)
+        _put(spool, 3)
+        assert stumbled.wait(20)
+        assert eventually(lambda: "nobody foresaw this" in str(spool.health()))
+        assert spool.waiting() == 4
+        _put(spool, 1)
+        assert spool.flush(20)
+        assert spool.health() is None
+        assert _seqs(spool) == [2, 3, 4, 5, 6]
+        assert (spool.waiting(), spool.lost, spool.dropped) == (5, 0, 0)
+    assert "the thread of the spool died; it begins anew" in caplog.text
+    with _spool(tmp_path / "spool.db") as spool:
+        assert _seqs(spool) == [2, 3, 4, 5, 6]
+        assert _put(spool, 1) == [7]
+
+
+def test_an_error_that_nobody_foresaw_at_the_end_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stumbled = threading.Event()
+
+    def reach(point: str) -> None:
+        if point == "before-commit" and not stumbled.is_set():
+            stumbled.set()
+            raise RuntimeError("nobody foresaw this")
+
+    monkeypatch.setattr("edge_resad.device.spoolfile.reach", reach)
+    with _spool(tmp_path / "spool.db") as spool:
+        _put(spool, 3)
+        assert stumbled.wait(20)  # it is closed while the thread pauses
+    assert spool.lost == 0
+    with _spool(tmp_path / "spool.db") as spool:
+        assert _seqs(spool) == [1, 2, 3]
+
+
 def test_two_stations_cannot_share_a_spool(tmp_path: Path) -> None:
     path = tmp_path / "spool.db"
     code = f"""
