@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import uuid
 import zlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,6 +31,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 EXPENDABLE: tuple[Kind, ...] = ("image", "pass", "not_inspected")
 STRIDE = MAX_SEQ + 1  # letters of the stream before this one lie so far below their own numbers
 _SHED_TIMES = 8
+DRAFT_BYTES = 1024  # about what the verdict of a part takes in memory until a letter is made of it
 MOST_DELETED = 5000  # rows that one transaction deletes for what a collector has stored
 
 _APPLICATION_ID = 0x45525350  # "ERSP": the file is ours
@@ -104,11 +105,14 @@ class Letter:
     number: int = 0
     alert_id: str | None = None  # the alert that it speaks of, while it is on its way into the file
     ends: bool = False  # that alert
+    compose: Callable[[], bytes] | None = None  # makes the body, which is empty until then
+    holds_bytes: int = 0  # by what composes it
 
     @property
     def size(self) -> int:
         """Bytes that it counts for in budgets."""
-        return len(self.body) + len(self.topic) + 64  # a row's and its index entry's own weight
+        body = len(self.body) if self.compose is None else self.holds_bytes
+        return body + len(self.topic) + 64  # a row's and its index entry's own weight
 
 
 @dataclass(frozen=True, kw_only=True)

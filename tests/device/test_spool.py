@@ -154,14 +154,40 @@ def test_a_stamp_carries_the_stream_the_boot_and_two_clocks(tmp_path: Path) -> N
         assert before[1] <= stamp.mono <= time.monotonic()
 
 
-def test_a_letter_that_cannot_be_composed_takes_no_number(tmp_path: Path) -> None:
+def test_a_letter_that_cannot_be_composed_is_given_up_and_told_and_those_after_it_come(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[tuple[object, object]] = []
+
     def broken(stamp: Stamp) -> bytes:
         raise ValueError("no score")
 
+    def gap_letter(stamp: Stamp, *, ranges: object, reason: object, **more: object) -> bytes:
+        told.append((ranges, reason))
+        return b"gap"
+
+    settings: dict[str, Any] = {"max_bytes": 64 * MB, "commit_ms": 1.0, "gap_topic": "gap", "gap_letter": gap_letter}
+    with Spool(tmp_path / "spool.db", **settings) as spool:
+        assert spool.put(TOPIC, broken).seq == 1
+        assert _put(spool, 1) == [2]
+        assert spool.flush(10)
+        assert (_seqs(spool), spool.dropped) == ([2], 1)
+        spool.tell_gaps()
+        assert eventually(lambda: told == [(((1, 1),), "refused")])
+    assert "no score" in caplog.text
+
+
+def test_a_letter_is_composed_by_the_writing_thread(tmp_path: Path) -> None:
+    threads: list[str] = []
+
+    def compose(stamp: Stamp) -> bytes:
+        threads.append(threading.current_thread().name)
+        return b""
+
     with _spool(tmp_path / "spool.db") as spool:
-        with pytest.raises(ValueError, match="no score"):
-            spool.put(TOPIC, broken)
-        assert _put(spool, 1) == [1]
+        spool.put(TOPIC, compose)
+        assert spool.flush(10)
+    assert threads == ["spool"]
 
 
 def test_a_dead_letter_stays_out_of_the_way_and_is_counted_over_restarts(tmp_path: Path) -> None:
