@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from edge_resad.device import metrics, verdict_log
 from edge_resad.device.drift import drift
 from edge_resad.device.outputs import modbus
 from edge_resad.device.pictures import pictures
@@ -16,4 +17,6 @@ def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that is busy with other tests hangs as little as its disk. Whoever tests what hangs sets this back."""
     monkeypatch.setattr(pictures, "CLOSE_S", PATIENCE_S)
     monkeypatch.setattr(drift, "LEAVE_S", PATIENCE_S)
+    monkeypatch.setattr(metrics, "CLOSE_S", PATIENCE_S)
+    monkeypatch.setattr(verdict_log, "CLOSE_S", PATIENCE_S)
     monkeypatch.setattr(modbus, "TIMEOUT_S", PATIENCE_S)
