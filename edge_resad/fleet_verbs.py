@@ -100,6 +100,7 @@ def status(config: ConfigArgument, as_json: JsonOption = False) -> None:
         facts = [f"seen {ago((now_ms - device.seen_ms) / 1000)} ago"]
         facts += [f"{device.waiting} waiting"] if device.waiting else []
         facts += [f"{device.dropped} given up"] if device.dropped else []
+        facts += [f"{device.dead} DEAD"] if device.dead else []
         facts += [f"{device.missing} missing"] if device.missing else []
         facts += [f"{device.conflicts} CONFLICTS"] if device.conflicts else []
         facts += [f"{device.open_alerts} open alerts"] if device.open_alerts else []
@@ -111,6 +112,12 @@ def status(config: ConfigArgument, as_json: JsonOption = False) -> None:
         print(f"{there:8}{device.site}/{device.line}/{device.device}{product}  {', '.join(facts)}")
     if not found:
         print("no station has said anything yet")
+    if any(device.dead for device in found):
+        print(
+            "dead messages are those that a station's broker will never take: on the station, edge-resad spool dead "
+            "says which and why",
+            file=sys.stderr,
+        )
     if any(device.conflicts for device in found):
         print("two messages had one number: edge-resad fleet dedupe says what to do", file=sys.stderr)
     for reason, times in refused:

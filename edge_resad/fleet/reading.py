@@ -190,7 +190,7 @@ def _check_state(content: Birth | Offline, address: Address) -> None:
     texts, numbers = [], [content.bd_seq]
     if isinstance(content, Birth):
         texts = [content.version or "", content.bundle or "", content.product or ""]
-        numbers += [content.live_from_seq, content.waiting, content.dropped]
+        numbers += [content.live_from_seq, content.waiting, content.dropped, content.dead]
     _check_values(texts, numbers)
 
 

@@ -45,6 +45,7 @@ class DeviceStatus:
     seen_ms: int
     waiting: int | None  # messages in its outbox when it said so last
     dropped: int | None
+    dead: int | None  # messages that its broker will never take
     product: str | None
     version: str | None
     faults: dict[str, list[str]]
@@ -125,6 +126,7 @@ def devices(connection: Connection) -> list[DeviceStatus]:
             seen_ms=row.seen_ms,
             waiting=row.waiting,
             dropped=row.dropped,
+            dead=row.dead,
             product=row.product,
             version=row.version,
             faults={camera: list(said) for camera, said in json.loads(row.faults or "{}").items()},

@@ -83,6 +83,7 @@ device = Table(
     Column("product", Text),
     Column("waiting", BigInteger),
     Column("dropped", BigInteger),
+    Column("dead", BigInteger),  # messages that its broker will never take
     Column("faults", Text),  # JSON: camera -> what is wrong with it
     UniqueConstraint("name", name="device_name"),
 )

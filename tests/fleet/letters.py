@@ -130,7 +130,7 @@ class Writer:
         )
         return self.arrival(self.address.gap_topic, body, seq)
 
-    def birth(self, bd_seq: int, *, live_from: int = 1, waiting: int = 0, again: int = 0) -> Arrival:
+    def birth(self, bd_seq: int, *, live_from: int = 1, waiting: int = 0, dead: int = 0, again: int = 0) -> Arrival:
         body = birth_message(
             self.address,
             bd_seq=bd_seq,
@@ -140,6 +140,7 @@ class Writer:
             live_from_seq=live_from,
             waiting=waiting,
             dropped=0,
+            dead=dead,
             facts={"version": "0.1.0", "product": "bolt"},
             faults={"cam0": ()},
             again=again,

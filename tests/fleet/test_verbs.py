@@ -53,7 +53,7 @@ def run(*words: str, code: int = 0) -> str:
 
 
 def test_a_store_is_made_and_named(config: Path) -> None:
-    assert run("migrate", str(config)) == f"sqlite:///{config.parent}/fleet.db: revision 0004\n"
+    assert run("migrate", str(config)) == f"sqlite:///{config.parent}/fleet.db: revision 0005\n"
     assert "no station has said anything yet" in run("status", str(config))
     assert run("alerts", str(config)) == "no alerts\n"
     assert run("gaps", str(config)) == "nothing is missing\n"
@@ -68,6 +68,21 @@ def test_stations_that_are_away_come_first(config: Path) -> None:
     assert second.endswith("5 waiting, 3 missing, 1 open alerts")
     told = json.loads(run("status", str(config), "--json"))
     assert [(device["device"], device["missing"]) for device in told] == [("press-2", 0), ("press-1", 3)]
+
+
+def test_messages_that_a_stations_broker_will_never_take_are_said_with_where_to_look(config: Path) -> None:
+    older = Writer(device="press-2", stream_id="stream-b")
+    birth = older.birth(1)
+    before = replace(birth, payload=birth.payload.replace(b'"dead":0,', b""))  # of a version that did not know it
+    assert before.payload != birth.payload
+    with opened(f"sqlite:///{config.parent}/fleet.db", writing=True) as engine:
+        Store(engine).add(reads(press.birth(1, waiting=2, dead=3), before))
+    done = CliRunner().invoke(app, ["fleet", "status", str(config)])
+    first, second = done.stdout.splitlines()
+    assert first.endswith(" ago, 2 waiting, 3 DEAD")
+    assert second.endswith(" ago")
+    assert "edge-resad spool dead says which and why" in done.stderr
+    assert [device["dead"] for device in json.loads(run("status", str(config), "--json"))] == [3, 0]
 
 
 def test_alerts_are_shown_by_rank_with_their_doubt(config: Path) -> None:
