@@ -83,7 +83,7 @@ def test_a_command_shows_what_became_of_it(keys: Path, tmp_path: Path, broker: M
         assert (tmp_path / "now.jpg").read_bytes().startswith(b"\xff\xd8")
         refused = edge_resad("send", "berlin/a/press-7", "restart", *signed)
         assert refused.exit_code == 1
-        assert "refused: Refused: restart needs the key of the role engineer" in refused.output
+        assert refused.output == ("refused: Restart needs the key of the role engineer, this is signed by operator.\n")
         told = edge_resad("send", "press-7", "capture", "count=1", *signed, "--json", "--id", "c1", "--as", "anna")
         assert json.loads(told.stdout)["status"] == "done"
         again = edge_resad("send", "press-7", "capture", "count=1", *signed, "--id", "c1")
