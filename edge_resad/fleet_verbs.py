@@ -142,6 +142,7 @@ def alerts(
         return
     for alert in found:
         what = alert.fault or (f"score {alert.score:.2f} of {alert.threshold:.2f}" if alert.score is not None else "")
+        what += f", {alert.reason}" if alert.reason else ""
         doubt = "" if alert.began_quality in ("synced", "backdated") else " (clock unsure)"
         print(
             f"{'open' if alert.open else 'ended':6}{alert.severity:9}{_moment(alert.began_ms)}{doubt}  "

@@ -76,6 +76,7 @@ class AlertStatus:
     score: float | None
     threshold: float | None
     fault: str | None
+    reason: str | None  # why it ended, where it is not known to be over: interrupted
     picture: bool  # there is one in the store
 
 
@@ -161,7 +162,7 @@ def alerts(connection: Connection, *, most: int = 50, only_open: bool = False) -
     asked = (
         select(table, devices.c.site, devices.c.line, devices.c.name, pictures.label("pictures"))
         .add_columns(first.c.at_ms.label("began_ms"), first.c.at_quality, last.c.at_ms.label("last_ms"))
-        .add_columns(last.c.camera, last.c.product)
+        .add_columns(last.c.camera, last.c.product, last.c.reason)
         .join(devices, devices.c.id == table.c.device)
         .join(first, (first.c.stream == table.c.first_stream) & (first.c.seq == table.c.first_seq))
         .join(last, (last.c.stream == table.c.last_stream) & (last.c.seq == table.c.last_seq))
@@ -190,6 +191,7 @@ def alerts(connection: Connection, *, most: int = 50, only_open: bool = False) -
             score=worst[row.device, row.alert_id][0],
             threshold=worst[row.device, row.alert_id][1],
             fault=worst[row.device, row.alert_id][2],
+            reason=row.reason,
             picture=row.pictures > 0,
         )
         for row in rows

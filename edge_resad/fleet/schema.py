@@ -152,6 +152,7 @@ alert_message = Table(
     Column("score", Float(53)),
     Column("threshold", Float(53)),
     Column("fault", Text),
+    Column("reason", Text),  # why it ends, where it is not known to be over
     Column("image_event", Text),  # `event` of its thumbnail
     sqlite_with_rowid=False,
 )

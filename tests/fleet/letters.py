@@ -9,6 +9,7 @@ from edge_resad.decision import Region, Verdict
 from edge_resad.fleet.reading import Arrival, Reading, read
 from edge_resad.messages import (
     Address,
+    Alert,
     GapReason,
     ImageReference,
     Moment,
@@ -21,8 +22,10 @@ from edge_resad.messages import (
     birth_message,
     fault_message,
     gap_message,
+    interrupted_message,
     not_inspected_message,
     offline_message,
+    read_message,
     reply_message,
     reported_message,
     telemetry_message,
@@ -111,6 +114,13 @@ class Writer:
             alert_id=alert_id,
         )
         return self.arrival(self.address.alert_topic("critical"), body, seq)
+
+    def interrupted(self, seq: int, last: Arrival) -> Arrival:
+        """What a station says with its next start of an alert that was open when it was killed."""
+        said = read_message(last.payload).data
+        assert isinstance(said, Alert)
+        body = interrupted_message(self.address, self.stamp(seq), last=said)
+        return self.arrival(last.topic, body, seq)
 
     def picture(self, seq: int, of: int) -> Arrival:
         body = thumbnail_message(self.address, self.stamp(seq), JPEG)

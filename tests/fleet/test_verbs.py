@@ -96,6 +96,16 @@ def test_alerts_are_shown_by_rank_with_their_doubt(config: Path) -> None:
     assert [alert["alert_id"] for alert in json.loads(run("alerts", str(config), "--json", "--most", "1"))] == ["worst"]
 
 
+def test_an_alert_that_a_killed_station_left_open_is_shown_as_interrupted(config: Path) -> None:
+    killed = press.alert(1, "new", "critical", alert_id="killed")
+    with opened(f"sqlite:///{config.parent}/fleet.db", writing=True) as engine:
+        Store(engine).add(reads(killed, Writer(boot_id="boot-2").interrupted(2, killed)))
+    (line,) = run("alerts", str(config)).splitlines()
+    assert line.startswith("ended critical ")
+    assert line.endswith("  score 1.60 of 1.00, interrupted  killed")
+    assert [alert["reason"] for alert in json.loads(run("alerts", str(config), "--json"))] == ["interrupted"]
+
+
 def test_who_asked_what_and_how_it_ended_is_a_table(config: Path) -> None:
     run("migrate", str(config))
     assert run("audits", str(config)) == "no commands\n"

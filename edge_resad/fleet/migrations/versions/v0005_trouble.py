@@ -1,4 +1,4 @@
-"""What a station's broker will never take."""
+"""What a station's broker will never take, and why an alert ended where it is not known to be over."""
 
 from __future__ import annotations
 
@@ -11,3 +11,4 @@ down_revision = "0004"
 
 def upgrade() -> None:
     op.add_column("device", sa.Column("dead", sa.BigInteger(), nullable=True))
+    op.add_column("alert_message", sa.Column("reason", sa.Text(), nullable=True))
