@@ -87,10 +87,10 @@ def migrate(config: ConfigArgument) -> None:
 def status(config: ConfigArgument, as_json: JsonOption = False) -> None:
     """Show every station: whether it is there, what waits in its outbox, what is missing of it."""
     with _needing_extra():
-        from edge_resad.fleet.report import devices, rejected
+        from edge_resad.fleet.report import devices, dropped, rejected
 
     with _opened(_fleet(config)) as engine, engine.connect() as connection:
-        found, refused = devices(connection), rejected(connection)
+        found, refused, gone = devices(connection), rejected(connection), dropped(connection)
     if as_json:
         print(json.dumps([asdict(device) for device in found]))
         return
@@ -103,6 +103,8 @@ def status(config: ConfigArgument, as_json: JsonOption = False) -> None:
         facts += [f"{device.dead} DEAD"] if device.dead else []
         facts += [f"{device.missing} missing"] if device.missing else []
         facts += [f"{device.conflicts} CONFLICTS"] if device.conflicts else []
+        facts += [f"{device.set_aside} set aside"] if device.set_aside else []
+        facts += [f"{device.set_aside_dropped} more DROPPED"] if device.set_aside_dropped else []
         facts += [f"{device.open_alerts} open alerts"] if device.open_alerts else []
         if device.settings_version is not None:
             refused_them = " REFUSED" if device.settings_status == "refused" else ""
@@ -122,6 +124,12 @@ def status(config: ConfigArgument, as_json: JsonOption = False) -> None:
         print("two messages had one number: edge-resad fleet dedupe says what to do", file=sys.stderr)
     for reason, times in refused:
         print(f"not readable, {times} times: {reason}", file=sys.stderr)
+    if gone:
+        print(
+            f"{gone} messages that were set aside are dropped, for there were more than [retention] "
+            "rejected_rows_of_device and rejected_rows allow",
+            file=sys.stderr,
+        )
 
 
 @fleet_app.command()

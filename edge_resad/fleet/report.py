@@ -51,6 +51,8 @@ class DeviceStatus:
     faults: dict[str, list[str]]
     missing: int  # messages of its streams that are neither stored nor given up
     conflicts: int  # messages whose numbers were others' already
+    set_aside: int  # messages that cannot be read, or whose numbers were others', and are kept
+    set_aside_dropped: int  # such messages for which there was no room any more
     open_alerts: int
     settings_version: int | None  # of the wish that it answered last; None: it has answered none
     settings_status: str | None  # applied or refused
@@ -117,6 +119,10 @@ def devices(connection: Connection) -> list[DeviceStatus]:
         missing[account.device] += account.lost
         conflicts[account.device] += account.conflicts
     reported = _newest_reports(connection)
+    aside, gone = schema.rejected, schema.dropped
+    kept = select(aside.c.device, func.count()).where(aside.c.device.is_not(None)).group_by(aside.c.device)
+    set_aside = {row[0]: row[1] for row in connection.execute(kept)}
+    dropped = {row.device: row.messages for row in connection.execute(select(gone))}
     rows = connection.execute(select(table).order_by(table.c.site, table.c.line, table.c.name)).all()
     found = [
         DeviceStatus(
@@ -133,6 +139,8 @@ def devices(connection: Connection) -> list[DeviceStatus]:
             faults={camera: list(said) for camera, said in json.loads(row.faults or "{}").items()},
             missing=missing[row.name],
             conflicts=conflicts[row.name],
+            set_aside=set_aside.get(row.id, 0),
+            set_aside_dropped=dropped.get(row.id, 0),
             open_alerts=open_alerts.get(row.id, 0),
             settings_version=reported.get(row.id, (None, None))[0],
             settings_status=reported.get(row.id, (None, None))[1],
@@ -259,3 +267,9 @@ def rejected(connection: Connection, *, most: int = 10) -> list[tuple[str, int]]
         .limit(most)
     )
     return [(reason, int(number)) for reason, number in connection.execute(asked)]
+
+
+def dropped(connection: Connection) -> int:
+    """How many messages that were set aside went for want of room, of all stations and of nobody known."""
+    table = schema.dropped
+    return int(connection.execute(select(func.coalesce(func.sum(table.c.messages), 0))).scalar_one())

@@ -288,6 +288,14 @@ rejected = Table(
     _needed("payload", LargeBinary),  # its beginning
     _needed("payload_bytes", BigInteger),  # how long it was
     Column("conflict", Boolean, nullable=False, server_default=text("false")),  # its number is another message's
+    Column("device", Integer),  # null: its topic names no station
+)
+
+dropped = Table(
+    "dropped",
+    metadata,
+    Column("device", Integer, primary_key=True, autoincrement=False),  # 0: nobody known
+    _count("messages"),  # of `rejected` that went for want of room
 )
 
 settled = Table(
@@ -336,3 +344,4 @@ Index("alert_message_of_alert", alert_message.c.device, alert_message.c.alert_id
 Index("alert_open", alert.c.open, alert.c.severity)
 Index("thumbnail_event", thumbnail.c.event)
 Index("rejected_letter", rejected.c.stream, rejected.c.seq)
+Index("rejected_of_device", rejected.c.device, rejected.c.received_ms)

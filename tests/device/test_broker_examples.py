@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import paho.mqtt.client as mqtt
 import pytest
@@ -325,7 +326,7 @@ def test_a_wrong_password_stays_outside_and_says_what_to_check(
 
 @pytest.mark.parametrize("more", [{"username": None, "password_file": None}, {"ca_file": None}])
 def test_who_has_no_password_or_speaks_no_tls_stays_outside(
-    tmp_path: Path, port_for_passwords: int, authority: Path, more: dict[str, object]
+    tmp_path: Path, port_for_passwords: int, authority: Path, more: dict[str, Any]
 ) -> None:
     with (
         spool_of(tmp_path) as spool,

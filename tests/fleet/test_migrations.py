@@ -45,15 +45,19 @@ def test_a_store_of_an_older_program_goes_on_with_what_it_has(url: str) -> None:
             "INSERT INTO device (name, site, line, first_ms, seen_ms) VALUES ('press-1', 'graz', 'l4', 1, 1)"
         )
         connection.exec_driver_sql(
-            "INSERT INTO rejected (digest, first_ms, received_ms, times, topic, reason, payload, payload_bytes) "
-            "VALUES ('0f', 1, 1, 2, 'er/v1/x', 'rubbish', '', 0)"
+            "INSERT INTO stream (id, device, stream_id, first_ms, seen_ms) VALUES (7, 1, 'stream-a', 1, 1)"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO rejected (digest, stream, seq, first_ms, received_ms, times, topic, reason, payload, "
+            "payload_bytes) VALUES ('0f', 7, 1, 1, 1, 2, 'er/v1/x', 'rubbish', '', 0)"
         )
     older.dispose()
     with opened(url, writing=True) as engine:
-        Store(engine).add(reads(Writer().alert(1, "new")))
+        Store(engine).add(reads(Writer(stream_id="stream-b").alert(1, "new")))
         with engine.connect() as connection:
-            ((known, dead),) = [(status.device, status.dead) for status in devices(connection)]
-            assert (known, dead, rejected(connection)) == ("press-1", None, [("rubbish", 2)])
+            (status,) = devices(connection)
+            assert (status.device, status.dead, status.set_aside) == ("press-1", None, 1)
+            assert rejected(connection) == [("rubbish", 2)]
             assert [alert.reason for alert in alerts(connection)] == [None]
 
 

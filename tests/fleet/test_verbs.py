@@ -65,7 +65,7 @@ def test_stations_that_are_away_come_first(config: Path) -> None:
     first, second = run("status", str(config)).splitlines()
     assert first.startswith("OFFLINE graz/l4/press-2  seen ")
     assert second.startswith("online  graz/l4/press-1  bolt  seen ")
-    assert second.endswith("5 waiting, 3 missing, 1 open alerts")
+    assert second.endswith("5 waiting, 3 missing, 1 set aside, 1 open alerts")
     told = json.loads(run("status", str(config), "--json"))
     assert [(device["device"], device["missing"]) for device in told] == [("press-2", 0), ("press-1", 3)]
 
@@ -83,6 +83,15 @@ def test_messages_that_a_stations_broker_will_never_take_are_said_with_where_to_
     assert second.endswith(" ago")
     assert "edge-resad spool dead says which and why" in done.stderr
     assert [device["dead"] for device in json.loads(run("status", str(config), "--json"))] == [3, 0]
+
+
+def test_what_was_dropped_of_what_cannot_be_read_is_counted_in_the_status(config: Path) -> None:
+    with opened(f"sqlite:///{config.parent}/fleet.db", writing=True) as engine:
+        flood = (press.arrival(press.address.gap_topic, b"rubbish %d" % number, number) for number in range(9))
+        Store(engine, rejected_rows_of_device=2).add(reads(*flood))
+    done = CliRunner().invoke(app, ["fleet", "status", str(config)])
+    assert done.stdout.endswith(" ago, 2 set aside, 7 more DROPPED\n")
+    assert "7 messages that were set aside are dropped" in done.stderr
 
 
 def test_alerts_are_shown_by_rank_with_their_doubt(config: Path) -> None:
