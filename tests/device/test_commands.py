@@ -281,7 +281,7 @@ def test_a_retained_command_is_refused(tmp_path: Path, broker: Mosquitto, keys: 
         office.say(ADDRESS.command_topic("snapshot"), command("snapshot", keys["admin"]), retain=True)
         with running(station_file(tmp_path, broker.port)):
             assert eventually(lambda: bool(office.replies("c1")), WAIT_S)
-            assert "it is retained" in str(office.replies("c1")[0].sentence)
+            assert "It is retained" in str(office.replies("c1")[0].sentence)
 
 
 def test_a_command_waits_for_a_station_that_is_away(
