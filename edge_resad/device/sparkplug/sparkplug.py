@@ -95,6 +95,10 @@ class Sparkplug:
         """What is wrong now, in a sentence; None: a SCADA can see the station. From any thread."""
         return self._problem
 
+    @property
+    def _who(self) -> str:
+        return self._broker.username or self._client_id
+
     def _work(self) -> None:
         while not self._closing.is_set():
             try:
@@ -155,7 +159,7 @@ class Sparkplug:
             return self._backoff.next()
         self._say(
             f"is refused by the broker at {where} ({connection.refused[1]}). Check that it lets "
-            f"{self._broker.username or self._client_id!r} write {self._node.topic('NDEATH')} and what is beside it, "
+            f"{self._who!r} write {self._node.topic('NDEATH')} and what is beside it, "
             "and [sparkplug] username, password_file, cert_file and client_id"
         )
         return self._backoff.slow()
@@ -212,7 +216,10 @@ class Sparkplug:
             self._takeover.holds(began, now)
         if connection.deaf_to:
             topic, said = connection.deaf_to[0]
-            self._say(f"may not hear {topic} ({said}), so no host can ask for a rebirth. Let it read there")
+            self._say(
+                f"may not hear {topic} ({said}), so no host can ask for a rebirth. Let {self._who!r} read there, and see "
+                f"that it may write {self._node.topic('NBIRTH')} and what is beside it"
+            )
 
     def _after(self, connection: Connection, began: float) -> float:
         """A connection was lost: how long to wait."""

@@ -57,6 +57,10 @@ class Host(Subscriber):
     def __init__(self, port: int, **about: Any) -> None:
         super().__init__(port, topics="spBv1.0/#", **about)
 
+    def __enter__(self) -> Host:
+        super().__enter__()
+        return self
+
     @property
     def messages(self) -> list[Read]:
         return [_read(heard) for heard in list(self.heard) if "CMD/" not in heard.topic]

@@ -85,6 +85,7 @@ def test_a_host_of_another_make_asks_for_a_rebirth() -> None:
         ASKED.replace(b"Node", b"\xff\xfe\xff\xfe"),
         b'{"rebirth": true}',
     ],
+    ids=["empty", "false", "another", "cut off", "no UTF-8", "JSON"],
 )
 def test_whatever_else_comes_asks_for_nothing(command: bytes) -> None:
     assert not asks_for_rebirth(command)
