@@ -34,6 +34,14 @@ class SparkplugSection(Section):
             raise ValueError("cert_file and key_file belong together: set both or neither")
         return self
 
+    def node_of(self, device: str) -> str:
+        """What the edge node is called. device: the station's name."""
+        return self.node or device
+
+    def client_of(self, device: str) -> str:
+        """The client id. device: the station's name."""
+        return self.client_id or f"{device}-sparkplug"
+
     def access(self, broker: BrokerSection) -> BrokerSection:
         """The broker, with who we are there."""
         own = {

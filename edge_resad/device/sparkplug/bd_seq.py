@@ -18,12 +18,23 @@ class BdSeq:
         """path: a small file that holds the last number."""
         self._path = path
         self._last: int | None = None
+        self._is_used = True
         self._said = False
 
+    def used(self) -> None:
+        """Somebody may have heard the number: the next connection has another."""
+        self._is_used = True
+
     def next(self) -> int:
-        """The number of a new connection. A disk that fails costs the memory of it, nothing else."""
+        """The number of a new connection, the same until it is used; the file has it before the broker.
+
+        A disk that fails costs the memory of it, nothing else.
+        """
+        if self._last is not None and not self._is_used:
+            return self._last
         last = self._read() if self._last is None else self._last
         self._last = 0 if last is None else (last + 1) % NUMBERS
+        self._is_used = False
         try:
             write_whole(self._path, f"{self._last}\n".encode(), durable=False)
         except OSError as error:

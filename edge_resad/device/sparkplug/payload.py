@@ -60,10 +60,12 @@ def write_payload(
 def asks_for_rebirth(command: bytes) -> bool:
     """Whether the payload of a command asks the node to say everything again. Whatever else comes asks for nothing."""
     payload = payload_class()()
+    from google.protobuf.message import DecodeError
+
     try:
         payload.ParseFromString(command)
         return any(metric.name == REBIRTH and metric.boolean_value for metric in payload.metrics)
-    except (_decode_error(), ValueError):  # ValueError: a name that is no UTF-8
+    except (DecodeError, ValueError):  # ValueError: a name that is no UTF-8
         return False
 
 
@@ -113,10 +115,3 @@ def payload_class() -> Any:
     pool = descriptor_pool.DescriptorPool()  # of our own: another library may have the specification's own names
     pool.Add(file)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("edge_resad.Payload"))
-
-
-def _decode_error() -> type[Exception]:
-    from google.protobuf.message import DecodeError
-
-    error: type[Exception] = DecodeError
-    return error

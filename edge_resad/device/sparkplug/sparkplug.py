@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 LOOK_S = 0.2  # between two looks at what is said at once
 REBIRTH_S = 1.0  # between two rebirths, however often they are asked for
 GIVE_WAY_S = 600.0  # before the next try where the broker takes this connection for the station's own
-CLOSE_S = 0.5
+CLOSE_S = 0.3
 GOODBYE_S = 0.2
 
 
@@ -63,8 +63,8 @@ class Sparkplug:
         self._told = told
         self._broker = told.access(broker)
         self._view = view
-        self._client_id = told.client_id or f"{device}-sparkplug"
-        self._node = EdgeNode(told.group, told.node or device)
+        self._client_id = told.client_of(device)
+        self._node = EdgeNode(told.group, told.node_of(device))
         self._bd_seq = BdSeq(bd_seq_file)
         self._timing = timing or Timing()
         self._give_way_s = give_way_s
@@ -135,6 +135,7 @@ class Sparkplug:
             will = Will(topic=death.topic, payload=death.payload, delay_s=0, retain=False, content_type=None)
             connection = Connection(access, version, will, clean_start=True, session_s=0)
             connection.open()
+            self._bd_seq.used()
         except SettingsError as error:
             self._say(f"cannot connect: {error}")
             return None
@@ -217,8 +218,8 @@ class Sparkplug:
         if connection.deaf_to:
             topic, said = connection.deaf_to[0]
             self._say(
-                f"may not hear {topic} ({said}), so no host can ask for a rebirth. Let {self._who!r} read there, and see "
-                f"that it may write {self._node.topic('NBIRTH')} and what is beside it"
+                f"may not hear {topic} ({said}), so no host can ask for a rebirth. Let {self._who!r} read there, "
+                f"and see that it may write {self._node.topic('NBIRTH')} and what is beside it"
             )
 
     def _after(self, connection: Connection, began: float) -> float:

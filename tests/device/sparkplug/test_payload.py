@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_resad.device.doctor.case import Case
+from edge_resad.device.doctor.sparkplug import sparkplug
+from edge_resad.device.settings import StationFile
 from edge_resad.device.sparkplug.payload import REBIRTH, Kind, asks_for_rebirth, payload_class, write_payload
 from edge_resad.errors import SettingsError
 from tests.device.sparkplug.host import rebirth_command
@@ -111,3 +115,32 @@ def test_without_protobuf_one_sentence_says_what_to_install(monkeypatch: pytest.
 def test_a_station_without_the_section_needs_no_protobuf() -> None:
     code = "import sys; import edge_resad.device.station; sys.exit('google.protobuf' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+def test_the_doctor_says_whether_a_scada_will_see_the_station(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def looked_at(**told: str) -> tuple[str, str]:
+        station = StationFile.model_validate(
+            {
+                "station": {"device": "press-7"},
+                "camera": {"source": "synthetic"},
+                "inspection": {"bank": "bank.npz"},
+                "broker": {"host": "mqtt", "ca_file": str(tmp_path / "ca.pem")}
+                if "cert_file" in told
+                else {"host": "mqtt"},
+                "sparkplug": {"group": "graz", **told},
+            }
+        )
+        check = sparkplug(Case(station=station))
+        assert check is not None
+        return check.state, check.says
+
+    assert looked_at() == ("ok", "a SCADA will see graz/press-7 at the broker at mqtt:1883")
+    state, says = looked_at(cert_file="own.pem", key_file="own.key")
+    assert (state, "cannot be read" in says) == ("problem", True)
+    monkeypatch.setattr("edge_resad.device.doctor.sparkplug.payload_class", _missing)
+    assert looked_at() == ("problem", "not installed")
+    assert sparkplug(Case()) is None
+
+
+def _missing() -> None:
+    raise SettingsError("not installed")
