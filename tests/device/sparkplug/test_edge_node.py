@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
 from edge_resad.device.sparkplug.edge_node import OF_DEVICE, OF_NODE, EdgeNode, Readings
 from edge_resad.device.sparkplug.payload import Kind, Value
 from tests.device.sparkplug.host import Read, read
@@ -62,6 +68,15 @@ def test_a_death_has_no_number_and_says_which_birth_it_ends() -> None:
     message = read(death.topic, death.payload)
     assert death.topic == "spBv1.0/graz/NDEATH/press-7"
     assert (message.seq, message.metrics) == (None, {"bdSeq": 3})
+
+
+@pytest.mark.parametrize(("of", "metrics"), [("the node", OF_NODE), ("a camera", OF_DEVICE)])
+def test_the_page_names_every_metric_and_its_type(of: str, metrics: Mapping[str, Kind]) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "sparkplug.md").read_text(encoding="utf-8")
+    (table,) = re.findall(rf"^## Metrics of {of}\n(.*?)^(?:## |`bdSeq`|Before)", page, re.MULTILINE | re.DOTALL)
+    rows = re.findall(r"^\| (`.*?`) \| (\w+)", table, re.MULTILINE)
+    named = {name: kind for names, kind in rows for name in re.findall(r"`(.*?)`", names)}
+    assert named == {name: kind.name.capitalize() for name, kind in metrics.items()}
 
 
 def test_no_metric_of_a_node_is_one_of_a_device() -> None:
