@@ -192,6 +192,7 @@ class OpenStation:
         """Hand on what became of a part to all whom it concerns, the most urgent first."""
         judged = time.perf_counter()
         self.outputs.judged(inspection)  # before disk and network
+        signalled = time.perf_counter()
         event_ids = lane.say(inspection)
         if self.verdicts is not None:
             self.verdicts.append(as_record(inspection))
@@ -199,8 +200,8 @@ class OpenStation:
             self.pictures.keep(inspection, lane.judge.score_map, event_ids=event_ids)
         lane.chart(inspection)
         if inspection.verdict is not None:
-            outputs_ms = 1e3 * (time.perf_counter() - judged)
-            self.stages.count(inspection.latency, lane.timings, outputs_ms=outputs_ms)
+            signal_ms, outputs_ms = 1e3 * (signalled - judged), 1e3 * (time.perf_counter() - judged)
+            self.stages.count(inspection.latency, lane.timings, signal_ms=signal_ms, outputs_ms=outputs_ms)
         self.people.inspected(inspection, lane.judge)
 
     def deliver(self) -> None:

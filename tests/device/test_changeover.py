@@ -215,7 +215,7 @@ def test_a_station_with_products_tells_what_every_stage_took(shelf: Shelf, tmp_p
     stocked(shelf, "flange")
     shelf.use(shelf.find("flange"))
     summary = station(settings(tmp_path), iter([part("flange", 50)]))
-    assert {"waiting", "align", "resize", "engine", "decide", "outputs", "total"} == set(summary.stages)
+    assert {"waiting", "align", "resize", "engine", "decide", "outputs", "signal", "total"} == set(summary.stages)
 
 
 # What the station begins with

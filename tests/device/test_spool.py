@@ -154,14 +154,40 @@ def test_a_stamp_carries_the_stream_the_boot_and_two_clocks(tmp_path: Path) -> N
         assert before[1] <= stamp.mono <= time.monotonic()
 
 
-def test_a_letter_that_cannot_be_composed_takes_no_number(tmp_path: Path) -> None:
+def test_a_letter_that_cannot_be_composed_is_given_up_and_told_and_those_after_it_come(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[tuple[object, object]] = []
+
     def broken(stamp: Stamp) -> bytes:
         raise ValueError("no score")
 
+    def gap_letter(stamp: Stamp, *, ranges: object, reason: object, **more: object) -> bytes:
+        told.append((ranges, reason))
+        return b"gap"
+
+    settings: dict[str, Any] = {"max_bytes": 64 * MB, "commit_ms": 1.0, "gap_topic": "gap", "gap_letter": gap_letter}
+    with Spool(tmp_path / "spool.db", **settings) as spool:
+        assert spool.put(TOPIC, broken).seq == 1
+        assert _put(spool, 1) == [2]
+        assert spool.flush(10)
+        assert (_seqs(spool), spool.dropped) == ([2], 1)
+        spool.tell_gaps()
+        assert eventually(lambda: told == [(((1, 1),), "refused")])
+    assert "no score" in caplog.text
+
+
+def test_a_letter_is_composed_by_the_writing_thread(tmp_path: Path) -> None:
+    threads: list[str] = []
+
+    def compose(stamp: Stamp) -> bytes:
+        threads.append(threading.current_thread().name)
+        return b""
+
     with _spool(tmp_path / "spool.db") as spool:
-        with pytest.raises(ValueError, match="no score"):
-            spool.put(TOPIC, broken)
-        assert _put(spool, 1) == [1]
+        spool.put(TOPIC, compose)
+        assert spool.flush(10)
+    assert threads == ["spool"]
 
 
 def test_a_dead_letter_stays_out_of_the_way_and_is_counted_over_restarts(tmp_path: Path) -> None:
@@ -236,6 +262,55 @@ def test_a_listener_hears_of_committed_letters_until_it_stops(tmp_path: Path) ->
         _put(spool, 1)
         assert spool.flush(10)
         assert not heard.is_set()
+
+
+@pytest.mark.parametrize("moment", ["before-insert", "before-commit", "after-commit"])
+def test_the_writing_thread_outlives_an_error_that_nobody_foresaw_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    stumbled = threading.Event()
+
+    def reach(point: str) -> None:
+        if point == moment and not stumbled.is_set():
+            stumbled.set()
+            raise RuntimeError("nobody foresaw this")
+
+    with _spool(tmp_path / "spool.db") as spool:
+        assert _put(spool, 2) == [1, 2]
+        assert spool.flush(5)
+        spool.published(spool.oldest(1))
+        assert eventually(lambda: not spool._gone)
+        monkeypatch.setattr("edge_resad.device.spoolfile.reach", reach)
+        _put(spool, 3)
+        assert stumbled.wait(20)
+        assert eventually(lambda: "nobody foresaw this" in str(spool.health()))
+        assert spool.waiting() == 4
+        _put(spool, 1)
+        assert spool.flush(20)
+        assert spool.health() is None
+        assert _seqs(spool) == [2, 3, 4, 5, 6]
+        assert (spool.waiting(), spool.lost, spool.dropped) == (5, 0, 0)
+    assert "the thread of the spool died; it begins anew" in caplog.text
+    with _spool(tmp_path / "spool.db") as spool:
+        assert _seqs(spool) == [2, 3, 4, 5, 6]
+        assert _put(spool, 1) == [7]
+
+
+def test_an_error_that_nobody_foresaw_at_the_end_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stumbled = threading.Event()
+
+    def reach(point: str) -> None:
+        if point == "before-commit" and not stumbled.is_set():
+            stumbled.set()
+            raise RuntimeError("nobody foresaw this")
+
+    monkeypatch.setattr("edge_resad.device.spoolfile.reach", reach)
+    with _spool(tmp_path / "spool.db") as spool:
+        _put(spool, 3)
+        assert stumbled.wait(20)  # it is closed while the thread pauses
+    assert spool.lost == 0
+    with _spool(tmp_path / "spool.db") as spool:
+        assert _seqs(spool) == [1, 2, 3]
 
 
 def test_two_stations_cannot_share_a_spool(tmp_path: Path) -> None:

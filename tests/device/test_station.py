@@ -292,7 +292,7 @@ def test_the_summary_tells_what_every_stage_took(tmp_path: Path) -> None:
         timings: ClassVar[dict[str, float]] = {"engine_ms": 8.0}
 
     summary = station(settings(tmp_path), FakeCamera([GOOD, GOOD, BROKEN]), judge=Timed())
-    assert list(summary.stages) == ["waiting", "engine", "outputs", "total"]
+    assert list(summary.stages) == ["waiting", "engine", "outputs", "signal", "total"]
     assert summary.stages["engine"].max == pytest.approx(8.0)
     assert "ms of each stage (p50, p95, p99, max): waiting " in str(summary)
     assert ", engine 8.00 8.00 8.00 8.00, outputs " in str(summary)
@@ -308,7 +308,7 @@ def test_a_part_without_a_verdict_is_in_no_stage_time(tmp_path: Path) -> None:
         stages=stages,
     )
     assert {name: histogram.count for name, histogram in stages.histograms().items()} == {
-        "waiting": 2, "outputs": 2, "total": 2
+        "waiting": 2, "outputs": 2, "signal": 2, "total": 2
     }  # fmt: skip
 
 
