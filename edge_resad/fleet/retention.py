@@ -58,7 +58,7 @@ def retain(engine: Engine, retention: RetentionSection, now_ms: int) -> Iterator
     for rule in rules(retention):
         removed = _CHUNK
         while removed == _CHUNK:
-            removed = _remove(engine, rule, rule.too_old(now_ms))
+            removed = _remove(engine, rule, rule.too_old(now_ms), most=_CHUNK)
             yield removed
     removed = _CHUNK
     while removed == _CHUNK:
@@ -74,6 +74,8 @@ def settle_streams(engine: Engine) -> Iterator[int]:
     while settled:
         with engine.begin() as connection:
             settled = settle_some(connection, _SETTLED) if alone(connection, _LOCK) else 0
+            crash_point("in-settling")
+        crash_point("after-settling")
         yield settled
 
 
@@ -126,7 +128,7 @@ def _rows(connection: Connection, table: Table) -> int:
     return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
 
 
-def _remove(engine: Engine, rule: Rule, meant: ColumnElement[bool], *, most: int = _CHUNK) -> int:
+def _remove(engine: Engine, rule: Rule, meant: ColumnElement[bool], *, most: int) -> int:
     table = rule.table
     keys = [key.name for key in table.primary_key.columns]
     has_letters = table in (*schema.LETTERS, schema.rejected)
@@ -144,6 +146,7 @@ def _remove(engine: Engine, rule: Rule, meant: ColumnElement[bool], *, most: int
             _settle(connection, [(row["stream"], row["seq"]) for row in rows])
         _delete(connection, table, [{name: row[name] for name in keys} for row in rows])
         crash_point("in-retention")
+    crash_point("after-retention")
     return len(rows)
 
 
@@ -172,6 +175,8 @@ def _remove_rejected(engine: Engine, kept: int) -> int:
         oldest = select(table.c.digest).where(nowhere).order_by(table.c.received_ms).limit(most)
         rows = [{"digest": digest} for digest in connection.execute(oldest).scalars()]
         _delete(connection, table, rows)
+        crash_point("in-retention-of-rejected")
+    crash_point("after-retention-of-rejected")
     return len(rows)
 
 
