@@ -75,12 +75,14 @@ class Session:
         self._state_refusal: str | None = None  # what the broker said when it refused our birth
         self._stop_at: float | None = None
         self._said_version = 0  # of the presence
+        self._said_dead = False  # that there are dead letters
         self._announced = 0  # times
         self._announce_at = float("inf")  # when to say it again
 
     def announce(self) -> None:
         """Say that the station is there, and how it and its cameras do."""
         self._said_version = self._presence.version
+        self._said_dead = self._spool.dead > 0  # before it is counted: one that comes in between is said once more
         again = self._announced
         payload = self._presence.birth(bd_seq=self._bd_seq, live_from_seq=self._live_from_seq, again=again)
         self._send_state(payload, birth_id(self._spool.stream_id, self._bd_seq, again))
@@ -100,7 +102,8 @@ class Session:
                 connection.pump(left_s, self._bell)
                 return True
             self.announce()  # now that it hears: who reads this may speak to it at once
-        changed = self._presence.version != self._said_version
+        # The first dead letter at once, how many there are with the next state: a broker may refuse part after part.
+        changed = self._presence.version != self._said_version or (self._spool.dead > 0) != self._said_dead
         if (changed or now >= self._announce_at) and window.room and not stopping:
             self.announce()
         if now >= self._tell_at:

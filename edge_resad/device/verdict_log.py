@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 WAITING_LINES = 10_000  # what a stuck disk may hold up in memory, about 20 MB
 RETRY_S = 2.0  # pause before a disk that refused is asked again
+CLOSE_S = 1.0  # how long the last lines may take when the station stops
 
 _encoded = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -64,7 +65,7 @@ class VerdictLog:
         with contextlib.suppress(queue.Full):  # a writer with lines to write needs no waking
             self._records.put_nowait(None)
         if self._writer is not None:
-            self._writer.join(timeout=1.0)  # a disk that hangs keeps its thread, not us
+            self._writer.join(CLOSE_S)  # a disk that hangs keeps its thread, not us
             self._writer = None
 
     def append(self, record: Mapping[str, object]) -> None:

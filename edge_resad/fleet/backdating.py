@@ -8,8 +8,8 @@ from sqlalchemy import Engine, Table, Update, bindparam, delete, select, update
 
 from edge_resad.fleet import schema
 from edge_resad.fleet.clock import UNDATED
+from edge_resad.fleet.database import alone
 from edge_resad.fleet.hours import add_to_hours
-from edge_resad.fleet.retention import alone
 
 _CHUNK = 1000  # rows of one transaction
 _LOCK = 7_236_583  # PostgreSQL: of the collector that dates

@@ -247,5 +247,6 @@ def _alert_columns(device: int, content: Alert) -> dict[str, Any]:
         "score": content.verdict.score if content.verdict else None,
         "threshold": content.verdict.threshold if content.verdict else None,
         "fault": content.fault,
+        "reason": content.reason,
         "image_event": content.image.topic.rpartition("/")[2][:200] if content.image else None,
     }

@@ -35,8 +35,8 @@ from edge_resad.messages import AlertMessage, Verdict, VerdictMessage, read_mess
 from edge_resad.recipe import Choice, Recipe, Roi, Shelf
 from tests.products import BUNDLE, SIDE, Image, bank_of, part, stocked
 
-WAIT_S = 20.0  # a deadline, not a pause
-CHANGE_S = 2.0  # twice what a changeover may take: the machine of a test may be busy
+WAIT_S = 60.0  # a deadline, not a pause
+CHANGE_S = 30.0  # a second, and the machine of a test may be busy
 NEVER_S = 1000.0
 
 

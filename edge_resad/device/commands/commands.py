@@ -524,7 +524,7 @@ class Commands:
         if command_id is not None and command is not None:
             nobody = {"digest": "", "issued_by": "", "issued_wall_s": 0.0, "role": None, "arguments": {}}
             record = Record(command_id=command_id, command=command, **nobody)  # type: ignore[arg-type]
-            self._reply(record, Answer(status="refused", sentence=f"Refused: {why}."), heard)
+            self._reply(record, Answer(status="refused", sentence=f"{why[:1].upper()}{why[1:]}."), heard)
 
 
 def _sentence(error: ValueError) -> str:

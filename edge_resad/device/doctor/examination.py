@@ -13,7 +13,7 @@ from edge_resad.device.doctor.check import Check, ok, problem
 from edge_resad.device.doctor.detector import bundle, engines, inspection
 from edge_resad.device.doctor.machine import clock, gpu, heat, jetson, memory, power, processor
 from edge_resad.device.doctor.outputs import outputs
-from edge_resad.device.doctor.software import onnx_runtime, opencv, python, tensorrt
+from edge_resad.device.doctor.software import gstreamer, onnx_runtime, opencv, python, tensorrt
 from edge_resad.device.doctor.sparkplug import sparkplug
 from edge_resad.device.doctor.surroundings import control, disks
 from edge_resad.device.settings import load_station
@@ -25,6 +25,7 @@ LOOKS: tuple[Look, ...] = (
     python,
     onnx_runtime,
     opencv,
+    gstreamer,
     processor,
     memory,
     heat,
