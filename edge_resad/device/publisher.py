@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -103,8 +104,6 @@ class Publisher:
         self._thread.join(self._timing.close_s)
         if self._thread.is_alive():
             log.warning("the broker at %s did not let us go in time; what waits stays in the spool", self._broker.where)
-            return
-        bell.close()
 
     def say_faults(self, faults: Mapping[str, tuple[str, ...]]) -> None:
         """Say in the station's state what is wrong with its cameras: camera -> faults. From any thread, at once."""
@@ -183,14 +182,15 @@ class Publisher:
         bell = self._bell
         assert bell is not None
         self._rings = bell
-        while not self._stopping.is_set():
-            try:
-                wait_s = self._live_once()
-            except Exception as error:
-                log.exception("the publisher of %s stumbled", self._station.device)
-                self._say(f"the publisher stumbled ({error}) and begins again; messages wait in the spool.")
-                wait_s = self._backoff.next()
-            self._stopping.wait(wait_s)
+        with contextlib.closing(bell):  # by this thread, which may be left behind
+            while not self._stopping.is_set():
+                try:
+                    wait_s = self._live_once()
+                except Exception as error:
+                    log.exception("the publisher of %s stumbled", self._station.device)
+                    self._say(f"the publisher stumbled ({error}) and begins again; messages wait in the spool.")
+                    wait_s = self._backoff.next()
+                self._stopping.wait(wait_s)
 
     def _live_once(self) -> float:
         """Connect and stay as long as it lasts; how long to wait before the next time, in seconds."""
