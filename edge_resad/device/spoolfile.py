@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import uuid
 import zlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,6 +31,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 EXPENDABLE: tuple[Kind, ...] = ("image", "pass", "not_inspected")
 STRIDE = MAX_SEQ + 1  # letters of the stream before this one lie so far below their own numbers
 _SHED_TIMES = 8
+DRAFT_BYTES = 1024  # about what the verdict of a part takes in memory until a letter is made of it
 MOST_DELETED = 5000  # rows that one transaction deletes for what a collector has stored
 
 _APPLICATION_ID = 0x45525350  # "ERSP": the file is ours
@@ -104,11 +105,14 @@ class Letter:
     number: int = 0
     alert_id: str | None = None  # the alert that it speaks of, while it is on its way into the file
     ends: bool = False  # that alert
+    compose: Callable[[], bytes] | None = None  # makes the body, which is empty until then
+    holds_bytes: int = 0  # by what composes it
 
     @property
     def size(self) -> int:
         """Bytes that it counts for in budgets."""
-        return len(self.body) + len(self.topic) + 64  # a row's and its index entry's own weight
+        body = len(self.body) if self.compose is None else self.holds_bytes
+        return body + len(self.topic) + 64  # a row's and its index entry's own weight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -336,6 +340,18 @@ class SpoolFile:
             self._close()  # it is begun again from the file that was set aside
             raise
         self._quarantine.end()
+
+    def take_up_again(self, seqs: Iterable[int]) -> list[int]:
+        """After an error that nobody foresaw: undo what it left begun, count anew; which of these letters are here."""
+        if not self._is_open:  # it is being replaced, which goes on
+            return []
+        writer = self._writer
+        if writer.in_transaction:
+            writer.execute("ROLLBACK")
+        self._tails.clear()
+        self.open_alerts = dict(open_alerts(writer))
+        self._count()
+        return [seq for seq in seqs if writer.execute("SELECT 1 FROM letter WHERE seq = ?", (seq,)).fetchone()]
 
     def retry_dead(self, seqs: Collection[int]) -> int:
         """Let dead letters wait again; how many. An empty collection means all."""

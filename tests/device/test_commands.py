@@ -40,12 +40,12 @@ from edge_resad.messages import (
     read_message,
 )
 from edge_resad.sections import BrokerAddress
-from tests.device.commanded import ADDRESS, make_keys, running, station_file
+from tests.device.commanded import ADDRESS, make_keys, meet, running, station_file
 from tests.mqtt.fault_proxy import Cut, FaultProxy
 from tests.mqtt_peers import Mosquitto, eventually
 
 pytestmark = pytest.mark.broker
-WAIT_S = 20.0  # a deadline, not a pause
+WAIT_S = 60.0  # a deadline, not a pause
 
 
 @pytest.fixture
@@ -87,6 +87,7 @@ class Office:
         self._client.loop_stop()
 
     def send(self, command: str, key: SigningKey | None, *, timeout_s: float = WAIT_S, **arguments: object) -> Sent:
+        assert eventually(lambda: bool(self.told(StateMessage)), WAIT_S)  # a sender waits only seconds for that
         with Sender(self._broker) as sender:
             address, online = sender.find("press-7")
             return sender.command(
@@ -292,7 +293,7 @@ def test_a_command_waits_for_a_station_that_is_away(
 ) -> None:
     told = station_file(tmp_path, broker.port)
     with running(told):
-        pass
+        meet(broker.port)
     with Office(broker.port) as office:
         sent = office.send("set-config", keys["engineer"], timeout_s=0.2, settings={"log.level": "info"})
         assert (sent.online, sent.heard, sent.reply) == (False, True, None)

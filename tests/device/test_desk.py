@@ -275,7 +275,7 @@ def test_who_waits_for_a_line_that_hangs_at_an_errand_is_told_so_and_waits_no_lo
 
     def work() -> int:
         begun.set()
-        released.wait(20)
+        released.wait(60)
         return 42
 
     def line() -> None:
@@ -369,7 +369,7 @@ def test_the_age_of_what_waits_is_that_of_the_first_message(tmp_path: Path) -> N
             lambda stamp: not_inspected_message(address, stamp, product="p", camera="cam0", reason="black", frame_id=0),
             kind="pass",
         )
-        assert spool.flush(20)
+        assert spool.flush(60)
         age = oldest_s(spool, stamp.wall + 90.0)
         assert age is not None
         assert np.isclose(age, 90.0, atol=0.01)

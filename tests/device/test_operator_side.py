@@ -30,7 +30,7 @@ from edge_resad.recipe import Shelf
 from tests.mqtt_peers import FakeBroker, Script, eventually
 from tests.products import bank_of, stocked
 
-WAIT_S = 20.0  # a deadline, not a pause
+WAIT_S = 60.0  # a deadline, not a pause
 
 
 def station_file(folder: Path, text: str = "") -> Path:

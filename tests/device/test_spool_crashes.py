@@ -36,7 +36,7 @@ with Spool(path, max_bytes=200_000, commit_ms=1.0, reserve_bytes=int(sys.argv[3]
     for _ in range(20):
         kinds = ("fail", "pass", "alert", "fail", "image")
         put = [spool.put(address.verdict_topic("cam0"), lambda s: s.event_id.encode(), kind=kind) for kind in kinds]
-        assert spool.flush(20)
+        assert spool.flush(60)
         for stamp, kind in zip(put, kinds):
             if kind in ("fail", "alert"):
                 print("committed", stamp.event_id, flush=True)
@@ -54,7 +54,7 @@ with Spool(path, max_bytes=200_000, commit_ms=1.0, reserve_bytes=int(sys.argv[3]
             stream, _, number = spool.event_id(letter).rpartition("-")
             spool.acknowledged(stream, [(int(number), int(number))])
         spool.put(address.verdict_topic("cam0"), lambda s: s.event_id.encode(), kind="fail")
-        assert spool.flush(20)
+        assert spool.flush(60)
 """
 
 
@@ -139,7 +139,7 @@ def test_a_crash_while_dead_letters_are_settled_settles_all_or_none(tmp_path: Pa
     with Spool(path, max_bytes=1 << 26, commit_ms=1.0, reserve_bytes=0) as spool:
         for _ in range(5):
             spool.put(EVT, lambda stamp: stamp.event_id.encode(), kind="fail")
-        assert spool.flush(20)
+        assert spool.flush(60)
         for letter in spool.oldest(3):
             spool.refused(letter, "never")
     script = "import sys; from pathlib import Path; from edge_resad.device.spoolfile import SpoolFile\n"
@@ -163,7 +163,7 @@ from edge_resad.device.spool import Spool
 with Spool(Path(sys.argv[1]), max_bytes=1 << 40, commit_ms=1.0, reserve_bytes=0) as spool:
     for _ in range(400):
         put = [spool.put("t", lambda s: s.event_id.encode().ljust(1000), kind=kind) for kind in ("fail", *["pass"] * 9)]
-        assert spool.flush(20)
+        assert spool.flush(60)
         print(put[0].event_id, flush=True)
 """
 

@@ -21,7 +21,7 @@ from tests.mqtt_peers import Heard, Mosquitto, Subscriber, eventually, make_cert
 from tests.postgres_server import Postgres
 
 pytestmark = pytest.mark.broker
-LONG_S = 40.0
+LONG_S = 60.0
 
 
 def account_of(url: str) -> dict[str, StreamAccount]:
@@ -68,10 +68,11 @@ def test_a_collector_that_dies_at_any_point_loses_nothing(tmp_path: Path, point:
 
 
 def _acknowledged_by(collector: str, station: ScriptedStation) -> bool:
-    """Whether this collector has acknowledged something; until it has, the station judges on."""
+    """Whether this collector has acknowledged something; until it has, the station judges on, unless much waits."""
     if any(said.collector == collector for said in list(station.acknowledgements)):
         return True
-    station.judge(1)
+    if station.waiting < 100:
+        station.judge(1)
     return False
 
 
@@ -92,9 +93,10 @@ def test_of_two_collectors_one_may_die_at_any_time(tmp_path: Path, url: str) -> 
             one.start()
             station.acknowledgements.clear()
             assert eventually(lambda: _acknowledged_by("c1", station), LONG_S), one.log
+        for name in ("c1", "c2"):  # of so many messages each has its share, sooner or later
+            assert eventually(lambda name=name: _acknowledged_by(name, other), LONG_S), one.log + two.log  # type: ignore[misc]
         assert eventually(lambda: station.waiting == other.waiting == 0, LONG_S), one.log + two.log
         assert_nothing_lost(url, station, other)
-        assert {said.collector for said in other.acknowledgements} == {"c1", "c2"}
 
 
 def test_a_broker_that_forgets_everything_costs_nothing(tmp_path: Path) -> None:
