@@ -196,7 +196,7 @@ class ControlSocket:
         try:
             asked = json.loads(line)
             name, arguments = asked["ask"], asked.get("arguments", {})
-            if not isinstance(name, str) or not isinstance(arguments, dict):
+            if not isinstance(name, str) or not isinstance(arguments, dict) or not is_text(asked):
                 raise TypeError
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return _line({"error": 'a question is a line of JSON such as {"ask": "status", "arguments": {}}.'})
@@ -279,6 +279,15 @@ class ControlClient:
 
 def _line(said: Mapping[str, Any]) -> bytes:
     return json.dumps(said, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+
+
+def is_text(said: Mapping[str, Any]) -> bool:
+    """Whether what JSON said can be written again: half of a surrogate pair is a letter that nobody can write."""
+    try:
+        json.dumps(said, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_path(path: Path) -> None:

@@ -28,7 +28,7 @@ from starlette.responses import (
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from edge_resad.device.control import ControlClient
+from edge_resad.device.control import ControlClient, is_text
 from edge_resad.errors import ControlError
 from edge_resad.live.guard import new_token
 from edge_resad.live.view import Seen, View
@@ -37,6 +37,7 @@ LOOK_S = 0.08  # between two looks at the station: with what else it takes a ver
 WHOLE_S = 1.0  # between two looks at what changes without a part: lights, what waits
 BEAT_S = 1.5  # how often a page hears that its program lives
 BODY_BYTES = 4096
+MOST_FIELDS = 16  # of a form: ours have three at most
 JSON_TYPE = "application/json"
 TOLD = 32  # answers that wait to be shown to a browser without scripts
 
@@ -147,6 +148,8 @@ class Page:
         is_program = request.headers.get("content-type", "").partition(";")[0].strip().lower() == JSON_TYPE
         given = _arguments_of(body) if is_program else _fields_of(body)
         known = _ARGUMENTS.get(name, ())
+        if given is None and not is_program:
+            return _answer(False, f"This form has more than {MOST_FIELDS} fields. Load the page again.", 400)
         if given is None or (is_program and not given.keys() <= set(known)):
             expected = ", ".join(f'"{key}": "..."' for key in known)
             return _answer(False, f"{name} takes a JSON object of texts: {{{expected}}}.", 400)
@@ -223,9 +226,12 @@ async def _body(request: Request) -> bytes | None:
     return body
 
 
-def _fields_of(body: bytes) -> dict[str, str]:
-    """The fields of a form."""
-    return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=16))
+def _fields_of(body: bytes) -> dict[str, str] | None:
+    """The fields of a form; None where there are more than any of ours has."""
+    try:
+        return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=MOST_FIELDS))
+    except ValueError:
+        return None
 
 
 def _arguments_of(body: bytes) -> dict[str, str] | None:
@@ -236,7 +242,7 @@ def _arguments_of(body: bytes) -> dict[str, str] | None:
         return None
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
         return None
-    return found
+    return found if is_text(found) else None
 
 
 def _answer(fine: bool, text: str, status: int) -> JSONResponse:

@@ -115,7 +115,8 @@ def test_too_many_who_say_nothing_make_room_for_one_who_asks(path: Path) -> None
 @pytest.mark.parametrize(
     "asked",
     [b"", b"nonsense", b"[1, 2]", b'"status"', b"7", b'{"ask": 7}', b'{"ask": "echo", "arguments": [1]}',
-     b"\xff\xfe", b"[" * 3000, b'{"ask": "echo", "arguments": null}'],
+     b"\xff\xfe", b"[" * 3000, b'{"ask": "echo", "arguments": null}',
+     b'{"ask": "echo", "arguments": {"text": "\\ud800"}}'],
 )  # fmt: skip
 def test_nonsense_is_answered_by_what_a_question_looks_like(path: Path, asked: bytes) -> None:
     with dialled(path) as connection, connection.makefile("rb") as reader:

@@ -345,6 +345,16 @@ def test_the_spools_light_is_amber_where_what_waits_is_late_and_red_where_the_di
     )
 
 
+def test_the_spools_light_says_what_the_broker_will_never_take() -> None:
+    one = spool_light(0, None, None, has_broker=True, dead=1)
+    assert (one.colour, one.says) == (
+        "amber",
+        "nothing waits; 1 message stays that the broker will never take: edge-resad spool dead STATION says why",
+    )
+    assert "2 messages stay that the broker" in spool_light(3, 5.0, None, has_broker=True, dead=2).says
+    assert spool_light(0, None, "the disk is full", has_broker=True, dead=1).colour == "red"
+
+
 def test_the_disks_light(tmp_path: Path) -> None:
     assert "GB free" in disk_light(tmp_path).says
     assert disk_light(tmp_path / "nowhere").colour == "red"

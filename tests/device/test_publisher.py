@@ -264,6 +264,26 @@ def test_a_letter_that_the_broker_refuses_for_ever_becomes_a_dead_letter(spool: 
     assert _numbers(broker.letters()) == [1, 2, 3]
 
 
+def test_the_first_dead_letter_is_in_the_state_at_once_and_one_after_the_other_is_no_state_each(spool: Spool) -> None:
+    _put(spool, 1)
+    script = Script(puback=lambda packet: 0x99 if packet.topic == ALERT else 0)
+    with FakeBroker(script) as broker, _publisher(spool, broker.port) as publisher:
+        assert eventually(lambda: _delivered(spool))
+        _put(spool, 30, ALERT)
+        assert eventually(lambda: publisher.status.dead == 30)
+        _put(spool, 1)
+        assert eventually(lambda: _delivered(spool))
+        said = [message.data.dead for message in _states(broker) if isinstance(message.data, Birth)]
+    assert said[0] == 0
+    assert len(said) == 2
+    assert said[1] > 0
+    with FakeBroker(script) as broker, _publisher(spool, broker.port):
+        assert eventually(lambda: len(_states(broker)) == 1)
+        birth = _states(broker)[0].data
+    assert isinstance(birth, Birth)
+    assert birth.dead == 30
+
+
 @pytest.mark.parametrize("reason", [0x87, 0x97])
 def test_a_topic_that_is_refused_for_now_waits_says_so_and_keeps_its_order(spool: Spool, reason: int) -> None:
     refusing = [True]

@@ -263,7 +263,16 @@ def test_a_program_sees_by_the_status_that_it_was_refused(address: str) -> None:
     status, fine, text = tell(address, "trigger", '{"camera": "side"}')
     assert (status, fine) == (409, False)
     assert "side takes no triggers from outside" in text
-    for body in ("{", "[]", '"cam0"', '{"camera": 1}', '{"kamera": "cam0"}', "[" * 4000, "\xff"):
+    for body in (
+        "{",
+        "[]",
+        '"cam0"',
+        '{"camera": 1}',
+        '{"kamera": "cam0"}',
+        "[" * 4000,
+        "\xff",
+        '{"camera": "\\ud800"}',
+    ):
         status, fine, text = tell(address, "trigger", body)
         assert (status, fine) == (400, False)
         assert text == 'trigger takes a JSON object of texts: {"camera": "..."}.'
@@ -301,6 +310,23 @@ def test_another_sites_page_cannot_press_a_button(line: Line, address: str, head
     mine = {"Origin": address.rstrip("/"), "Sec_Fetch_Site": "same-origin"}
     assert ask(address, "/do/bypass", form=form, **mine).status == 303
     assert line.bypass.now is not None
+
+
+def test_a_form_with_more_fields_than_any_of_ours_is_refused_in_a_sentence(line: Line, address: str) -> None:
+    form = {"token": token_of(address), "reason": "x", **{f"field{number}": "" for number in range(15)}}
+    answer = ask(address, "/do/bypass", form=form)
+    assert (answer.status, json.loads(answer.content)["fine"]) == (400, False)
+    assert json.loads(answer.content)["text"] == "This form has more than 16 fields. Load the page again."
+    assert line.bypass.now is None
+    del form["field0"]
+    assert ask(address, "/do/bypass", form=form).status == 303
+    assert line.bypass.now is not None
+
+
+def test_a_letter_that_nobody_can_write_never_reaches_the_page(line: Line, address: str) -> None:
+    assert tell(address, "bypass", '{"reason": "\\ud800"}')[0] == 400
+    assert line.bypass.now is None
+    assert ask(address).status == 200
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8080", "", "[", "localhost.evil.example"])

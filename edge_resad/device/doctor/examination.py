@@ -14,6 +14,7 @@ from edge_resad.device.doctor.detector import bundle, engines, inspection
 from edge_resad.device.doctor.machine import clock, gpu, heat, jetson, memory, power, processor
 from edge_resad.device.doctor.outputs import outputs
 from edge_resad.device.doctor.software import gstreamer, onnx_runtime, opencv, python, tensorrt
+from edge_resad.device.doctor.sparkplug import sparkplug
 from edge_resad.device.doctor.surroundings import control, disks
 from edge_resad.device.settings import load_station
 from edge_resad.errors import EdgeResadError
@@ -42,6 +43,7 @@ LOOKS: tuple[Look, ...] = (
     outputs,
     inspection,
     broker,
+    sparkplug,
 )
 """Every check, in the order they are said: first what others need."""
 
