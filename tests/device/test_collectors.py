@@ -31,7 +31,7 @@ ADDRESS = Address(site="graz", line="l4", device="jetson-07")
 EVT = ADDRESS.verdict_topic("cam0")
 NEVER = Timing(ack_s=600.0, ack_max_s=600.0, states_s=0.2, come_s=0.1)  # no letter goes again for want of an answer
 NOT_AUTHORIZED = 0x87
-LONG_S = 20.0
+LONG_S = 60.0
 
 
 def state(

@@ -122,7 +122,7 @@ def test_the_file_is_written_at_the_start_and_once_more_at_the_end(tmp_path: Pat
         return next(says)
 
     with MetricsFile(file, compose, every_s=3600):
-        assert composed.acquire(timeout=20)
+        assert composed.acquire(timeout=60)
     assert file.read_text() == "last\n"
 
 
@@ -136,7 +136,7 @@ def test_a_folder_that_refuses_is_said_once_and_stops_nothing(tmp_path: Path, ca
 
     with MetricsFile(tmp_path / "file" / "press-7.prom", compose, every_s=0.001) as metrics:
         for _ in range(3):
-            assert composed.acquire(timeout=20)
+            assert composed.acquire(timeout=60)
     assert metrics.problem is not None
     assert caplog.text.count("takes no metrics") == 1
 

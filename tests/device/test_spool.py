@@ -167,7 +167,7 @@ def test_a_letter_that_cannot_be_composed_is_given_up_and_told_and_those_after_i
     with Spool(tmp_path / "spool.db", **settings) as spool:
         assert spool.put(TOPIC, broken).seq == 1
         assert _put(spool, 1) == [2]
-        assert spool.flush(10)
+        assert spool.flush(60)
         assert (_seqs(spool), spool.dropped) == ([2], 1)
         spool.tell_gaps()
         assert eventually(lambda: told == [(((1, 1),), "refused")])
@@ -183,7 +183,7 @@ def test_a_letter_is_composed_by_the_writing_thread(tmp_path: Path) -> None:
 
     with _spool(tmp_path / "spool.db") as spool:
         spool.put(TOPIC, compose)
-        assert spool.flush(10)
+        assert spool.flush(60)
     assert threads == ["spool"]
 
 
@@ -279,11 +279,11 @@ def test_the_writing_thread_outlives_an_error_that_nobody_foresaw_and_says_so(
         assert eventually(lambda: not spool._gone)
         monkeypatch.setattr("edge_resad.device.spoolfile.reach", reach)
         _put(spool, 3)
-        assert stumbled.wait(20)
+        assert stumbled.wait(60)
         assert eventually(lambda: "nobody foresaw this" in str(spool.health()))
         assert spool.waiting() == 4
         _put(spool, 1)
-        assert spool.flush(20)
+        assert spool.flush(60)
         assert spool.health() is None
         assert _seqs(spool) == [2, 3, 4, 5, 6]
         assert (spool.waiting(), spool.lost, spool.dropped) == (5, 0, 0)
@@ -304,7 +304,7 @@ def test_an_error_that_nobody_foresaw_at_the_end_loses_nothing(tmp_path: Path, m
     monkeypatch.setattr("edge_resad.device.spoolfile.reach", reach)
     with _spool(tmp_path / "spool.db") as spool:
         _put(spool, 3)
-        assert stumbled.wait(20)  # it is closed while the thread pauses
+        assert stumbled.wait(60)  # it is closed while the thread pauses
     assert spool.lost == 0
     with _spool(tmp_path / "spool.db") as spool:
         assert _seqs(spool) == [1, 2, 3]

@@ -153,7 +153,7 @@ def put_five(path: Path) -> tuple[str, list[str]]:
     """Five letters; their stream and what they say."""
     with Spool(path, max_bytes=1 << 26, commit_ms=1.0, reserve_bytes=0) as spool:
         said = [spool.put(EVT, lambda stamp: stamp.event_id.encode(), kind="fail").event_id for _ in range(5)]
-        assert spool.flush(20)
+        assert spool.flush(60)
         return spool.stream_id, said
 
 
@@ -179,7 +179,7 @@ def test_a_crash_while_a_file_that_forgot_its_stream_is_set_aside_mixes_no_strea
         for letter in spool.oldest(100):
             spool.sent(letter)
         spool.acknowledged(stream_id, [(1, 5)])
-        assert spool.flush(20)
+        assert spool.flush(60)
         assert eventually(lambda: spool.waiting() == 0)
     gaps = sql(path, "SELECT previous, first, last FROM gap")
     assert set(gaps) <= {(stream_id, 0, 0)}  # something may be lost, and nobody knows what; no letter is called lost

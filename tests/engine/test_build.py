@@ -266,7 +266,7 @@ def test_a_build_that_is_killed_from_outside_leaves_nothing_half_written(
     )
     child = int(marker.read_text())  # waits until the builder is at work
     building.kill()
-    building.wait(timeout=30)
+    building.wait(timeout=60)
     sys.modules.pop("tensorrt", None)
     monkeypatch.delenv("PYTHONPATH")
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry != str(tensorrt_file.parent)])

@@ -263,7 +263,7 @@ def test_every_camera_is_a_device_and_says_which_version_of_its_product_and_whic
             assert heard(host, "DBIRTH", 2)
         finally:
             stop.set()
-            line.join(30)
+            line.join(60)
         assert [birth.device for birth in host.of("DBIRTH")] == ["top", "side"]
         assert {(birth.metrics["Product"], birth.metrics["Product version"]) for birth in host.of("DBIRTH")} == {
             ("flange", 1)
