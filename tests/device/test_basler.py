@@ -249,6 +249,7 @@ def test_a_station_goes_on_when_its_driver_has_raised(
             "inspection": {"bank": "bank.npz"},
             "spool": {"path": str(tmp_path / "spool.db")},
             "log": {"verdicts": str(tmp_path / "verdicts.jsonl")},
+            "watch": {"silent_s": 0.0},  # what a machine that stands still is taken for
         }
     )
     run_station(told, stop=stop, on_inspection=inspected, open_judge=lambda _told: FakeJudge())
