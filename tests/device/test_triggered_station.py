@@ -45,13 +45,16 @@ GOOD = 50
 def settings(
     folder: Path, source: str = "/dev/video0", *, output: Sequence[Mapping[str, Any]] = (), **trigger: object
 ) -> StationFile:
+    watch = {"frozen_s": 0.0}
+    if trigger["kind"] != "camera":
+        watch["silent_s"] = 0.0  # what a machine that stands still is taken for
     raw: dict[str, Any] = {
         "station": {"device": "press-7"},
         "camera": {"source": source, "trigger": trigger},
         "inspection": {"bank": "bank.npz", "max_age_s": 1000.0},
         "spool": {"path": str(folder / "spool.db"), "commit_ms": 1.0},
         "log": {"verdicts": str(folder / "verdicts.jsonl")},
-        "watch": {"frozen_s": 0.0},
+        "watch": watch,
         "control": {"socket": str(folder / "control.sock")},
         "output": output,
     }
@@ -430,7 +433,7 @@ def told_by_people(tmp_path: Path) -> Iterator[tuple[Path, After]]:
     file.write_text(
         '[station]\ndevice = "press-7"\n[camera]\nname = "top"\nsource = "/dev/video0"\n[camera.trigger]\n'
         'kind = "software"\nwait_ms = 20000.0\n[inspection]\nbank = "bank.npz"\nmax_age_s = 1000.0\n'
-        "[watch]\nfrozen_s = 0.0\n"
+        "[watch]\nfrozen_s = 0.0\nsilent_s = 0.0\n"
     )
     after = After(100)
     runs = threading.Thread(
