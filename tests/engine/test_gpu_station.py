@@ -94,7 +94,7 @@ def test_what_the_gpus_clock_says_is_in_summary_and_metrics(station: Station, tm
     summary = station.run(lambda: "end" if len(station.seen) == 3 else "next")
     assert summary.passed == 3
     stages = ["resize", "engine", "copy_in", "compute", "copy_out", "decide"]
-    assert list(summary.stages)[1:-2] == stages
+    assert [stage for stage in summary.stages if stage in stages] == stages
     assert ", compute " in str(summary)
     metrics = (tmp_path / "station.prom").read_text(encoding="utf-8")
     counts = [line for line in metrics.splitlines() if line.startswith("edge_resad_stage_seconds_count")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,16 @@ def settings(folder: Path, plc: Plc, **more: Any) -> StationFile:
     )
 
 
+def connected(plc: Plc, judge: FakeJudge | None = None) -> Callable[[StationFile], FakeJudge]:
+    """A judge that is there when the output is: what is told before fails, as with a PLC that is away."""
+
+    def open_judge(_settings: StationFile) -> FakeJudge:
+        plc.wait_for(lambda: bool(plc.edges(7)))
+        return judge or FakeJudge()
+
+    return open_judge
+
+
 def test_a_reject_is_at_the_plc_before_anything_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Plc() as plc:
         plain = lane_module.Lane.say
@@ -171,7 +182,7 @@ def test_a_reject_is_at_the_plc_before_anything_is_on_the_disk(tmp_path: Path, m
             settings(tmp_path, plc, safe="idle"),
             stop=threading.Event(),
             open_source=lambda _settings, _halt: FakeCamera([GOOD, BAD, GOOD]),
-            open_judge=lambda _settings: FakeJudge(),
+            open_judge=connected(plc),
         )
         assert plc.edges(7) == [False, True, False]
     (status,) = summary.outputs
@@ -185,7 +196,7 @@ def test_a_part_that_the_inspector_cannot_judge_is_rejected(tmp_path: Path) -> N
             settings(tmp_path, plc, safe="idle", on=["not_inspected"]),
             stop=threading.Event(),
             open_source=lambda _settings, _halt: FakeCamera([GOOD, BROKEN, BAD]),
-            open_judge=lambda _settings: FakeJudge(),
+            open_judge=connected(plc),
         )
     assert summary.outputs[0].fired == 1
 
@@ -204,7 +215,7 @@ def test_parts_that_are_overwritten_while_the_judge_is_busy_are_rejected(tmp_pat
             settings(tmp_path, plc, safe="idle", on=["not_inspected"]),
             stop=threading.Event(),
             open_source=lambda _settings, _halt: camera,
-            open_judge=lambda _settings: Slow(),
+            open_judge=connected(plc, Slow()),
         )
     overwritten = summary.not_inspected["overwritten"]
     assert overwritten >= 4
@@ -238,7 +249,7 @@ def test_the_signal_of_a_part_that_never_came_to_the_judge_counts_from_its_own_p
             settings(tmp_path, plc),
             stop=threading.Event(),
             open_source=lambda _settings, _halt: camera,
-            open_judge=lambda _settings: Slow(),
+            open_judge=connected(plc, Slow()),
         )
     assert summary.not_inspected["overwritten"] >= 4
     assert sorted(there for _, there in told) == taken
@@ -266,7 +277,7 @@ def test_parts_that_nobody_looked_at_because_of_the_stop_are_rejected(tmp_path: 
             stop=stop,
             on_inspection=judged,
             open_source=lambda _settings, _halt: camera,
-            open_judge=lambda _settings: FakeJudge(),
+            open_judge=connected(plc),
         )
         camera.released.set()
     assert summary.not_inspected["stopped"] >= 1
