@@ -7,7 +7,7 @@ import math
 import select
 import threading
 from collections import deque
-from contextlib import suppress
+from contextlib import closing, suppress
 
 from edge_resad.device.bell import Bell
 from edge_resad.device.frame import Clock
@@ -128,9 +128,6 @@ class Output:
             self._thread.join(JOIN_S)
             if self._thread.is_alive():
                 log.warning("output %s hangs; what it shows now is unknown", self.wiring.name)
-                return
-        if self._bell is not None:
-            self._bell.close()
 
     @property
     def status(self) -> OutputStatus:
@@ -171,6 +168,10 @@ class Output:
 
     def _work(self) -> None:
         assert self._bell is not None
+        with closing(self._bell):  # by this thread, which may be left behind
+            self._work_until_the_end(self._bell)
+
+    def _work_until_the_end(self, bell: Bell) -> None:
         while True:
             try:
                 wait_s = self.step(self._clock.monotonic())
@@ -183,8 +184,8 @@ class Output:
                 wait_s = RETRY_MIN_S
             if wait_s is None:
                 return
-            select.select([self._bell], [], [], wait_s)  # not a lock: on Python 3.10 its waits follow the wall clock
-            self._bell.hush()
+            select.select([bell], [], [], wait_s)  # not a lock: on Python 3.10 its waits follow the wall clock
+            bell.hush()
 
     def _take(self) -> None:
         """Put what was told among what waits."""
