@@ -55,7 +55,7 @@ $(DEV)/.ready: pyproject.toml Makefile
 	@echo "Installing $(TORCH) and the development tools into $(DEV) (once, a few minutes)."
 	@$(DEV)/bin/python -m pip install -q '$(TORCH)'
 	@$(DEV)/bin/python -m pip list --format=freeze | grep '^torch==' > $(DEV)/constraints.txt
-	@$(DEV)/bin/python -m pip install -q -c $(DEV)/constraints.txt -e '.[dev,workstation,demo,trt-test,rtsp,genicam,basler,gpio,modbus,live,fleet]'
+	@$(DEV)/bin/python -m pip install -q -c $(DEV)/constraints.txt -e '.[dev,workstation,demo,trt-test,rtsp,genicam,basler,gpio,modbus,sparkplug,live,fleet]'
 	@touch $@
 
 # $(call virtual_environment,FOLDER): make one where none works yet.

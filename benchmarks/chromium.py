@@ -19,7 +19,7 @@ from typing import Any
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
 )
-WAIT_S = 30.0  # a deadline, not a pause
+WAIT_S = 60.0  # a deadline, not a pause
 
 
 class Chromium:

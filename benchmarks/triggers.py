@@ -112,7 +112,7 @@ def _measure(
             inspection = line.step(part)
             tally.count(inspection)
             if inspection.verdict is not None:
-                stages.count(inspection.latency, inspector.timings, outputs_ms=0.0)
+                stages.count(inspection.latency, inspector.timings, signal_ms=0.0, outputs_ms=0.0)
         stopped.set()
         firing.join()
     unseen = Counter(queue.unseen())

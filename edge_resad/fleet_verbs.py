@@ -87,10 +87,10 @@ def migrate(config: ConfigArgument) -> None:
 def status(config: ConfigArgument, as_json: JsonOption = False) -> None:
     """Show every station: whether it is there, what waits in its outbox, what is missing of it."""
     with _needing_extra():
-        from edge_resad.fleet.report import devices, rejected
+        from edge_resad.fleet.report import devices, dropped, rejected
 
     with _opened(_fleet(config)) as engine, engine.connect() as connection:
-        found, refused = devices(connection), rejected(connection)
+        found, refused, gone = devices(connection), rejected(connection), dropped(connection)
     if as_json:
         print(json.dumps([asdict(device) for device in found]))
         return
@@ -100,8 +100,11 @@ def status(config: ConfigArgument, as_json: JsonOption = False) -> None:
         facts = [f"seen {ago((now_ms - device.seen_ms) / 1000)} ago"]
         facts += [f"{device.waiting} waiting"] if device.waiting else []
         facts += [f"{device.dropped} given up"] if device.dropped else []
+        facts += [f"{device.dead} DEAD"] if device.dead else []
         facts += [f"{device.missing} missing"] if device.missing else []
         facts += [f"{device.conflicts} CONFLICTS"] if device.conflicts else []
+        facts += [f"{device.set_aside} set aside"] if device.set_aside else []
+        facts += [f"{device.set_aside_dropped} more DROPPED"] if device.set_aside_dropped else []
         facts += [f"{device.open_alerts} open alerts"] if device.open_alerts else []
         if device.settings_version is not None:
             refused_them = " REFUSED" if device.settings_status == "refused" else ""
@@ -111,10 +114,22 @@ def status(config: ConfigArgument, as_json: JsonOption = False) -> None:
         print(f"{there:8}{device.site}/{device.line}/{device.device}{product}  {', '.join(facts)}")
     if not found:
         print("no station has said anything yet")
+    if any(device.dead for device in found):
+        print(
+            "dead messages are those that a station's broker will never take: on the station, edge-resad spool dead "
+            "says which and why",
+            file=sys.stderr,
+        )
     if any(device.conflicts for device in found):
         print("two messages had one number: edge-resad fleet dedupe says what to do", file=sys.stderr)
     for reason, times in refused:
         print(f"not readable, {times} times: {reason}", file=sys.stderr)
+    if gone:
+        print(
+            f"{gone} messages that were set aside are dropped, for there were more than [retention] "
+            "rejected_rows_of_device and rejected_rows allow",
+            file=sys.stderr,
+        )
 
 
 @fleet_app.command()
@@ -135,6 +150,7 @@ def alerts(
         return
     for alert in found:
         what = alert.fault or (f"score {alert.score:.2f} of {alert.threshold:.2f}" if alert.score is not None else "")
+        what += f", {alert.reason}" if alert.reason else ""
         doubt = "" if alert.began_quality in ("synced", "backdated") else " (clock unsure)"
         print(
             f"{'open' if alert.open else 'ended':6}{alert.severity:9}{_moment(alert.began_ms)}{doubt}  "

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.mqtt_peers import MOSQUITTO
 from tests.postgres_server import POSTGRES
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+
+# Every run looks at the same examples, or HYPOTHESIS_PROFILE=thorough where nobody has looked yet. On a busy machine
+# none of them is too slow.
+settings.register_profile(
+    "everywhere",
+    deadline=None,
+    derandomize="HYPOTHESIS_PROFILE" not in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("everywhere")
 
 
 def _evaluation_data() -> Path | None:
@@ -28,6 +39,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("no mosquitto on PATH or in /usr/sbin: apt-get install mosquitto")
     if item.get_closest_marker("postgres") and POSTGRES is None:
         pytest.skip("no PostgreSQL server programs (initdb, pg_ctl): apt-get install postgresql")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What a test logged may be no text, such as half a character that somebody sent: xdist would end all tests."""
+    report = yield
+    report.sections = [(name, said.encode(errors="backslashreplace").decode()) for name, said in report.sections]
+    return report
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import random
 import shutil
 import socket
 import struct
@@ -15,6 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -27,14 +29,37 @@ MOSQUITTO = shutil.which(  # Debian and Homebrew keep it outside users' PATH
 )
 
 
+_FIRST_PORT, _WORKERS = 10_000, 16
+
+
+def _ports() -> Iterator[int]:
+    """Ports that the kernel gives to no connection by itself, and that no other worker of pytest offers."""
+    try:
+        end = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except OSError:  # not Linux
+        end = 0
+    end = end if end > 2 * _FIRST_PORT else 32_768  # where it gives out nearly all there are, none is safe
+    share = (end - _FIRST_PORT) // _WORKERS
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _WORKERS
+    mine = list(range(_FIRST_PORT + worker * share, _FIRST_PORT + (worker + 1) * share))
+    random.Random(os.getpid()).shuffle(mine)  # another run on this machine begins elsewhere
+    return cycle(mine)
+
+
+_offered = _ports()
+
+
 def free_port() -> int:
-    """A loopback port that nobody listens on now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A loopback port that nobody listens on now, nor soon: a port that the kernel gives out could be any
+    connection's before it is listened on, or while a broker there is restarted.
+    """
+    while True:
+        with suppress(OSError), socket.socket() as sock:
+            sock.bind(("127.0.0.1", next(_offered)))
+            return int(sock.getsockname()[1])
 
 
-def eventually(condition: Callable[[], bool], within_s: float = 15.0) -> bool:
+def eventually(condition: Callable[[], bool], within_s: float = 60.0) -> bool:
     """Wait for a condition; False where it did not come true."""
     deadline = time.monotonic() + within_s
     while not condition():
@@ -98,7 +123,13 @@ class Mosquitto:
         with open(self._folder / "mosquitto.log", "ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
         ports = [self.port, *(int(line.split()[1]) for line in self._settings if line.startswith("listener "))]
-        assert eventually(lambda: all(map(_listens, ports))), (self._folder / "mosquitto.log").read_text()
+        process = self.process
+        assert eventually(lambda: process.poll() is not None or all(map(_listens, ports))), self._log
+        assert process.poll() is None, self._log
+
+    @property
+    def _log(self) -> str:
+        return (self._folder / "mosquitto.log").read_text()
 
     def kill(self) -> None:
         if self.process is not None:
@@ -150,7 +181,7 @@ class Subscriber:
     def __enter__(self) -> Subscriber:
         self._client.connect("127.0.0.1", self._port)
         self._client.loop_start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(60)
         return self
 
     def __exit__(
@@ -162,7 +193,7 @@ class Subscriber:
     def again(self) -> None:
         """Wait until the subscription is back after the broker's restart."""
         self._ready.clear()
-        assert self._ready.wait(15)
+        assert self._ready.wait(60)
 
     def on(self, part: str) -> list[Heard]:
         """What came on topics that contain this."""
@@ -197,12 +228,12 @@ def amqtt_broker() -> Iterator[int]:
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
     thread.start()
-    assert started.wait(10)
+    assert started.wait(60)
     try:
         yield port
     finally:
         stop.set()
-        thread.join(10)
+        thread.join(60)
         with warnings.catch_warnings():  # amqtt leaves the sockets of clients that it refused to the garbage collector
             warnings.simplefilter("ignore", ResourceWarning)
             gc.collect()

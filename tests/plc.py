@@ -14,8 +14,9 @@ from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from edge_resad.device.outputs.modbus import Server
+from tests.mqtt_peers import free_port
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 _WRITE_COIL, _READ_INPUT, _WRITE_REGISTER = 5, 4, 6
 
 
@@ -28,7 +29,7 @@ class Plc:
         self.registers: list[tuple[int, int]] = []
         self.requests = 0
         self.count = 0  # what every input register says
-        self._port = 0
+        self._port = free_port()  # its own also while it is away
         self._news = threading.Condition()
         self._answers = True
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -82,6 +83,19 @@ def test_a_dry_run_of_the_system_names_user_services_and_devices_without_root() 
     assert not Path("/etc/edge-resad").exists()
     if Path("/run/systemd/system").is_dir():
         assert "systemctl daemon-reload" in done.stdout
+
+
+@pytest.mark.parametrize(("camera", "wants"), [("csi", True), ("gstreamer", True), ("v4l2", False)])
+def test_cameras_of_gstreamer_bring_its_bindings(tmp_path: Path, camera: str, wants: bool) -> None:
+    """camera: the example. The Python here knows no package of the system's."""
+    lonely = tmp_path / "python3"
+    lonely.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -I -S "$@"\n')
+    lonely.chmod(0o755)
+    done = install("--dry-run", "--station", "press-8", "--camera", camera, "--python", lonely)
+    assert done.returncode == 0, done.stderr
+    wants |= Path("/etc/nv_tegra_release").exists()  # a Jetson has a CSI connector
+    assert ("python3-gi" in done.stdout) == wants
+    assert ("gir1.2-gst-plugins-base-1.0" in done.stdout) == wants
 
 
 def test_an_installation_under_a_prefix_is_whole_and_can_be_repeated(tmp_path: Path, wheel: Path) -> None:

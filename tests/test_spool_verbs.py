@@ -25,7 +25,7 @@ def filled(folder: Path) -> None:
     with Spool(folder / "spool.db", max_bytes=1 << 24, commit_ms=1.0, reserve_bytes=0) as spool:
         for kind in kinds:
             spool.put(ALERT, lambda stamp: b"message", kind=kind)
-        assert spool.flush(20)
+        assert spool.flush(60)
         for letter in spool.oldest(10)[1:3]:
             spool.refused(letter, "the broker said: Packet too large")
         assert eventually(lambda: spool._totals.dead == 2)

@@ -120,6 +120,14 @@ package() {
   fi
 }
 
+# What Python needs for GStreamer, and with it for cameras on the CSI connector.
+gstreamer() {
+  package python3-gi "$python" -c 'import gi'
+  package gir1.2-gst-plugins-base-1.0 "$python" -c 'import gi
+gi.require_version("Gst", "1.0")
+gi.require_version("GstApp", "1.0")'
+}
+
 # What compiles pycuda.
 compilers() {
   command -v nvcc >/dev/null ||
@@ -246,6 +254,7 @@ if is_system; then
   package python3-venv "$python" -c 'import ensurepip'
   [ "$is_jetson" = no ] || package python3-libnvinfer "$python" -c 'import tensorrt'
   case ",$extra," in *,jetson,*) compilers ;; esac
+  case $is_jetson$camera in yes* | *csi | *gstreamer) gstreamer ;; esac
   make_user
 fi
 folder "$config" 750 root

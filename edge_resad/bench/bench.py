@@ -69,6 +69,7 @@ class Figures:
     load: tuple[float, float]  # of the machine before and after, over a minute
     stages: Mapping[str, Histogram]  # of the parts after the warm-up
     overhead: Histogram  # a part's total without its engine
+    overhead_to_signal: Histogram  # until the line's outputs have their signal
     bare_engine: Histogram  # back to back, before and after the station
     first_stages_ms: Mapping[str, float]  # of the first part: the warm-up begins with it
     seconds: float  # that the parts after the warm-up took
@@ -101,7 +102,7 @@ class _Observer:
 
     def __init__(self, stages: Stages, line: PreparedLine, progress: Progress, request: Request, watch: Watch) -> None:
         self.first_stages_ms: Mapping[str, float] = {}
-        self.overhead = Histogram()
+        self.overhead, self.overhead_to_signal = Histogram(), Histogram()
         self.began = self.ended = time.monotonic()  # the parts that count
         self.warm = self.last = held()
         self._stages = stages
@@ -126,6 +127,7 @@ class _Observer:
                 self._begin()
             elif self._judged > WARM_UP:
                 self.overhead.record(1e-3 * (last_ms["total"] - last_ms["engine"]))
+                self.overhead_to_signal.record(1e-3 * (last_ms["signal"] - last_ms["engine"]))
                 self.ended = time.monotonic()
         if self._judged % 32 == 0:
             self._say()
@@ -207,6 +209,7 @@ def run_bench(request: Request, products: Products, *, progress: Progress = lamb
         load=(load, os.getloadavg()[0]),
         stages=stages.histograms(),
         overhead=seen.overhead,
+        overhead_to_signal=seen.overhead_to_signal,
         bare_engine=bare,
         first_stages_ms=seen.first_stages_ms,
         seconds=seen.ended - seen.began,

@@ -29,7 +29,7 @@ def as_json(figures: Figures) -> dict[str, object]:
     request, summary = figures.request, figures.summary
     stages = {name: milliseconds(histogram) for name, histogram in figures.stages.items()}
     bare = milliseconds(figures.bare_engine)
-    around, share = overhead(figures)
+    (around, share), (before_signal, share_to_signal) = overhead(figures), overhead_to_signal(figures)
     return {
         "end_to_end_ms": stages["total"],
         "engine_ms": stages["engine"],
@@ -38,6 +38,9 @@ def as_json(figures: Figures) -> dict[str, object]:
         "overhead_ms": milliseconds(figures.overhead),
         "overhead_of_engine": round(share, 4),
         "overhead_without_resize_ms": round(around - stages["resize"]["p50"], 3),
+        "overhead_to_signal_ms": milliseconds(figures.overhead_to_signal),
+        "overhead_to_signal_of_engine": round(share_to_signal, 4),
+        "overhead_to_signal_without_resize_ms": round(before_signal - stages["resize"]["p50"], 3),
         "end_to_end_minus_bare_engine_ms": {
             what: round(stages["total"][what] - bare[what], 3) for what in ("min", "p50")
         },
@@ -70,7 +73,16 @@ def as_json(figures: Figures) -> dict[str, object]:
 
 def overhead(figures: Figures) -> tuple[float, float]:
     """What a station adds to the engine of the same part, by p50: ms, and as a share of the engine."""
-    around, engine = figures.overhead.percentile_s(50) or 0.0, figures.stages["engine"].percentile_s(50) or 0.0
+    return _around(figures, figures.overhead)
+
+
+def overhead_to_signal(figures: Figures) -> tuple[float, float]:
+    """The same until the line's outputs have their signal: what is said to disk and network comes after it."""
+    return _around(figures, figures.overhead_to_signal)
+
+
+def _around(figures: Figures, histogram: Histogram) -> tuple[float, float]:
+    around, engine = histogram.percentile_s(50) or 0.0, figures.stages["engine"].percentile_s(50) or 0.0
     return 1e3 * around, around / engine if engine else 0.0
 
 
@@ -121,9 +133,12 @@ def sentences(figures: Figures) -> Iterator[str]:
         f"{figures.per_second:.1f} parts/s; with the warm-up {summary.passed} passed, {summary.failed} failed"
         + (f", not inspected: {missing}" if missing else "")
     )
-    around, share = overhead(figures)
+    (around, share), (to_signal, share_to_signal) = overhead(figures), overhead_to_signal(figures)
     resize = 1e3 * (figures.stages["resize"].percentile_s(50) or 0.0)
-    yield f"around the engine {around:.2f} ms a part, {100 * share:.1f} % (p50); of that scaling the frame {resize:.2f}"
+    yield (
+        f"around the engine {around:.2f} ms a part, {100 * share:.1f} % (p50), of that {to_signal:.2f} ms, "
+        f"{100 * share_to_signal:.1f} %, until the line has its signal; scaling the frame takes {resize:.2f}"
+    )
     peak = f", peak memory {cold.peak_rss_mb:.0f} MB" if cold.peak_rss_mb is not None else ""
     first_ms = figures.first_stages_ms["total"]
     yield f"cold start {cold.seconds:.2f} s to the first verdict{peak}; first part {first_ms:.1f} ms"

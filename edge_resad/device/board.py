@@ -220,6 +220,12 @@ class Board:
         with self._changed:
             return dict(self._faults)
 
+    @property
+    def last(self) -> dict[str, Last]:
+        """camera -> what became of its last part; nothing of one that has seen none yet."""
+        with self._changed:
+            return dict(self._last)
+
     def snapshot(self) -> dict[str, Any]:
         """Everything, of one moment, as JSON can say it."""
         with self._changed:

@@ -54,11 +54,14 @@ def open_camera(
         if kind == "genicam":
             opener = partial(open_genicam, argument, producer=camera.producer, wanted=wanted)
         return LiveCamera(camera.source, opener, stop=stop)
-    if kind == "csi":
-        pipeline = csi_pipeline(argument, fps=camera.fps, width=camera.width, height=camera.height)
-        return LiveCamera(camera.source, partial(open_gstreamer, pipeline), stop=stop)
-    if kind == "gstreamer":
-        return LiveCamera("the end of the pipeline", partial(open_gstreamer, argument), stop=stop)
+    if kind in ("csi", "gstreamer"):
+        pipeline, where = argument, "the end of the pipeline"
+        if kind == "csi":
+            pipeline = csi_pipeline(argument, fps=camera.fps, width=camera.width, height=camera.height)
+            where = camera.source
+        triggered = camera.trigger.kind == "camera"
+        opener = partial(open_gstreamer, pipeline, fps=camera.fps, triggered=triggered, stop=stop)
+        return LiveCamera(where, opener, stop=stop)
     if kind == "rtsp":
         return LiveCamera(without_password(argument), partial(open_rtsp, argument), stop=stop)
     if products is None:

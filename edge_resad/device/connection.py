@@ -20,6 +20,7 @@ from paho.mqtt.properties import Properties
 from edge_resad.device.access import Access
 from edge_resad.device.bell import Bell
 from edge_resad.device.hearing import Heard
+from edge_resad.messages import JSON_TYPE
 from edge_resad.parting import last_word, parting_reason
 
 Protocol = Literal["5", "3.1.1"]
@@ -41,6 +42,8 @@ class Will:
     topic: str
     payload: bytes
     delay_s: int = 5
+    retain: bool = True
+    content_type: str | None = JSON_TYPE
 
 
 def _never_raises(callback: _Callback) -> _Callback:
@@ -57,7 +60,10 @@ def _never_raises(callback: _Callback) -> _Callback:
 class Connection:
     """A client for one connection, driven by the caller's own thread: `pump` is all that ever waits."""
 
-    def __init__(self, access: Access, protocol: Protocol, will: Will, *, clean_start: bool) -> None:
+    def __init__(
+        self, access: Access, protocol: Protocol, will: Will, *, clean_start: bool, session_s: int = _SESSION_S
+    ) -> None:
+        """session_s: how long the broker remembers us, and a will's delay lasts at most; MQTT 5 alone."""
         self.protocol = protocol
         self.accepted = False
         self.refused: tuple[int, str] | None = None  # reason code of the CONNACK and its name
@@ -68,11 +74,13 @@ class Connection:
         self.maximum_packet: int | None = None  # bytes
         self.retains = True  # the broker keeps states for those who come later
         self.heard: deque[tuple[Heard, int, int]] = deque()  # what came, its packet id and QoS, until `dealt_with`
+        self.hears: set[str] = set()  # topic filters that the broker has granted
         self.deaf_to: list[tuple[str, str]] = []  # topic filter and why the broker does not let us hear it
         self.answers: deque[tuple[int, int, str]] = deque()  # packet id, reason code and its name, of each PUBACK
         self._access = access
         self._will = will
         self._clean_start = clean_start
+        self._session_s = session_s
 
     def open(self) -> None:
         """Connect the socket, shake hands and ask to be let in. Waits; OSError where nobody is there."""
@@ -99,18 +107,18 @@ class Connection:
             client.tls_set_context(access.tls)
         will = self._will
         if self.protocol == "5":
-            about_will = _properties(PacketTypes.WILLMESSAGE, content_type="application/json")
+            about_will = _properties(PacketTypes.WILLMESSAGE, content_type=will.content_type)
             about_will.WillDelayInterval = will.delay_s
-            client.will_set(will.topic, will.payload, qos=1, retain=True, properties=about_will)
+            client.will_set(will.topic, will.payload, qos=1, retain=will.retain, properties=about_will)
             about_us = _properties(PacketTypes.CONNECT)
-            about_us.SessionExpiryInterval = _SESSION_S  # one that ends at once would end the will's delay too
+            about_us.SessionExpiryInterval = self._session_s  # one that ends at once ends the will's delay too
             about_us.ReceiveMaximum = _MOST_HEARD
             about_us.MaximumPacketSize = _LARGEST_HEARD
             client.connect_async(
                 access.host, access.port, access.keepalive_s, clean_start=self._clean_start, properties=about_us
             )
         else:
-            client.will_set(will.topic, will.payload, qos=1, retain=True)
+            client.will_set(will.topic, will.payload, qos=1, retain=will.retain)
             client.connect_async(access.host, access.port, access.keepalive_s)
         client.reconnect()
 
@@ -121,7 +129,7 @@ class Connection:
         *,
         qos: int = 1,
         retain: bool = False,
-        content_type: str,
+        content_type: str | None,
         user: Mapping[str, str],
         expiry_s: int | None = None,
         correlation: bytes | None = None,
@@ -151,6 +159,10 @@ class Connection:
     def awaits_suback(self) -> bool:
         """Whether the broker has still to say whether we hear what we asked for."""
         return bool(self._subscribing)
+
+    def awaits(self, topic_filter: str) -> bool:
+        """Whether the broker has still to say whether we hear this."""
+        return any(topic_filter in filters for filters in self._subscribing.values())
 
     def dealt_with(self, packet_id: int, qos: int) -> None:
         """Tell the broker that it need not send this again."""
@@ -239,6 +251,8 @@ class Connection:
         for topic_filter, reason in zip(self._subscribing.pop(mid, []), reasons, strict=False):
             if reason.is_failure:
                 self.deaf_to.append((topic_filter, str(reason)))
+            else:
+                self.hears.add(topic_filter)
 
     @_never_raises
     def _on_message(self, client: mqtt.Client, userdata: Any, message: mqtt.MQTTMessage) -> None:

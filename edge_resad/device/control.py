@@ -109,8 +109,8 @@ class ControlSocket:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
+        self._bell.send(b"!")  # first: the thread closes it once it sees that it should stop
         self._closing.set()
-        self._bell.send(b"!")
         with contextlib.suppress(OSError):
             if self._path.stat().st_ino == self._inode:  # not another station's that came meanwhile
                 self._path.unlink()

@@ -77,7 +77,8 @@ def discovery(address: Address, cameras: Sequence[str], *, version: str, prefix:
         "availability": [{"topic": state, "value_template": "{{ 'online' if value_json.data.online else 'offline' }}"}],
         "qos": 1,
     }
-    return f"{prefix}/device/{name}/config", json.dumps(payload, separators=(",", ":")).encode()
+    # The device's own level: a broker can let a station write there and nowhere else.
+    return f"{prefix}/device/{address.device}/{name}/config", json.dumps(payload, separators=(",", ":")).encode()
 
 
 def _sensor(name: str, topic: str, template: str) -> dict[str, Any]:

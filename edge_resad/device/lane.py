@@ -21,7 +21,7 @@ from edge_resad.device.gpio_trigger import GpioTrigger, Pin
 from edge_resad.device.handover import Capture
 from edge_resad.device.health import Health, SayFaults
 from edge_resad.device.part_queue import EveryFrame, PartQueue, Parts
-from edge_resad.device.pipeline import Alarm, Inspection, Judge, Line, Reason, Tally
+from edge_resad.device.pipeline import Alarm, Alert, Inspection, Judge, Line, Reason, Tally
 from edge_resad.device.post import Post
 from edge_resad.device.presence_trigger import PresenceTrigger
 from edge_resad.device.progress import Progress, VitalSigns
@@ -138,6 +138,11 @@ class Lane:
     def tallies(self) -> Mapping[str, Tally]:
         """The tally by product: what was counted for one stays its own when another is on the line. From any thread."""
         return {self.product: Tally(), **self._tallies}
+
+    @property
+    def alert(self) -> Alert | None:
+        """The alert of failed parts that is open now. From any thread."""
+        return self._alarm.open
 
     @property
     def timings(self) -> Mapping[str, float]:

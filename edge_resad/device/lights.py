@@ -64,8 +64,11 @@ def broker_light(status: LinkStatus | None) -> Light | None:
     return Light(name="broker", colour=colour, says=status.problem or "not connected yet; messages wait")
 
 
-def spool_light(waiting: int, oldest_s: float | None, problem: str | None, *, has_broker: bool) -> Light:
-    """oldest_s: how long the first of those that wait has waited. problem: why the disk takes nothing."""
+def spool_light(waiting: int, oldest_s: float | None, problem: str | None, *, has_broker: bool, dead: int = 0) -> Light:
+    """oldest_s: how long the first of those that wait has waited. problem: why the disk takes nothing.
+
+    dead: messages that the broker will never take.
+    """
     noun = "message waits" if waiting == 1 else "messages wait"
     says = "nothing waits" if not waiting else f"{waiting} {noun}"
     if waiting and oldest_s is not None:
@@ -73,7 +76,10 @@ def spool_light(waiting: int, oldest_s: float | None, problem: str | None, *, ha
     if problem is not None:
         return Light(name="spool", colour="red", says=problem)
     late = has_broker and waiting > 0 and oldest_s is not None and oldest_s > LATE_S
-    return Light(name="spool", colour="amber" if late else "green", says=says)
+    if dead:
+        those = "1 message stays that" if dead == 1 else f"{dead} messages stay that"
+        says += f"; {those} the broker will never take: edge-resad spool dead STATION says why"
+    return Light(name="spool", colour="amber" if late or dead else "green", says=says)
 
 
 def output_lights(outputs: Sequence[OutputStatus]) -> Iterator[Light]:

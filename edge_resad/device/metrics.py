@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 BOUNDS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 QUANTILES = (0.5, 0.95, 0.99)
+CLOSE_S = 1.0  # how long the last figures may take when the station stops
 
 Labels = Mapping[str, str]
 Value = TypeVar("Value", bound=str)
@@ -50,7 +51,7 @@ class MetricsFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
         self._closing.set()
-        self._writer.join(timeout=1.0)  # a disk that hangs keeps its thread, not us
+        self._writer.join(CLOSE_S)  # a disk that hangs keeps its thread, not us
 
     def _work(self) -> None:
         while True:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from types import TracebackType
@@ -35,6 +35,8 @@ from edge_resad.device.publisher import Publisher, Timing
 from edge_resad.device.rota import Rota
 from edge_resad.device.rtsp import without_password
 from edge_resad.device.settings import CameraSection, StationFile
+from edge_resad.device.sparkplug.sparkplug import Sparkplug
+from edge_resad.device.sparkplug.station_view import StationView
 from edge_resad.device.spool import Spool
 from edge_resad.device.stages import Stages
 from edge_resad.device.summary import StationSummary
@@ -119,6 +121,7 @@ class OpenStation:
             )
             if publisher is not None:
                 enter(Telemeter(settings, publisher, self.spool, self.stages, self.lanes, self._last_look))
+            self._show_by_sparkplug(enter)
             self._open = opening.pop_all()
         return self
 
@@ -189,6 +192,7 @@ class OpenStation:
         """Hand on what became of a part to all whom it concerns, the most urgent first."""
         judged = time.perf_counter()
         self.outputs.judged(inspection)  # before disk and network
+        signalled = time.perf_counter()
         event_ids = lane.say(inspection)
         if self.verdicts is not None:
             self.verdicts.append(as_record(inspection))
@@ -196,8 +200,8 @@ class OpenStation:
             self.pictures.keep(inspection, lane.judge.score_map, event_ids=event_ids)
         lane.chart(inspection)
         if inspection.verdict is not None:
-            outputs_ms = 1e3 * (time.perf_counter() - judged)
-            self.stages.count(inspection.latency, lane.timings, outputs_ms=outputs_ms)
+            signal_ms, outputs_ms = 1e3 * (signalled - judged), 1e3 * (time.perf_counter() - judged)
+            self.stages.count(inspection.latency, lane.timings, signal_ms=signal_ms, outputs_ms=outputs_ms)
         self.people.inspected(inspection, lane.judge)
 
     def deliver(self) -> None:
@@ -276,6 +280,23 @@ class OpenStation:
             changed=self._changed,
             is_bypassed=self.people.is_bypassed,
         )
+
+    def _show_by_sparkplug(self, enter: Callable[[Sparkplug], Sparkplug]) -> None:
+        settings, people = self._settings, self.people
+        if settings.sparkplug is None or settings.broker is None:
+            return
+        view = StationView(
+            self.lanes,
+            people.board,
+            self.spool,
+            bypass=lambda: people.bypass.now,
+            outputs=lambda: self.outputs.status,
+            machine=MACHINE,
+        )
+        bd_seq_file = settings.spool.path.with_suffix(".bdseq")
+        device = settings.station.device
+        sparkplug = enter(Sparkplug(settings.sparkplug, settings.broker, view, device=device, bd_seq_file=bd_seq_file))
+        people.watch("sparkplug", sparkplug.problem)
 
     def _say_faults(self, faults: Mapping[str, tuple[str, ...]]) -> None:
         """What is wrong with a camera is of interest to its outputs, to people and to the broker."""

@@ -197,7 +197,7 @@ class OperatorSide:
             yield broker
         waiting = spool.waiting()
         age_s = oldest_s(spool, time.time()) if waiting else None
-        yield spool_light(waiting, age_s, spool.health(), has_broker=broker is not None)
+        yield spool_light(waiting, age_s, spool.health(), has_broker=broker is not None, dead=spool.dead)
         yield disk_light(self._settings.spool.path.parent)
         for part, health in self._others.items():
             wrong = health()

@@ -134,6 +134,11 @@ class Alarm:
         self._new_id = new_id
         self._open: Alert | None = None
 
+    @property
+    def open(self) -> Alert | None:
+        """The alert that is open now. From any thread."""
+        return self._open
+
     def restart(self, k: int, n: int) -> Alert | None:
         """Begin anew for another product; the alert of the one before ends, where one is open."""
         self._debounce = Debounce(k, n)

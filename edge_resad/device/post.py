@@ -145,8 +145,13 @@ class Post:
             return compose(stamp, image=ImageReference(topic=where, size_bytes=len(jpeg), sha256=digest))
 
         stamp = self._spool.put(topic, with_picture, kind="alert", alert=(alert.alert_id, alert.phase))
-        picture = partial(thumbnail_message, self._address, jpeg=jpeg)
-        self._spool.put(self._address.thumbnail_topic(stamp.event_id), picture, content_type=JPEG_TYPE, kind="image")
+        self._spool.put(
+            self._address.thumbnail_topic(stamp.event_id),
+            partial(thumbnail_message, self._address, jpeg=jpeg),
+            content_type=JPEG_TYPE,
+            kind="image",
+            holds_bytes=len(jpeg),
+        )
         return stamp.event_id
 
     def _about(self, message: Callable[..., bytes], inspection: Inspection, **more: object) -> Callable[..., bytes]:

@@ -79,6 +79,7 @@ class Presence:
             live_from_seq=live_from_seq,
             waiting=self._spool.waiting(),
             dropped=self._spool.dropped,
+            dead=self._spool.dead,
             facts={**self._facts, **self._changing(), **({"problems": self._problems} if self._problems else {})},
             faults=self._faults,
             stages_ms={name: asdict(times) for name, times in self._stages().items()},

@@ -10,6 +10,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +19,17 @@ from typing import Protocol
 from edge_resad.device.crash_points import reach
 from edge_resad.device.kernel_clock import clock_state
 from edge_resad.device.ranges import Ranges
-from edge_resad.device.spoolfile import EXPENDABLE, STRIDE, Changes, GivenUp, Kind, Letter, SpoolFile
+from edge_resad.device.spoolfile import (
+    DRAFT_BYTES,
+    EXPENDABLE,
+    STRIDE,
+    Changes,
+    GivenUp,
+    Kind,
+    Letter,
+    SpoolFile,
+)
+from edge_resad.device.worker import Worker
 from edge_resad.errors import SpoolError
 from edge_resad.messages import JSON_TYPE, MAX_RANGES, GapReason, Moment, Phase, Stamp
 
@@ -47,7 +58,7 @@ class GapLetter(Protocol):
 
 
 class Spool:
-    """Letters on their way out. `put` never waits for the disk: one thread writes, many letters in one commit.
+    """Letters on their way out. `put` waits for nothing: one thread composes and writes, many letters in one commit.
 
     Only what is committed is ever handed to a publisher, so nothing is sent that a power cut could make unwritten.
     Where room runs out the oldest pictures go first, then verdicts of good parts, then of parts not inspected; never a
@@ -101,6 +112,7 @@ class Spool:
         self._totals = self._file.totals
         self._left_open = dict(self._file.open_alerts)
         self._pending: dict[int, Letter] = {}  # put, not yet in a transaction
+        self._drafts: deque[int] = deque()  # of the pending ones, not yet composed
         self._writing: dict[int, Letter] = {}  # in the transaction that runs now
         self._expendable: dict[Kind, deque[int]] = {kind: deque() for kind in EXPENDABLE}  # of the pending ones
         self._ram_bytes = 0  # of pending and writing
@@ -115,9 +127,10 @@ class Spool:
         self._tell_wanted = False
         self._lost = 0
         self._batch = _BATCH
-        self._trouble: sqlite3.Error | OSError | None = None
+        self._trouble: Exception | None = None
+        self._stumbled = False  # the writing thread, over something that nobody foresaw
         self._closing.clear()
-        self._thread = threading.Thread(target=self._write_all, name="spool", daemon=True)
+        self._thread = Worker(self._write_all, name="spool", closing=self._closing)
         self._thread.start()
         return self
 
@@ -180,17 +193,31 @@ class Spool:
         content_type: str = JSON_TYPE,
         kind: Kind = "alert",
         alert: tuple[str | None, Phase] | None = None,
+        holds_bytes: int = DRAFT_BYTES,
     ) -> Stamp:
         """Take one letter: `compose` makes its bytes from its stamp, `kind` says if it may go when room runs out.
 
+        compose: called soon and once, by the writing thread. Where it fails its letter is given up, which a gap tells.
         alert: the alert that it speaks of, None being the one that it gives its own name, and what becomes of that.
+        holds_bytes: about what `compose` keeps in memory until then.
         """
         with self._changed:
             if self._closing.is_set():
                 raise ValueError(f"the spool {self._path} is closed")
-            stamp, letter = self._compose(topic, compose, content_type, kind)
-            if alert is not None:
-                letter = replace(letter, alert_id=alert[0] or stamp.event_id, ends=alert[1] == "end")
+            stamp = self._stamp()
+            alert_id, ends = (alert[0] or stamp.event_id, alert[1] == "end") if alert is not None else (None, False)
+            letter = Letter(
+                seq=stamp.seq,
+                topic=topic,
+                content_type=content_type,
+                kind=kind,
+                body=b"",
+                alert_id=alert_id,
+                ends=ends,
+                compose=partial(compose, stamp),
+                holds_bytes=holds_bytes,
+            )
+            self._drafts.append(stamp.seq)
             self._keep(letter)
             self._bound_memory(letter)
             self._changed.notify_all()
@@ -334,8 +361,6 @@ class Spool:
     def health(self) -> str | None:
         """What is wrong with the outbox, in a sentence; None when all is well."""
         with self._changed:
-            if not self._thread.is_alive() and not self._closing.is_set():
-                return f"the spool {self._path} has stopped writing. Restart the station; its log says why."
             if self._trouble is not None:
                 todo = "Free disk space"
                 lost = f" Memory is full too: {self._lost} alerts are lost." if self._lost else ""
@@ -357,15 +382,44 @@ class Spool:
                 )
             return None
 
-    def _compose(
-        self, topic: str, compose: Callable[[Stamp], bytes], content_type: str, kind: Kind
-    ) -> tuple[Stamp, Letter]:
-        """A letter with the next number."""
+    def _stamp(self) -> Stamp:
+        """The next number, here and now."""
         wall, mono = time.time(), time.monotonic()
         stamp = Stamp(self.stream_id, self._next_seq, self.boot_id, wall, mono, *clock_state())
-        letter = Letter(seq=stamp.seq, topic=topic, content_type=content_type, kind=kind, body=compose(stamp))
         self._next_seq += 1
-        return stamp, letter
+        return stamp
+
+    def _compose_drafts(self) -> None:
+        """Make the bytes of what was put. The thread that judges parts has no time for it."""
+        for _ in range(_BATCH):
+            with self._changed:
+                letter = self._next_draft()
+            if letter is None:
+                return
+            assert letter.compose is not None
+            try:
+                whole = replace(letter, body=letter.compose(), compose=None)
+            except Exception:
+                log.exception("the message %d for %s cannot be composed", letter.seq, letter.topic)
+                whole = None
+            with self._changed:
+                self._settle_draft(letter, whole)
+
+    def _next_draft(self) -> Letter | None:
+        while self._drafts:
+            letter = self._pending.get(self._drafts[0])
+            if letter is not None:
+                return letter
+            self._drafts.popleft()  # memory had no room for it
+        return None
+
+    def _settle_draft(self, draft: Letter, whole: Letter | None) -> None:
+        self._drafts.popleft()
+        if whole is None:
+            self._drop(draft.seq, "refused")
+        elif draft.seq in self._pending:  # there was room for it until now
+            self._pending[draft.seq] = whole
+            self._ram_bytes += whole.size - draft.size
 
     def _base(self, stream_id: str | None) -> int | None:
         """What is added to a stream's numbers here; None where it is none of ours."""
@@ -399,11 +453,11 @@ class Spool:
             self._drop(newest.seq)
             self._lost += 1
 
-    def _drop(self, seq: int) -> None:
+    def _drop(self, seq: int, reason: GapReason = "memory_full") -> None:
         letter = self._pending.pop(seq, None)
         if letter is not None:
             self._ram_bytes -= letter.size
-            self._given_up.setdefault(("memory_full", letter.kind), Ranges()).add(seq, seq)
+            self._given_up.setdefault((reason, letter.kind), Ranges()).add(seq, seq)
 
     def _committed(self, last: int) -> bool:
         first = next(iter(self._writing or self._pending), None)
@@ -414,6 +468,32 @@ class Spool:
         return bool(waits or self._stream_changed or self._tell_wanted or self._file.suspect)
 
     def _write_all(self) -> None:
+        try:
+            if self._stumbled:
+                self._take_up_again()
+            self._write_until_closed()
+        except Exception as error:  # the worker says it in the log and begins anew
+            self._put_back(error)
+            self._stumbled = True
+            if self._closing.is_set():  # it begins no more
+                self._take_up_again()
+                self._commit()
+            raise
+
+    def _take_up_again(self) -> None:
+        """Nobody knows how far the last commit came: the file does, of which nobody else deletes."""
+        with self._changed:
+            pending = list(self._pending)
+        there = self._file.take_up_again(pending)
+        with self._changed:
+            for seq in there:
+                self._ram_bytes -= self._pending.pop(seq).size
+                self._telling.pop(seq, None)
+            self._list_expendable()
+            self._totals = self._file.totals
+            self._stumbled = False
+
+    def _write_until_closed(self) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._closing.is_set() or self._has_work())
@@ -430,6 +510,7 @@ class Spool:
         try:
             if self._file.suspect and self._file.is_damaged():
                 self._begin_anew("it cannot be read")
+            self._compose_drafts()
             self._compose_gaps()
         except (sqlite3.Error, OSError) as error:
             self._put_back(error)
@@ -459,6 +540,7 @@ class Spool:
             self._stream_id, self._earlier = self._file.stream_id, dict(self._file.earlier)
             below = [replace(letter, seq=letter.seq - STRIDE) for letter in self._pending.values()]
             self._pending = {letter.seq: letter for letter in below}
+            self._drafts = deque(seq - STRIDE for seq in self._drafts)
             self._list_expendable()
             self._given_up = {about: _below(ranges) for about, ranges in self._given_up.items()}
             self._gone = {seq - STRIDE for seq in self._gone}
@@ -494,7 +576,10 @@ class Spool:
             return self._gap_letter(stamp, **about, previous_stream_id=gap.previous)  # type: ignore[arg-type]
 
         with self._changed:
-            letter = self._compose(self._gap_topic, compose, JSON_TYPE, "gap")[1]
+            stamp = self._stamp()
+            letter = Letter(
+                seq=stamp.seq, topic=self._gap_topic, content_type=JSON_TYPE, kind="gap", body=compose(stamp)
+            )
             self._keep(letter)
             self._telling[letter.seq] = list(rows)
             self._tell_wanted = self._tell_wanted or self._totals.gaps > len(rows)
@@ -504,8 +589,8 @@ class Spool:
             size = 0
             for letter in list(islice(self._pending.values(), self._batch)):
                 size += letter.size
-                if self._writing and size > self._file.batch_bytes:
-                    break
+                if letter.compose is not None or (self._writing and size > self._file.batch_bytes):
+                    break  # a draft came meanwhile: it goes with the next commit
                 self._writing[letter.seq] = self._pending.pop(letter.seq)
             for expendable in self._expendable.values():
                 while expendable and expendable[0] not in self._pending:
@@ -548,7 +633,7 @@ class Spool:
                 self._trouble = None
             self._changed.notify_all()
 
-    def _put_back(self, error: sqlite3.Error | OSError) -> None:
+    def _put_back(self, error: Exception) -> None:
         with self._changed:
             self._pending = {**self._writing, **self._pending}
             self._writing = {}

@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import uuid
 import zlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,6 +31,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 EXPENDABLE: tuple[Kind, ...] = ("image", "pass", "not_inspected")
 STRIDE = MAX_SEQ + 1  # letters of the stream before this one lie so far below their own numbers
 _SHED_TIMES = 8
+DRAFT_BYTES = 1024  # about what the verdict of a part takes in memory until a letter is made of it
 MOST_DELETED = 5000  # rows that one transaction deletes for what a collector has stored
 
 _APPLICATION_ID = 0x45525350  # "ERSP": the file is ours
@@ -104,11 +105,14 @@ class Letter:
     number: int = 0
     alert_id: str | None = None  # the alert that it speaks of, while it is on its way into the file
     ends: bool = False  # that alert
+    compose: Callable[[], bytes] | None = None  # makes the body, which is empty until then
+    holds_bytes: int = 0  # by what composes it
 
     @property
     def size(self) -> int:
         """Bytes that it counts for in budgets."""
-        return len(self.body) + len(self.topic) + 64  # a row's and its index entry's own weight
+        body = len(self.body) if self.compose is None else self.holds_bytes
+        return body + len(self.topic) + 64  # a row's and its index entry's own weight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -336,6 +340,19 @@ class SpoolFile:
             self._close()  # it is begun again from the file that was set aside
             raise
         self._quarantine.end()
+        self._testify()  # not before: begun again, it must know of which stream the file that was set aside is
+
+    def take_up_again(self, seqs: Iterable[int]) -> list[int]:
+        """After an error that nobody foresaw: undo what it left begun, count anew; which of these letters are here."""
+        if not self._is_open:  # it is being replaced, which goes on
+            return []
+        writer = self._writer
+        if writer.in_transaction:
+            writer.execute("ROLLBACK")
+        self._tails.clear()
+        self.open_alerts = dict(open_alerts(writer))
+        self._count()
+        return [seq for seq in seqs if writer.execute("SELECT 1 FROM letter WHERE seq = ?", (seq,)).fetchone()]
 
     def retry_dead(self, seqs: Collection[int]) -> int:
         """Let dead letters wait again; how many. An empty collection means all."""
@@ -439,20 +456,24 @@ class SpoolFile:
                 f"the spool {self.path} cannot be opened: {error}. "
                 "Check that its folder can be written and its disk has room, or set [spool] path."
             ) from error
-        if self._witness is not None and self._witness.stream_id != self.stream_id:
-            last = self._witness.next_seq - 1
+        witness = self._witness
+        if witness is not None and witness.stream_id not in (self.stream_id, *self.earlier):
+            last = witness.next_seq - 1
             first = min(1, last)  # 0 and 0 where it had said nothing
-            lost = GivenUp(reason="corruption", kind="", first=first, last=last, previous=self._witness.stream_id)
+            lost = GivenUp(reason="corruption", kind="", first=first, last=last, previous=witness.stream_id)
             log.error("the spool %s is not the one that was here: a new stream begins", self.path)
             with suppress(sqlite3.Error):
                 self._say_given_up([lost, *_unknown_of(self._read_earlier())])
+                reach("stranger-told")
                 self._count()
             with suppress(OSError):
                 self._earlier_path.unlink(missing_ok=True)
         if self._machine and self._machine != self._home:  # the first time, or its system is new
             self._home = {**self._home, **self._machine}
+            reach("before-machine-noted")
             with suppress(sqlite3.Error):
                 self._writer.execute("UPDATE stream SET machine = ?", (json.dumps(self._home),))
+            reach("after-machine-noted")
         self._testify()
 
     def _connect(self) -> None:
@@ -520,7 +541,9 @@ class SpoolFile:
             writer.executescript(f"BEGIN IMMEDIATE; {_SCHEMA}")
             values = (str(uuid.uuid4()), json.dumps(dict(self._machine)))
             writer.execute("INSERT INTO stream VALUES (1, ?, 1, 0, 0, ?)", values)
+            reach("before-made")
             writer.execute("COMMIT")
+            reach("after-made")
             return
         if _pragma(writer, "application_id") != _APPLICATION_ID:
             raise SpoolError(
@@ -539,14 +562,11 @@ class SpoolFile:
         if writer.execute("SELECT count(*) FROM stream").fetchone()[0] != 1:
             raise _Damaged("it does not know its stream")
         if version == 1:  # before there were checksums and gaps
-            writer.executescript(
-                f"BEGIN IMMEDIATE; ALTER TABLE letter ADD COLUMN crc INTEGER; {_NEWER} PRAGMA user_version = 2; COMMIT"
-            )
+            _migrate(writer, f"ALTER TABLE letter ADD COLUMN crc INTEGER; {_NEWER}", 2)
         if version <= 2:  # before it knew which alerts are open
-            writer.executescript(f"BEGIN IMMEDIATE; {_NEWEST} PRAGMA user_version = 3; COMMIT")
+            _migrate(writer, _NEWEST, 3)
         if version <= 3:  # before it knew of which machine it is
-            added = "ALTER TABLE stream ADD COLUMN machine TEXT NOT NULL DEFAULT '{}'"
-            writer.executescript(f"BEGIN IMMEDIATE; {added}; PRAGMA user_version = 4; COMMIT")
+            _migrate(writer, "ALTER TABLE stream ADD COLUMN machine TEXT NOT NULL DEFAULT '{}';", 4)
 
     def _take_over(self, aside: Path, told: Collection[int], *, damaged: bool) -> None:
         """Bring what can be read of a damaged file into this new one, below every number of this stream."""
@@ -560,6 +580,7 @@ class SpoolFile:
                 writer.executemany(
                     _INSERT.replace("INSERT", "INSERT OR IGNORE"), batch
                 )  # a damaged tree repeats itself
+                reach("salvage-begun")
                 writer.execute("COMMIT")
                 reach("salvage-written")
             except sqlite3.Error:
@@ -605,6 +626,7 @@ class SpoolFile:
             given_up += _unknown_of(stream for stream in self._read_earlier() if stream not in found.earlier)
         write()
         self._say_given_up(given_up)
+        reach("salvage-told")
         earlier = {stream: base - STRIDE for stream, base in found.earlier.items()}
         if previous is not None:
             earlier[previous] = -STRIDE
@@ -617,7 +639,6 @@ class SpoolFile:
         with suppress(OSError):  # for the day that this file is lost as well
             self._earlier_path.write_text("".join(f"{stream}\n" for stream in earlier))
         self._count()
-        self._testify()
         log.warning("%d messages were saved from %s", len(there), aside)
 
     def _write(self, changes: Changes) -> Sequence[tuple[int, int]]:
@@ -824,7 +845,9 @@ class SpoolFile:
     def _give_back_pages(self) -> None:
         with suppress(sqlite3.Error):  # a courtesy to the disk; the letters are safe without it
             if _pragma(self._writer, "freelist_count") > 1024:
+                reach("before-pages-go")
                 self._writer.executescript("PRAGMA incremental_vacuum(512)")  # `execute` would give back one page
+                reach("after-pages-go")
 
     @property
     def _reserve(self) -> Path:
@@ -944,6 +967,14 @@ def _as_gaps(freed: Iterable[tuple[int, str, int, int]], reason: GapReason) -> l
         for kind, ranges in by_kind.items()
         for first, last in ranges
     ]
+
+
+def _migrate(writer: sqlite3.Connection, script: str, version: int) -> None:
+    """Bring the tables one version further, all of it or nothing."""
+    writer.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {version}")
+    reach("before-migration")
+    writer.execute("COMMIT")
+    reach("after-migration")
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

@@ -26,15 +26,18 @@ class StageTimes:
 
 
 class Stages:
-    """A histogram for every stage: waiting, what the inspector times, outputs, the total, and that from the trigger.
+    """A histogram for every stage: waiting, what the inspector times, outputs, and what several of them take together.
 
     waiting: from the picture to the inspector. outputs: from the verdict until all that is said of the part was handed
-    on. total: from the picture until then. trigger: from the trigger to the verdict, of parts that one announced.
+    on. signal: from the picture until the line's outputs have their signal, which is the first thing said. total: from
+    the picture until all was handed on. trigger: from the trigger to the verdict, of parts that one announced.
     """
 
     def __init__(self) -> None:
         self.last_ms: dict[str, float] = {}  # of the last part that was judged
-        self._histograms = {name: Histogram() for name in ("waiting", *JUDGE_STAGES, "outputs", "total", "trigger")}
+        self._histograms = {
+            name: Histogram() for name in ("waiting", *JUDGE_STAGES, "outputs", "signal", "total", "trigger")
+        }
         self._names = {f"{name}_ms": name for name in JUDGE_STAGES}  # as inspectors call them -> stage
 
     def clear(self) -> None:
@@ -42,8 +45,12 @@ class Stages:
         for histogram in self._histograms.values():
             histogram.clear()
 
-    def count(self, latency: Latency, timings: Mapping[str, float], *, outputs_ms: float) -> None:
-        """Take one more part that has a verdict. timings: milliseconds of the judge's own stages, `resize_ms` ..."""
+    def count(self, latency: Latency, timings: Mapping[str, float], *, signal_ms: float, outputs_ms: float) -> None:
+        """Take one more part that has a verdict.
+
+        timings:   milliseconds of the judge's own stages, `resize_ms` ...
+        signal_ms: from the verdict until the line's outputs had their signal; outputs_ms: until all was handed on.
+        """
         self._record("waiting", latency.waiting_ms)
         before = "waiting"
         for timing, milliseconds in timings.items():
@@ -52,6 +59,7 @@ class Stages:
             before = self._names[timing]
             self._record(before, milliseconds)
         self._record("outputs", outputs_ms)
+        self._record("signal", latency.total_ms + signal_ms)
         self._record("total", latency.total_ms + outputs_ms)
         if latency.trigger_ms is not None:
             self._record("trigger", latency.trigger_ms)

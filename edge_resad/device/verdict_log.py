@@ -20,10 +20,11 @@ from edge_resad.device.worker import Worker
 
 log = logging.getLogger(__name__)
 
-WAITING_LINES = 10_000  # what a stuck disk may hold up in memory, about 5 MB
+WAITING_LINES = 10_000  # what a stuck disk may hold up in memory, about 20 MB
 RETRY_S = 2.0  # pause before a disk that refused is asked again
+CLOSE_S = 1.0  # how long the last lines may take when the station stops
 
-_encoded = json.JSONEncoder(separators=(",", ":")).encode  # made once: the line waits for it with every part
+_encoded = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class VerdictLog:
@@ -46,7 +47,7 @@ class VerdictLog:
         self._keep = keep
         self._retry_s = retry_s
         self._write = write
-        self._lines: queue.Queue[bytes | None] = queue.Queue(waiting_lines)
+        self._records: queue.Queue[Mapping[str, object] | None] = queue.Queue(waiting_lines)
         self._closing = threading.Event()
         self._file: int | None = None
         self._size = 0
@@ -62,23 +63,22 @@ class VerdictLog:
     ) -> None:
         self._closing.set()
         with contextlib.suppress(queue.Full):  # a writer with lines to write needs no waking
-            self._lines.put_nowait(None)
+            self._records.put_nowait(None)
         if self._writer is not None:
-            self._writer.join(timeout=1.0)  # a disk that hangs keeps its thread, not us
+            self._writer.join(CLOSE_S)  # a disk that hangs keeps its thread, not us
             self._writer = None
 
     def append(self, record: Mapping[str, object]) -> None:
-        """Add one line. Returns at once, whatever the disk does."""
-        line = _encoded(record).encode() + b"\n"
+        """Add one line. Returns at once, whatever the disk does; the record is not to be changed any more."""
         try:
-            self._lines.put_nowait(line)
+            self._records.put_nowait(record)
         except queue.Full:
             self.lost += 1
 
     def _work(self) -> None:
-        while (line := self._next()) is not None:
+        while (record := self._next()) is not None:
             try:
-                self._keep_trying(line)
+                self._keep_trying(_encoded(record).encode() + b"\n")
             except Exception:
                 self.lost += 1
                 raise
@@ -92,13 +92,13 @@ class VerdictLog:
                 return
             last_try = self._closing.wait(self._retry_s)
 
-    def _next(self) -> bytes | None:
-        """Wait for a line; None when the log is closed and empty."""
+    def _next(self) -> Mapping[str, object] | None:
+        """Wait for a record; None when the log is closed and empty."""
         try:
             while True:
-                line = self._lines.get(block=not self._closing.is_set())
-                if line is not None:
-                    return line
+                record = self._records.get(block=not self._closing.is_set())
+                if record is not None:
+                    return record
         except queue.Empty:
             return None
 

@@ -13,14 +13,17 @@ from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
 from edge_resad.errors import StoreError
+from edge_resad.fleet.crash_points import crash_point
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_S = 10  # a SQLite file that another program writes is waited for so long
 _LOCK = 7_236_581  # PostgreSQL: of the one that migrates
+REMOVING = 7_236_582
+"""PostgreSQL's lock of the collector that removes rows."""
 
 _one_at_a_time = threading.Lock()  # Alembic's environment is one for the whole process
 
@@ -72,8 +75,21 @@ def migrate(engine: Engine) -> None:
         if engine.dialect.name == "postgresql":
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
         _refuse_newer(engine, connection, script)
-        environment.configure(connection=connection, transactional_ddl=False)
+        environment.configure(
+            connection=connection,
+            transactional_ddl=False,
+            on_version_apply=lambda **_: crash_point("between-migrations"),
+        )
         environment.run_migrations()
+        crash_point("in-migration")
+    crash_point("after-migration")
+
+
+def alone(connection: Connection, lock: int) -> bool:
+    """Whether no other collector does the same now; in SQLite a transaction is always alone."""
+    if connection.dialect.name == "sqlite":
+        return True
+    return bool(connection.exec_driver_sql(f"SELECT pg_try_advisory_xact_lock({lock})").scalar_one())
 
 
 def newest_revision() -> str:

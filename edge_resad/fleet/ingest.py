@@ -41,9 +41,11 @@ class Totals:
     rejected: int = 0
     commits: int = 0
     conflicts: Counter[tuple[Address, str]] = field(default_factory=Counter)
+    dropped: int = 0  # of what was set aside
 
     def __str__(self) -> str:
         others = f"conflicts {sum(self.conflicts.values())}, " if self.conflicts else ""
+        others += f"dropped {self.dropped}, " if self.dropped else ""
         return (
             f"stored {self.stored}, duplicates {self.duplicates}, not readable {self.rejected}, {others}"
             f"commits {self.commits}"
@@ -54,7 +56,7 @@ def ingest(fleet: FleetFile, engine: Engine, stop: threading.Event) -> Totals:
     """Store what comes until `stop` is set; answers what was done."""
     collector = fleet.collector
     inbox = Inbox(collector.waiting)
-    store = Store(engine, raw=fleet.store.raw)
+    store = Store(engine, raw=fleet.store.raw, rejected_rows_of_device=fleet.retention.rejected_rows_of_device)
     chores = Chores(engine, fleet.retention)
     totals = Totals()
     name = uuid.uuid4().hex  # of this start: acknowledgements are numbered below it
@@ -123,6 +125,12 @@ def _count(totals: Totals, receipt: Receipt) -> None:
         if (address, stream_id) not in totals.conflicts:
             log.error("%s", sentence(address.device, stream_id, number))
     totals.conflicts += receipt.conflicts
+    if receipt.dropped and not totals.dropped:
+        log.error(
+            "a station has sent more that cannot be read than [retention] rejected_rows_of_device: the oldest of it is "
+            "dropped. edge-resad fleet status says whose it is and counts it"
+        )
+    totals.dropped += receipt.dropped
 
 
 def _acknowledgements(receipt: Receipt, name: str, collector: str, largest: int | None) -> Iterator[tuple[str, bytes]]:

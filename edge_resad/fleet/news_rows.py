@@ -77,6 +77,7 @@ class NewsRows:
                     **{"online": True, "state_stream": said.stream_id, "bd_seq": said.bd_seq},
                     **{"state_ms": news.arrival.received_ms, "version": said.version, "bundle": said.bundle},
                     **{"product": said.product, "waiting": said.waiting, "dropped": said.dropped},
+                    "dead": said.dead,
                     "faults": None if said.faults is None else json.dumps(said.faults, sort_keys=True),
                 }
                 self._connection.execute(update(table).where(of_it, or_(newer, going_on)).values(**changes))

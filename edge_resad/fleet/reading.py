@@ -174,7 +174,7 @@ def _check(origin: Origin, address: Address) -> None:
     elif isinstance(origin, Verdict):
         numbers += [origin.product_version or 0, origin.regions_total, origin.frame_id]
     elif isinstance(origin, Alert):
-        texts = [origin.fault or "", origin.image.topic if origin.image else ""]
+        texts = [origin.fault or "", origin.reason or "", origin.image.topic if origin.image else ""]
         numbers = [origin.seq, origin.product_version or 0]
     elif isinstance(origin, Audit):
         texts = [origin.issued_by, origin.sentence or ""]
@@ -190,7 +190,7 @@ def _check_state(content: Birth | Offline, address: Address) -> None:
     texts, numbers = [], [content.bd_seq]
     if isinstance(content, Birth):
         texts = [content.version or "", content.bundle or "", content.product or ""]
-        numbers += [content.live_from_seq, content.waiting, content.dropped]
+        numbers += [content.live_from_seq, content.waiting, content.dropped, content.dead]
     _check_values(texts, numbers)
 
 

@@ -45,11 +45,14 @@ class DeviceStatus:
     seen_ms: int
     waiting: int | None  # messages in its outbox when it said so last
     dropped: int | None
+    dead: int | None  # messages that its broker will never take
     product: str | None
     version: str | None
     faults: dict[str, list[str]]
     missing: int  # messages of its streams that are neither stored nor given up
     conflicts: int  # messages whose numbers were others' already
+    set_aside: int  # messages that cannot be read, or whose numbers were others', and are kept
+    set_aside_dropped: int  # such messages for which there was no room any more
     open_alerts: int
     settings_version: int | None  # of the wish that it answered last; None: it has answered none
     settings_status: str | None  # applied or refused
@@ -75,6 +78,7 @@ class AlertStatus:
     score: float | None
     threshold: float | None
     fault: str | None
+    reason: str | None  # why it ended, where it is not known to be over: interrupted
     picture: bool  # there is one in the store
 
 
@@ -115,6 +119,10 @@ def devices(connection: Connection) -> list[DeviceStatus]:
         missing[account.device] += account.lost
         conflicts[account.device] += account.conflicts
     reported = _newest_reports(connection)
+    aside, gone = schema.rejected, schema.dropped
+    kept = select(aside.c.device, func.count()).where(aside.c.device.is_not(None)).group_by(aside.c.device)
+    set_aside = {row[0]: row[1] for row in connection.execute(kept)}
+    dropped = {row.device: row.messages for row in connection.execute(select(gone))}
     rows = connection.execute(select(table).order_by(table.c.site, table.c.line, table.c.name)).all()
     found = [
         DeviceStatus(
@@ -125,11 +133,14 @@ def devices(connection: Connection) -> list[DeviceStatus]:
             seen_ms=row.seen_ms,
             waiting=row.waiting,
             dropped=row.dropped,
+            dead=row.dead,
             product=row.product,
             version=row.version,
             faults={camera: list(said) for camera, said in json.loads(row.faults or "{}").items()},
             missing=missing[row.name],
             conflicts=conflicts[row.name],
+            set_aside=set_aside.get(row.id, 0),
+            set_aside_dropped=dropped.get(row.id, 0),
             open_alerts=open_alerts.get(row.id, 0),
             settings_version=reported.get(row.id, (None, None))[0],
             settings_status=reported.get(row.id, (None, None))[1],
@@ -159,7 +170,7 @@ def alerts(connection: Connection, *, most: int = 50, only_open: bool = False) -
     asked = (
         select(table, devices.c.site, devices.c.line, devices.c.name, pictures.label("pictures"))
         .add_columns(first.c.at_ms.label("began_ms"), first.c.at_quality, last.c.at_ms.label("last_ms"))
-        .add_columns(last.c.camera, last.c.product)
+        .add_columns(last.c.camera, last.c.product, last.c.reason)
         .join(devices, devices.c.id == table.c.device)
         .join(first, (first.c.stream == table.c.first_stream) & (first.c.seq == table.c.first_seq))
         .join(last, (last.c.stream == table.c.last_stream) & (last.c.seq == table.c.last_seq))
@@ -188,6 +199,7 @@ def alerts(connection: Connection, *, most: int = 50, only_open: bool = False) -
             score=worst[row.device, row.alert_id][0],
             threshold=worst[row.device, row.alert_id][1],
             fault=worst[row.device, row.alert_id][2],
+            reason=row.reason,
             picture=row.pictures > 0,
         )
         for row in rows
@@ -255,3 +267,9 @@ def rejected(connection: Connection, *, most: int = 10) -> list[tuple[str, int]]
         .limit(most)
     )
     return [(reason, int(number)) for reason, number in connection.execute(asked)]
+
+
+def dropped(connection: Connection) -> int:
+    """How many messages that were set aside went for want of room, of all stations and of nobody known."""
+    table = schema.dropped
+    return int(connection.execute(select(func.coalesce(func.sum(table.c.messages), 0))).scalar_one())

@@ -11,12 +11,13 @@ from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, bindparam
 from edge_resad.fleet import schema
 from edge_resad.fleet.coverage import settle, settle_some
 from edge_resad.fleet.crash_points import crash_point
+from edge_resad.fleet.database import REMOVING, alone
+from edge_resad.fleet.rejected_room import make_room_in_all
 from edge_resad.fleet.settings import RetentionSection
 
 _DAY_MS = 86_400_000
 _CHUNK = 2000  # rows of one transaction
 _SETTLED = 10_000  # numbers of a stream that are settled at a time
-_LOCK = 7_236_582  # PostgreSQL: of the collector that removes
 _ROW_BYTES = 60  # PostgreSQL: what a row costs beside its values, in the table and in its indexes
 
 
@@ -58,11 +59,9 @@ def retain(engine: Engine, retention: RetentionSection, now_ms: int) -> Iterator
     for rule in rules(retention):
         removed = _CHUNK
         while removed == _CHUNK:
-            removed = _remove(engine, rule, rule.too_old(now_ms))
+            removed = _remove(engine, rule, rule.too_old(now_ms), most=_CHUNK)
             yield removed
-    removed = _CHUNK
-    while removed == _CHUNK:
-        removed = _remove_rejected(engine, retention.rejected_rows)
+    while removed := _remove_rejected(engine, retention):
         yield removed
     if retention.max_mb is not None:
         yield from _shrink(engine, retention, retention.max_mb * 1_000_000)
@@ -73,7 +72,9 @@ def settle_streams(engine: Engine) -> Iterator[int]:
     settled = _SETTLED
     while settled:
         with engine.begin() as connection:
-            settled = settle_some(connection, _SETTLED) if alone(connection, _LOCK) else 0
+            settled = settle_some(connection, _SETTLED) if alone(connection, REMOVING) else 0
+            crash_point("in-settling")
+        crash_point("after-settling")
         yield settled
 
 
@@ -126,13 +127,13 @@ def _rows(connection: Connection, table: Table) -> int:
     return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
 
 
-def _remove(engine: Engine, rule: Rule, meant: ColumnElement[bool], *, most: int = _CHUNK) -> int:
+def _remove(engine: Engine, rule: Rule, meant: ColumnElement[bool], *, most: int) -> int:
     table = rule.table
     keys = [key.name for key in table.primary_key.columns]
     has_letters = table in (*schema.LETTERS, schema.rejected)
     wanted = dict.fromkeys([*keys, *(("stream", "seq") if has_letters else ())])
     with engine.begin() as connection:
-        if not alone(connection, _LOCK):
+        if not alone(connection, REMOVING):
             return 0
         oldest = select(*(table.c[name] for name in wanted)).where(meant).order_by(table.c.received_ms).limit(most)
         rows = [dict(row._mapping) for row in connection.execute(oldest)]
@@ -144,6 +145,7 @@ def _remove(engine: Engine, rule: Rule, meant: ColumnElement[bool], *, most: int
             _settle(connection, [(row["stream"], row["seq"]) for row in rows])
         _delete(connection, table, [{name: row[name] for name in keys} for row in rows])
         crash_point("in-retention")
+    crash_point("after-retention")
     return len(rows)
 
 
@@ -160,19 +162,14 @@ def _remove_alert_messages(connection: Connection, alerts: list[dict[str, Any]])
         _delete(connection, table, [{"stream": stream, "seq": seq} for stream, seq in letters])
 
 
-def _remove_rejected(engine: Engine, kept: int) -> int:
-    """By number alone go those without a place in a stream: anybody can send as many of these as he likes."""
-    table = schema.rejected
-    nowhere = table.c.stream.is_(None)
+def _remove_rejected(engine: Engine, retention: RetentionSection) -> int:
+    """By number too, for a station can send as much as it likes that nobody can read."""
+    of_each, in_all = retention.rejected_rows_of_device, retention.rejected_rows
     with engine.begin() as connection:
-        there = connection.execute(select(func.count()).select_from(table).where(nowhere)).scalar_one()
-        most = min(_CHUNK, int(there) - kept)
-        if most <= 0 or not alone(connection, _LOCK):
-            return 0
-        oldest = select(table.c.digest).where(nowhere).order_by(table.c.received_ms).limit(most)
-        rows = [{"digest": digest} for digest in connection.execute(oldest).scalars()]
-        _delete(connection, table, rows)
-    return len(rows)
+        removed = make_room_in_all(connection, of_each=of_each, in_all=in_all, at_once=_CHUNK)
+        crash_point("in-retention-of-rejected")
+    crash_point("after-retention-of-rejected")
+    return removed
 
 
 def _settle(connection: Connection, letters: list[tuple[int, int]]) -> None:
@@ -194,10 +191,3 @@ def _is_not_newest(table: Table) -> ColumnElement[bool]:
     other = table.alias()
     newest = select(func.max(other.c.received_ms)).where(other.c.device == table.c.device).scalar_subquery()
     return table.c.received_ms < newest
-
-
-def alone(connection: Connection, lock: int) -> bool:
-    """Whether no other collector does the same now; in SQLite a transaction is always alone."""
-    if connection.dialect.name == "sqlite":
-        return True
-    return bool(connection.exec_driver_sql(f"SELECT pg_try_advisory_xact_lock({lock})").scalar_one())

@@ -83,6 +83,7 @@ device = Table(
     Column("product", Text),
     Column("waiting", BigInteger),
     Column("dropped", BigInteger),
+    Column("dead", BigInteger),  # messages that its broker will never take
     Column("faults", Text),  # JSON: camera -> what is wrong with it
     UniqueConstraint("name", name="device_name"),
 )
@@ -151,6 +152,7 @@ alert_message = Table(
     Column("score", Float(53)),
     Column("threshold", Float(53)),
     Column("fault", Text),
+    Column("reason", Text),  # why it ends, where it is not known to be over
     Column("image_event", Text),  # `event` of its thumbnail
     sqlite_with_rowid=False,
 )
@@ -286,6 +288,14 @@ rejected = Table(
     _needed("payload", LargeBinary),  # its beginning
     _needed("payload_bytes", BigInteger),  # how long it was
     Column("conflict", Boolean, nullable=False, server_default=text("false")),  # its number is another message's
+    Column("device", Integer),  # null: its topic names no station
+)
+
+dropped = Table(
+    "dropped",
+    metadata,
+    Column("device", Integer, primary_key=True, autoincrement=False),  # 0: nobody known
+    _count("messages"),  # of `rejected` that went for want of room
 )
 
 settled = Table(
@@ -334,3 +344,4 @@ Index("alert_message_of_alert", alert_message.c.device, alert_message.c.alert_id
 Index("alert_open", alert.c.open, alert.c.severity)
 Index("thumbnail_event", thumbnail.c.event)
 Index("rejected_letter", rejected.c.stream, rejected.c.seq)
+Index("rejected_of_device", rejected.c.device, rejected.c.received_ms)

@@ -64,11 +64,10 @@ class RetentionSection(Section):
     state_days: int = Field(
         default=180, ge=1, description="stations' states and reported settings, but for each station's newest"
     )
-    rejected_rows: int = Field(
-        default=10_000,
-        ge=1,
-        description="messages that can be neither read nor placed in a stream; those with a place stay alert_days",
+    rejected_rows_of_device: int = Field(
+        default=4000, ge=1, description="messages of one station that are set aside because they cannot be read"
     )
+    rejected_rows: int = Field(default=40_000, ge=1, description="such messages of all stations together")
     max_mb: int | None = Field(
         default=None, ge=1, description="megabytes of the store; beyond it the oldest good parts and pictures go first"
     )

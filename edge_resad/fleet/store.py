@@ -16,7 +16,7 @@ from edge_resad.fleet.database import cause
 from edge_resad.fleet.letter_rows import LetterRows
 from edge_resad.fleet.news_rows import NewsRows
 from edge_resad.fleet.reading import Letter, News, Reading, Unreadable, origin_of, refuse
-from edge_resad.fleet.rejected_rows import write_rejected
+from edge_resad.fleet.rejected_rows import SetAside, write_rejected
 from edge_resad.fleet.speakers import Speakers
 from edge_resad.messages import Address
 
@@ -36,6 +36,7 @@ class Receipt:
     rejected: int = 0  # messages that cannot be read
     conflicts: Counter[tuple[Address, str]] = field(default_factory=Counter)
     """Station and stream -> messages, not seen before, whose number is another message's."""
+    dropped: int = 0  # messages that were set aside before, for which there is no room any more
 
     def __iadd__(self, other: Receipt) -> Receipt:
         for key, ranges in other.acknowledged.items():
@@ -45,16 +46,21 @@ class Receipt:
         self.duplicates += other.duplicates
         self.rejected += other.rejected
         self.conflicts += other.conflicts
+        self.dropped += other.dropped
         return self
 
 
 class Store:
     """Adds batches. One thread uses it; several stores, in several processes, may write to one database."""
 
-    def __init__(self, engine: Engine, *, raw: str = "problems") -> None:
-        """raw: which messages are kept word for word as well; as [store] raw says."""
+    def __init__(self, engine: Engine, *, raw: str = "problems", rejected_rows_of_device: int = 4000) -> None:
+        """raw: which messages are kept word for word as well; as [store] raw says.
+
+        rejected_rows_of_device: what is set aside of one station at most; as [retention] says.
+        """
         self._engine = engine
         self._raw = raw
+        self._rejected_rows = rejected_rows_of_device
         self._speakers = Speakers()
 
     def add(self, batch: Sequence[Reading]) -> Receipt:
@@ -100,12 +106,12 @@ class Store:
         letters = LetterRows(connection, self._speakers, [one for one in batch if isinstance(one, Letter)])
         letters.write(raw=self._raw)
         unreadable = [one for one in batch if isinstance(one, Unreadable)]
-        rejected, conflicts = write_rejected(connection, self._speakers, [*unreadable, *letters.conflicts])
+        aside = write_rejected(connection, self._speakers, [*unreadable, *letters.conflicts], most=self._rejected_rows)
         NewsRows(connection, self._speakers, [one for one in batch if isinstance(one, News)]).write()
         letters.count()
         new = Counter(letters.new_streams())
-        new.update(stream for stream, _, is_new in rejected if is_new)
-        return _settle(connection, self._speakers, batch, new, conflicts)
+        new.update(aside.new)
+        return _settle(connection, self._speakers, batch, new, aside)
 
 
 def _is_of_a_message(error: StatementError) -> bool:
@@ -118,11 +124,11 @@ def _settle(
     speakers: Speakers,
     batch: Sequence[Reading],
     new: Counter[int],
-    conflicts: Counter[tuple[Address, str]],
+    aside: SetAside,
 ) -> Receipt:
     """Count per stream, and say what may be acknowledged. new: stream -> how many of its messages were new."""
     others: Counter[int] = Counter()  # of two addresses, where a station was moved to another line
-    for key, number in conflicts.items():
+    for key, number in aside.conflicts.items():
         others[speakers.stream(*key)] += number
     came: dict[int, list[int]] = {}
     acknowledged: dict[tuple[Address, str], list[int]] = {}
@@ -153,7 +159,8 @@ def _settle(
         stored=sum(row["more"] for row in rows),
         duplicates=sum(row["again"] for row in rows),
         rejected=sum(isinstance(reading, Unreadable) for reading in batch),
-        conflicts=conflicts,
+        conflicts=aside.conflicts,
+        dropped=aside.dropped,
     )
 
 

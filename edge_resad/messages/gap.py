@@ -13,7 +13,8 @@ from edge_resad.messages.topic import Address, Id
 
 GapReason = Literal["budget", "disk_full", "memory_full", "corruption", "operator", "refused"]
 """budget: more waited than the station may keep. disk_full: the disk had no room. memory_full: nor had the memory.
-corruption: the outbox was damaged. operator: a person dropped them. refused: the broker never takes them."""
+corruption: the outbox was damaged. operator: a person dropped them. refused: the broker never takes them, or
+they could not be written down."""
 
 
 class Gap(Origin):

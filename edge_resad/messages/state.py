@@ -42,6 +42,7 @@ class Birth(_State):
     live_from_seq: Whole = 1  # what arrives with a smaller `seq` was written before this connection: it is late
     waiting: Whole = 0  # messages that waited when the station connected
     dropped: Whole = 0  # messages that the station gave up over the life of the stream, for want of room
+    dead: Whole = 0  # messages that its broker will never take; they stay in its outbox for a person to look at
     faults: dict[Id, tuple[str, ...]] | None = None  # camera -> what is wrong with it now; empty where all are well
     stages_ms: dict[str, StageMs] | None = None  # over the parts since the start; None before the first
     machine: dict[Id, float] | None = None  # heat, clock, free memory and disk; None where nobody looks
@@ -72,6 +73,7 @@ def birth_message(
     waiting: int,
     dropped: int,
     facts: Mapping[str, Any],
+    dead: int = 0,
     faults: Mapping[str, tuple[str, ...]] | None = None,
     stages_ms: Mapping[str, Mapping[str, float]] | None = None,
     machine: Mapping[str, float] | None = None,
@@ -80,6 +82,7 @@ def birth_message(
     """The retained payload for `address.state_topic` while connected.
 
     facts: version, bundle, product, anything else.
+    dead: messages that the broker will never take.
     faults: camera -> what is wrong with it.
     stages_ms: p50, p95, p99 and max of every stage.
     machine: how the machine does, by the figure's name with its unit.
@@ -95,6 +98,7 @@ def birth_message(
         live_from_seq=live_from_seq,
         waiting=waiting,
         dropped=dropped,
+        dead=dead,
         faults=None if faults is None else dict(faults),
         stages_ms=_rounded(stages_ms) if stages_ms else None,
         machine=None if machine is None else dict(machine),

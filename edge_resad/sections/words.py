@@ -133,6 +133,8 @@ def _in_words(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
         return f"list of {_in_words(schema.get('items', {'type': 'string'}), definitions)}"
     if str(schema.get("pattern", "")).startswith("^https:"):
         return "https URL in quotes"
+    if str(schema.get("pattern", "")).startswith("^[^+/#"):
+        return "1 to 64 letters without +, / and # in quotes"
     if "pattern" in schema:
         return "1 to 64 letters, digits, - or _ in quotes"
     kind = {"integer": "whole number", "number": "number", "string": "text in quotes", "boolean": "true or false"}

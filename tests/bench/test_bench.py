@@ -25,7 +25,7 @@ from edge_resad.errors import BankError, EngineError
 
 CHECKOUT = Path(__file__).parents[2]
 SIZE = (96, 64)
-STAGES = ["waiting", "resize", "engine", "decide", "outputs", "total"]
+STAGES = ["waiting", "resize", "engine", "decide", "outputs", "signal", "total"]
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +58,10 @@ def test_a_part_takes_at_least_as_long_as_its_engine(figures: Figures) -> None:
     assert figures.stages["total"].sum_s == pytest.approx(
         figures.overhead.sum_s + figures.stages["engine"].sum_s, rel=1e-6
     )
+    assert figures.stages["signal"].sum_s == pytest.approx(
+        figures.overhead_to_signal.sum_s + figures.stages["engine"].sum_s, rel=1e-6
+    )
+    assert figures.overhead_to_signal.sum_s < figures.overhead.sum_s
 
 
 def test_the_precision_that_was_asked_for_is_the_one_that_ran(figures: Figures) -> None:

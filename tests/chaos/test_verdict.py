@@ -47,7 +47,7 @@ def put(spool: Spool) -> list[Arrival]:
             ),
             kind="fail",
         )  # fmt: skip
-    assert spool.flush(20)
+    assert spool.flush(60)
     return [Arrival(topic, letter.body, NOW_MS, spool.event_id(letter)) for letter in spool.oldest(PARTS)]
 
 

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -191,9 +192,11 @@ def test_an_interrupt_ends_the_processes_that_only_begin_without_a_word(tmp_path
         children = Path(f"/proc/{factory.pid}/task/{factory.pid}/children")
 
         def one_imports() -> bool:
-            begun = [Path(f"/proc/{child}") for child in children.read_text().split()]
-            begun = [child for child in begun if "spawn_main" in (child / "cmdline").read_text()]
-            return any("numpy" in (child / "maps").read_text() for child in begun)
+            for child in (Path(f"/proc/{child}") for child in children.read_text().split()):
+                with suppress(FileNotFoundError, ProcessLookupError):  # one that has ended meanwhile
+                    if "spawn_main" in (child / "cmdline").read_text() and "numpy" in (child / "maps").read_text():
+                        return True
+            return False
 
         assert eventually(one_imports, within_s=60)
         os.killpg(factory.pid, signal.SIGINT)

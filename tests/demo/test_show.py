@@ -8,6 +8,7 @@ import re
 import socket
 import sys
 import threading
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +24,7 @@ from edge_resad.demo.report import DemoSummary
 from edge_resad.demo.screen import Row, Screen
 from edge_resad.demo.show import MORE_GOOD_PARTS, run_demo
 from edge_resad.demo.subscriber import Subscriber
+from edge_resad.device import open_station
 from edge_resad.device.settings import load_station
 from edge_resad.device.spool import Spool
 from edge_resad.errors import BrokerError, EdgeResadError
@@ -45,7 +47,10 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Shown:
     out = tmp_path_factory.mktemp("demo")
     said = io.StringIO()
     before = set(threading.enumerate())
-    summary = run_demo(broker=None, out=out, parts=PARTS, seed=SEED, console=Console(file=said, width=100))
+    with pytest.MonkeyPatch.context() as patient:  # a machine that is busy is no broker that hangs
+        patient.setattr(open_station, "DELIVER_S", 60.0)
+        patient.setattr(open_station, "CLOSING", replace(open_station.CLOSING, close_s=60.0))
+        summary = run_demo(broker=None, out=out, parts=PARTS, seed=SEED, console=Console(file=said, width=100))
     assert set(threading.enumerate()) <= before, "a demo that has ended leaves no thread behind"
     return Shown(summary, said.getvalue(), out)
 

@@ -13,7 +13,9 @@ from edge_resad.device.frame import Frame
 from edge_resad.device.settings import StationFile
 from edge_resad.device.station import run_station
 from edge_resad.device.summary import StationSummary
+from edge_resad.fleet.send import Sender
 from edge_resad.messages import Address, Role, SigningKey, new_key, write_key
+from edge_resad.sections import BrokerAddress
 from tests.fakes import FakeCamera, FakeJudge, picture
 from tests.mqtt_peers import eventually
 
@@ -32,6 +34,12 @@ def make_keys(folder: Path) -> dict[Role, SigningKey]:
     return keys
 
 
+def meet(port: int) -> None:
+    """Wait until the station has said at the broker that it is there."""
+    with Sender(BrokerAddress(host="127.0.0.1", port=port)) as sender:
+        assert eventually(lambda: sender.find(f"{ADDRESS.site}/{ADDRESS.line}/{ADDRESS.device}")[1] is True)
+
+
 def station_file(folder: Path, port: int, **sections: Mapping[str, Any]) -> StationFile:
     """The settings of a station in a folder, whose keys are there."""
     raw: dict[str, Any] = {
@@ -41,7 +49,7 @@ def station_file(folder: Path, port: int, **sections: Mapping[str, Any]) -> Stat
         "spool": {"path": str(folder / "spool.db"), "commit_ms": 1.0, "ack": "broker"},
         "log": {"verdicts": False},
         "pictures": {"folder": str(folder / "pictures"), "min_free_mb": 0},
-        "watch": {"frozen_s": 0.0},
+        "watch": {"frozen_s": 0.0, "silent_s": 0.0},  # nor does a machine that stands still hang a camera
         "machine": {"watch": False},
         "control": {"socket": str(folder / "control.sock"), "labels": str(folder / "labels.jsonl")},
         "broker": {"host": "127.0.0.1", "port": port, "reconnect_min_s": 0.02, "reconnect_max_s": 0.2},
@@ -106,7 +114,7 @@ class Station:
 
     def ended(self) -> bool:
         """Wait until it has ended."""
-        self._thread.join(20)
+        self._thread.join(60)
         return not self._thread.is_alive()
 
 

@@ -73,7 +73,7 @@ path, port, ca, without_clock = sys.argv[1:]
 broker = BrokerSection(host="localhost", port=int(port), ca_file=Path(ca), without_clock=without_clock)
 with Spool(Path(path), max_bytes=1 << 20, commit_ms=1.0, reserve_bytes=0) as spool:
     stamps = [spool.put("er/v1/s/l/d/evt/c", lambda stamp: b"1", kind="fail") for _ in range(3)]
-    assert spool.flush(20)
+    assert spool.flush(60)
     with Publisher(spool, broker, StationSection(site="s", line="l", device="d"), birth={}) as publisher:
         while publisher.status.problem is None and spool.waiting():
             select.select([], [], [], 0.01)  # faketime knows no sleep

@@ -91,12 +91,12 @@ def test_the_line_waits_for_no_picture_and_of_a_flood_the_newest_are_drawn() -> 
 
     def slow(*what: Any, **how: Any) -> bytes:
         drawing.set()
-        assert go_on.wait(20)
+        assert go_on.wait(60)
         return thumbnail(*what, **how)
 
     with Board(["cam0"], draw=slow, run="r") as board:
         board.inspected(inspection(BAD), MAP + BAD)
-        assert drawing.wait(20)
+        assert drawing.wait(60)
         for number in range(1, 500):
             board.inspected(inspection(BAD, number), MAP + BAD)
         assert board.snapshot()["counts"]["failed"] == 500
@@ -111,7 +111,7 @@ def test_of_a_flood_what_waits_for_its_picture_is_held_no_larger_than_it_is_draw
 
     def slow(image: NDArray[np.uint8], *what: Any, **how: Any) -> bytes:
         drawing.set()
-        assert go_on.wait(20)
+        assert go_on.wait(60)
         given.append((image.shape, how["polygons"][0]))
         return thumbnail(image, *what, **how)
 
@@ -121,7 +121,7 @@ def test_of_a_flood_what_waits_for_its_picture_is_held_no_larger_than_it_is_draw
     large = replace(part, frame=replace(part.frame, image=np.full((1501, 4001, 3), 90, np.uint8)))
     with Board(["cam0"], draw=slow, run="r") as board:
         board.inspected(large, MAP + BAD)
-        assert drawing.wait(20)
+        assert drawing.wait(60)
         for _ in range(REJECTS - 1):
             board.inspected(large, MAP + BAD)
         go_on.set()

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+from edge_resad.device.home_assistant import announce
 from edge_resad.device.publisher import Publisher, Timing
-from edge_resad.device.settings import BrokerSection, SpoolSection, StationSection
+from edge_resad.device.settings import BrokerSection, SpoolSection, StationFile, StationSection, load_station
 from edge_resad.device.spool import Spool
-from edge_resad.errors import SettingsError
-from edge_resad.messages import Address, acknowledgement_message, collector_topic
+from edge_resad.errors import BrokerError, SettingsError
+from edge_resad.messages import Address, acknowledgement_message, collector_state_message, collector_topic
 from tests.device.certificates import make_certificate
 from tests.mqtt_peers import MOSQUITTO, _listens, eventually, free_port, make_certificates
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "broker"
 ADDRESS = Address(site="graz", line="l4", device="press-7")
+USERS = ("press-7", "press-8", "collector", "operator", "homeassistant")
+"""Who has a password at the example with passwords: "word of" and the name."""
 pytestmark = pytest.mark.broker
 
 
@@ -33,27 +38,44 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def port(tmp_path_factory: pytest.TempPathFactory, authority: Path) -> Iterator[int]:
-    """The example as it stands, with other paths and another port."""
-    folder, port = tmp_path_factory.mktemp("broker"), free_port()
-    text = (EXAMPLE / "mosquitto.conf").read_text()
-    for example, here in (
-        ("/etc/mosquitto/certs", authority),
-        ("/etc/mosquitto/edge-resad.acl", folder / "acl"),
-        ("/var/lib/mosquitto/", f"{folder}/"),
-        ("listener 8883", f"listener {port} 127.0.0.1"),
-    ):
-        assert example in text
-        text = text.replace(example, str(here))
-    (folder / "acl").write_text((EXAMPLE / "acl").read_text())
+    """The example with certificates."""
+    with example(tmp_path_factory.mktemp("broker"), authority, "mosquitto.conf") as port:
+        yield port
+
+
+@contextmanager
+def example(folder: Path, authority: Path, name: str, *, acl: str | None = None) -> Iterator[int]:
+    """An example as it stands, with other paths and another port. acl: another access list than the one beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    text = (EXAMPLE / name).read_text()
+    places = {
+        "/etc/mosquitto/certs": authority,
+        "/etc/mosquitto/edge-resad.acl": folder / "acl",
+        "/var/lib/mosquitto/": f"{folder}/",
+        "listener 8883": f"listener {port} 127.0.0.1",
+    }
+    if "passwords" in name:
+        places["/etc/mosquitto/edge-resad.passwords"] = folder / "passwords"
+        for first, user in enumerate(USERS):
+            new = [] if first else ["-c"]
+            command = ["mosquitto_passwd", *new, "-b", str(folder / "passwords"), user, f"word of {user}"]
+            subprocess.run(command, check=True)
+    for there, here in places.items():
+        assert re.search(rf"^[^#]*{there}", text, re.M), there
+        text = text.replace(there, str(here))
+    (folder / "acl").write_text(acl or (EXAMPLE / "acl").read_text())
     (folder / "acl").chmod(0o600)
     (folder / "mosquitto.conf").write_text(f"user root\n{text}")
     assert MOSQUITTO is not None
     with (folder / "log").open("wb") as log:
         broker = subprocess.Popen([MOSQUITTO, "-c", str(folder / "mosquitto.conf")], stdout=log, stderr=log)
-    assert eventually(lambda: _listens(port)), (folder / "log").read_text()
-    yield port
-    broker.kill()
-    broker.wait()
+    try:
+        assert eventually(lambda: _listens(port)), (folder / "log").read_text()
+        yield port
+    finally:
+        broker.kill()
+        broker.wait()
 
 
 @contextmanager
@@ -94,14 +116,30 @@ def publisher_of(
 
 
 class Peer:
-    """Anybody with a certificate."""
+    """Anybody with a certificate, or with a password."""
 
-    def __init__(self, name: str, port: int, authority: Path, folder: Path) -> None:
-        cert, key = make_certificate(folder, name, authority=authority)
+    def __init__(
+        self,
+        name: str,
+        port: int,
+        authority: Path,
+        folder: Path,
+        *,
+        password: str | None = None,
+        client_id: str | None = None,
+    ) -> None:
+        """client_id: the name without it."""
         self.heard: list[tuple[str, bytes]] = []
         self.answers: dict[int, int] = {}
-        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=mqtt.MQTTv5)
-        self._client.tls_set(str(authority / "ca.pem"), str(cert), str(key))
+        self.lost = False
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id or name, protocol=mqtt.MQTTv5)
+        if password is None:
+            cert, key = make_certificate(folder, name, authority=authority)
+            self._client.tls_set(str(authority / "ca.pem"), str(cert), str(key))
+        else:
+            self._client.username_pw_set(name, password)
+            self._client.tls_set(str(authority / "ca.pem"))
+        self._client.on_disconnect = lambda *_: setattr(self, "lost", True)
         self._client.on_message = lambda _client, _data, message: self.heard.append(
             (message.topic, bytes(message.payload))
         )
@@ -188,6 +226,27 @@ def test_a_station_sees_whether_a_collector_is_there(tmp_path: Path, port: int, 
         assert eventually(lambda: station.heard == [(collector_topic("collector"), b"there")])
 
 
+def test_a_station_says_that_its_collector_is_gone_and_that_it_is_back(
+    tmp_path: Path, port: int, authority: Path
+) -> None:
+    def said(online: bool) -> bytes:
+        about = {"group": "collectors", "sites": (), "connection": "one", "wall": 1.79e9}
+        return collector_state_message("collector", online=online, **about)  # type: ignore[arg-type]
+
+    with (
+        spool_of(tmp_path) as spool,
+        Peer("collector", port, authority, tmp_path) as collector,
+        publisher_of(spool, port, authority, tmp_path) as publisher,
+    ):
+        collector.hear(ADDRESS.state_topic)
+        assert eventually(lambda: bool(collector.heard))  # then the station hears as well
+        assert collector.say(collector_topic("collector"), said(False)) < 0x80
+        assert eventually(lambda: "the collector collector behind" in str(publisher.status.problem))
+        assert collector.say(collector_topic("collector"), said(True)) < 0x80
+        assert eventually(lambda: publisher.status.problem is None)
+        assert publisher.status.connected
+
+
 def test_the_operator_commands_and_cannot_say_that_something_is_stored(
     tmp_path: Path, port: int, authority: Path
 ) -> None:
@@ -236,3 +295,127 @@ def test_who_has_no_certificate_stays_outside(port: int, authority: Path) -> Non
         assert eventually(lambda: bool(closed))
         client.loop_stop()
     assert let_in == []
+
+
+@pytest.fixture(scope="module")
+def port_for_passwords(tmp_path_factory: pytest.TempPathFactory, authority: Path) -> Iterator[int]:
+    """The example with passwords."""
+    with example(tmp_path_factory.mktemp("broker"), authority, "mosquitto-passwords.conf") as port:
+        yield port
+
+
+def with_password(
+    spool: Spool, port: int, authority: Path, folder: Path, *, word: str = "word of press-7", **more: object
+) -> Publisher:
+    """The station press-7, as its file says how to prove itself by a password."""
+    (folder / "word").write_text(f"{word}\n")
+    told = {"host": "localhost", "port": port, "username": "press-7", "password_file": folder / "word"}
+    told |= {"ca_file": authority / "ca.pem", "reconnect_min_s": 0.02, "reconnect_max_s": 0.2, **more}
+    station = StationSection(site="graz", line="l4", device="press-7")
+    broker, timing = BrokerSection.model_validate(told), Timing(retry_s=0.1, ack_s=0.5)
+    return Publisher(spool, broker, station, birth={}, delivery=SpoolSection(ack="collector"), timing=timing)
+
+
+def test_a_station_with_a_password_is_heard_and_its_letters_leave_when_the_collector_says_so(
+    tmp_path: Path, port_for_passwords: int, authority: Path
+) -> None:
+    port = port_for_passwords
+    with (
+        spool_of(tmp_path) as spool,
+        Peer("collector", port, authority, tmp_path, password="word of collector") as collector,
+    ):
+        collector.hear("er/v1/#")
+        stamp = spool.put(ADDRESS.alert_topic("major"), lambda stamp: b"alert")
+        with with_password(spool, port, authority, tmp_path) as publisher:
+            assert eventually(lambda: (ADDRESS.alert_topic("major"), b"alert") in collector.heard)
+            assert spool.waiting() == 1
+            assert collector.say(ADDRESS.ack_topic, ack(stamp.stream_id, stamp.seq)) < 0x80
+            assert eventually(lambda: spool.waiting() == 0)
+            assert publisher.status.problem is None
+
+
+def test_a_wrong_password_stays_outside_and_says_what_to_check(
+    tmp_path: Path, port_for_passwords: int, authority: Path
+) -> None:
+    with (
+        spool_of(tmp_path) as spool,
+        with_password(spool, port_for_passwords, authority, tmp_path, word="guess") as publisher,
+    ):
+        assert eventually(lambda: "the user 'press-7': check [broker] username" in str(publisher.status.problem))
+        assert not publisher.status.connected
+
+
+@pytest.mark.parametrize("more", [{"username": None, "password_file": None}, {"ca_file": None}])
+def test_who_has_no_password_or_speaks_no_tls_stays_outside(
+    tmp_path: Path, port_for_passwords: int, authority: Path, more: dict[str, Any]
+) -> None:
+    with (
+        spool_of(tmp_path) as spool,
+        with_password(spool, port_for_passwords, authority, tmp_path, **more) as publisher,
+    ):
+        assert eventually(lambda: publisher.status.problem is not None)
+        assert not publisher.status.connected
+
+
+def test_a_stolen_password_speaks_and_hears_for_its_own_station_alone_and_throws_no_other_out(
+    tmp_path: Path, port_for_passwords: int, authority: Path
+) -> None:
+    port = port_for_passwords
+    with (
+        Peer("press-7", port, authority, tmp_path, password="word of press-7") as station,
+        Peer("press-8", port, authority, tmp_path, password="word of press-8", client_id="press-7") as thief,
+        Peer("operator", port, authority, tmp_path, password="word of operator") as operator,
+    ):
+        station.hear(f"{ADDRESS.prefix}/cmd/+")
+        thief.hear("er/v1/#")
+        topics = (ADDRESS.alert_topic("critical"), ADDRESS.state_topic, ADDRESS.ack_topic, ADDRESS.desired_topic)
+        for topic in (*topics, ADDRESS.command_topic("restart"), "homeassistant/device/press-7/x/config"):
+            assert thief.say(topic, b"lie") == 0x87, topic
+        assert thief.say("er/v1/graz/l4/press-8/alert/minor", b"mine") < 0x80
+        assert operator.say(ADDRESS.ack_topic, ack("s", 9)) == 0x87
+        assert operator.say(ADDRESS.command_topic("restart"), b"{}") < 0x80
+        assert eventually(lambda: station.heard == [(ADDRESS.command_topic("restart"), b"{}")])
+        assert thief.heard == []
+        assert not station.lost
+
+
+def station_for_home_assistant(folder: Path, port: int, authority: Path) -> StationFile:
+    (folder / "word").write_text("word of press-7")
+    (folder / "station.toml").write_text(
+        '[station]\nsite = "graz"\nline = "l4"\ndevice = "press-7"\n[camera]\nsource = "synthetic"\n'
+        f'[inspection]\nbank = "bank.npz"\n[broker]\nhost = "localhost"\nport = {port}\n'
+        f'ca_file = "{authority}/ca.pem"\nusername = "press-7"\npassword_file = "word"\n'
+    )
+    return load_station(folder / "station.toml")
+
+
+def test_with_its_lines_in_the_access_list_home_assistant_hears_of_stations_each_of_which_announces_itself_alone(
+    tmp_path: Path, authority: Path
+) -> None:
+    acl = (EXAMPLE / "acl").read_text()
+    with_lines = re.sub(r"^#(?=\S)", "", acl, flags=re.M)
+    assert len(re.findall(r"^#(?=\S)", acl, re.M)) == 4
+    with (
+        example(tmp_path, authority, "mosquitto-passwords.conf", acl=with_lines) as port,
+        Peer("homeassistant", port, authority, tmp_path, password="word of homeassistant") as home_assistant,
+        Peer("press-8", port, authority, tmp_path, password="word of press-8") as other,
+    ):
+        home_assistant.hear("homeassistant/#")
+        home_assistant.hear("er/v1/#")
+        topic = announce(station_for_home_assistant(tmp_path, port, authority), version="1", prefix="homeassistant")
+        assert eventually(lambda: [heard for heard, _ in home_assistant.heard] == [topic])
+        assert other.say(topic, b"") == 0x87
+        assert other.say("homeassistant/device/press-8/it/config", b"{}") < 0x80
+        assert other.say("er/v1/graz/l4/press-8/alert/minor", b"alert") < 0x80
+        assert eventually(lambda: len(home_assistant.heard) == 3)
+        assert home_assistant.say("homeassistant/status", b"online") < 0x80
+        for forbidden in (ADDRESS.command_topic("restart"), ADDRESS.ack_topic, ADDRESS.alert_topic("minor")):
+            assert home_assistant.say(forbidden, b"{}") == 0x87, forbidden
+
+
+def test_without_its_lines_in_the_access_list_a_station_is_not_announced(
+    tmp_path: Path, port_for_passwords: int, authority: Path
+) -> None:
+    told = station_for_home_assistant(tmp_path, port_for_passwords, authority)
+    with pytest.raises(BrokerError, match="does not take the announcement on homeassistant/device/press-7/"):
+        announce(told, version="1", prefix="homeassistant")

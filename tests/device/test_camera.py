@@ -30,7 +30,7 @@ from edge_resad.errors import CameraError, ImageError
 from tests.fakes import FakeCamera, FakeClock, FakeDevice, FakeStop, frame, picture
 from tests.mqtt_peers import eventually
 
-WAIT_S = 20.0  # a deadline, not a pause
+WAIT_S = 60.0  # a deadline, not a pause
 
 
 def save(folder: Path, name: str, brightness: int) -> None:
@@ -774,7 +774,7 @@ def test_a_camera_that_is_lost_again_and_again_is_found_again_without_a_leak() -
     assert [one and one.frame_id for one in shown] == list(range(200))
     assert camera.lost == 199
     assert driver.opened == driver.released == 200
-    assert handles() <= before
+    assert eventually(lambda: handles() <= before)  # others of this process may hold some for a moment
 
 
 def test_a_camera_that_is_looked_for_does_not_hang() -> None:

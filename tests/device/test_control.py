@@ -18,7 +18,7 @@ import pytest
 from edge_resad.device.control import MOST_CLIENTS, REQUEST_BYTES, ControlClient, Controls, ControlSocket
 from edge_resad.errors import ControlError, ProductError
 
-WAIT_S = 20.0  # a deadline, not a pause
+WAIT_S = 60.0  # a deadline, not a pause
 
 
 def controls() -> Controls:
@@ -49,6 +49,17 @@ def dialled(path: Path) -> socket.socket:
     connection.settimeout(WAIT_S)
     connection.connect(str(path))
     return connection
+
+
+def test_a_thread_that_ends_before_it_is_woken_up_is_no_fault(tmp_path: Path) -> None:
+    class UntilItHasEnded(threading.Event):
+        def set(self) -> None:
+            super().set()
+            serving._thread.join(WAIT_S)
+
+    with ControlSocket(tmp_path / "control.sock", controls()) as serving:
+        serving._closing = UntilItHasEnded()
+    assert not serving._thread.is_alive()
 
 
 def test_a_question_is_answered(path: Path) -> None:

@@ -275,7 +275,7 @@ def test_who_waits_for_a_line_that_hangs_at_an_errand_is_told_so_and_waits_no_lo
 
     def work() -> int:
         begun.set()
-        released.wait(20)
+        released.wait(60)
         return 42
 
     def line() -> None:
@@ -345,6 +345,16 @@ def test_the_spools_light_is_amber_where_what_waits_is_late_and_red_where_the_di
     )
 
 
+def test_the_spools_light_says_what_the_broker_will_never_take() -> None:
+    one = spool_light(0, None, None, has_broker=True, dead=1)
+    assert (one.colour, one.says) == (
+        "amber",
+        "nothing waits; 1 message stays that the broker will never take: edge-resad spool dead STATION says why",
+    )
+    assert "2 messages stay that the broker" in spool_light(3, 5.0, None, has_broker=True, dead=2).says
+    assert spool_light(0, None, "the disk is full", has_broker=True, dead=1).colour == "red"
+
+
 def test_the_disks_light(tmp_path: Path) -> None:
     assert "GB free" in disk_light(tmp_path).says
     assert disk_light(tmp_path / "nowhere").colour == "red"
@@ -359,7 +369,7 @@ def test_the_age_of_what_waits_is_that_of_the_first_message(tmp_path: Path) -> N
             lambda stamp: not_inspected_message(address, stamp, product="p", camera="cam0", reason="black", frame_id=0),
             kind="pass",
         )
-        assert spool.flush(20)
+        assert spool.flush(60)
         age = oldest_s(spool, stamp.wall + 90.0)
         assert age is not None
         assert np.isclose(age, 90.0, atol=0.01)

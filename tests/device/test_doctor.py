@@ -27,13 +27,14 @@ from edge_resad.device.doctor.camera import camera, silence
 from edge_resad.device.doctor.detector import bundle, engines, inspection
 from edge_resad.device.doctor.machine import clock, gpu, heat, jetpack_of, jetson, memory, power, processor
 from edge_resad.device.doctor.outputs import outputs
-from edge_resad.device.doctor.software import onnx_runtime, opencv, python, tensorrt
+from edge_resad.device.doctor.software import gstreamer, onnx_runtime, opencv, python, tensorrt
 from edge_resad.device.doctor.surroundings import control, disks
+from edge_resad.device.gstreamer import NO_GSTREAMER
 from edge_resad.device.settings import SourceKind, StationFile, load_station
 from edge_resad.engine.engine_file import engine_folder
 from edge_resad.engine.host import Gpu
 from edge_resad.engine.tensorrt_api import TensorRT
-from edge_resad.errors import EngineError
+from edge_resad.errors import CameraError, EngineError
 from edge_resad.recipe import Alignment, Recipe, Roi, Shelf
 from tests.device.trees import ORIN_NANO, PC, plant
 from tests.mqtt_peers import Mosquitto, free_port
@@ -48,7 +49,6 @@ General configuration for OpenCV 4.12.0 =====================================
   Video I/O:
     FFMPEG:                      YES
       avcodec:                   YES (59.37.100)
-    GStreamer:                   NO
     v4l/v4l2:                    YES (linux/videodev2.h)
 """
 
@@ -70,6 +70,7 @@ def case(root: Path, *trees: Mapping[str, str], **replaced: Any) -> Case:
         "ask_tensorrt": no_tensorrt,
         "ask_power_mode": lambda: "",
         "ask_opencv": lambda: BUILT_IN,
+        "ask_gstreamer": lambda: "GStreamer 1.20.3",
         "free_bytes": lambda _folder: 50 * 10**9,
         "may": lambda _path, _how: True,
     }
@@ -228,7 +229,9 @@ def test_a_synchronised_clock_says_so(tmp_path: Path) -> None:
 def test_an_opencv_is_said_with_what_it_has_and_lacks(tmp_path: Path) -> None:
     state, says = one(opencv(case(tmp_path)))
     assert state == "ok"
-    assert says.endswith("with V4L2 and FFMPEG, without GStreamer")
+    assert says.endswith("with V4L2 and FFMPEG")
+    without = BUILT_IN.replace("FFMPEG:                      YES", "FFMPEG: NO")
+    assert one(opencv(case(tmp_path, ask_opencv=lambda: without)))[1].endswith("with V4L2, without FFMPEG")
 
 
 @pytest.mark.parametrize(
@@ -251,6 +254,17 @@ def test_an_opencv_that_lacks_what_the_camera_needs_is_a_problem(
 def test_the_opencv_of_this_package_can_be_read(tmp_path: Path) -> None:
     told = station(tmp_path)
     assert one(opencv(case(tmp_path, station=told, ask_opencv=cv2.getBuildInformation)))[0] == "ok"
+
+
+def test_no_gstreamer_is_a_problem_where_a_camera_needs_it_and_a_fact_elsewhere(tmp_path: Path) -> None:
+    def none() -> str:
+        raise CameraError(NO_GSTREAMER)
+
+    assert one(gstreamer(case(tmp_path))) == ("ok", "GStreamer 1.20.3")
+    assert one(gstreamer(case(tmp_path, ask_gstreamer=none))) == ("ok", "none; no camera here needs it")
+    for source in ("csi:0", "gstreamer:videotestsrc"):
+        told = station(tmp_path, camera={"source": source})
+        assert one(gstreamer(case(tmp_path, station=told, ask_gstreamer=none))) == ("problem", NO_GSTREAMER)
 
 
 def test_no_tensorrt_is_a_fact_a_warning_or_a_problem(tmp_path: Path) -> None:
@@ -587,7 +601,7 @@ def test_a_name_that_takes_for_ever_to_resolve_is_given_up(tmp_path: Path, monke
     released = threading.Event()
 
     def slow(*_arguments: object) -> None:
-        released.wait(20)
+        released.wait(60)
         raise OSError("no network")
 
     monkeypatch.setattr("edge_resad.device.doctor.broker.PATIENCE_S", 0.1)

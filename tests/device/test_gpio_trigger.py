@@ -15,7 +15,7 @@ from edge_resad.device.gpio_trigger import Edges, GpioTrigger, Pin, open_pin_of_
 from edge_resad.errors import TriggerError
 
 PIN = Pin(chip="/dev/gpiochip0", line=7)
-WAIT_S = 20.0  # a deadline, not a pause
+WAIT_S = 60.0  # a deadline, not a pause
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from tests.mqtt_peers import Mosquitto, Subscriber, eventually, free_port
 
 ADDRESS = Address(site="graz", line="l4", device="jetson-07")
 RECORDED = Path(__file__).parents[1] / "messages" / "v1"
-TOPIC = "homeassistant/device/edge_resad_graz_l4_jetson-07/config"
+TOPIC = "homeassistant/device/jetson-07/edge_resad_graz_l4_jetson-07/config"
 
 
 def _told() -> dict[str, Any]:

@@ -34,7 +34,7 @@ from tests.mqtt_peers import eventually
 
 ROOT = Path(__file__).parents[2]
 ADDRESS = Address(site="berlin", line="a", device="press-7")
-WAIT_S = 20.0  # a deadline, not a pause
+WAIT_S = 60.0  # a deadline, not a pause
 
 # One camera shows a bad part after the other, one is black; or, when all is well again, both show good parts.
 _STATION = """
@@ -93,7 +93,7 @@ def test_a_station_that_is_killed_ends_its_alerts_with_the_next_start_and_each_o
     with begun(tmp_path, "ill") as station:
         try:
             # Of a bad part, and of a black camera.
-            assert eventually(lambda: alerts_written(tmp_path) >= 2 or station.poll() is not None, 3 * WAIT_S)
+            assert eventually(lambda: alerts_written(tmp_path) >= 2 or station.poll() is not None, WAIT_S)
             assert station.poll() is None
         finally:
             station.send_signal(signal.SIGKILL)
@@ -104,9 +104,9 @@ def test_a_station_that_is_killed_ends_its_alerts_with_the_next_start_and_each_o
 
     for point in ("before-commit", "after-commit"):  # killed while it says so, and killed again when it has said so
         with begun(tmp_path, "well", crash_at=point) as station:
-            assert station.wait(3 * WAIT_S) == CRASH_CODE
+            assert station.wait(WAIT_S) == CRASH_CODE
     with begun(tmp_path, "well") as station:
-        assert station.wait(3 * WAIT_S) == 0
+        assert station.wait(WAIT_S) == 0
 
     after = said(tmp_path)[len(before) :]
     ended = of_alerts(after)

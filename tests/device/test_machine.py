@@ -14,7 +14,7 @@ from edge_resad.device.machine import CALM_LOOKS, Machine, MachineHealth, Machin
 from edge_resad.device.sysfs import Zone
 from tests.device.trees import ORIN_NANO, PC, plant
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 WELL = MachineLook(
     hottest=Zone(name="gpu-thermal", celsius=60.0, slows_c=99.0, off_c=None),
     near_c=39.0,

@@ -72,7 +72,9 @@ def test_charts_and_machine_are_there_where_somebody_looks() -> None:
 def test_a_stage_is_a_histogram_whose_buckets_add_up() -> None:
     stages = Stages()
     for engine_ms in (3.0, 4.0, 30.0, 20_000.0):
-        stages.count(Latency(waiting_ms=0.1, inspecting_ms=engine_ms), {"engine_ms": engine_ms}, outputs_ms=0.1)
+        stages.count(
+            Latency(waiting_ms=0.1, inspecting_ms=engine_ms), {"engine_ms": engine_ms}, signal_ms=0.05, outputs_ms=0.1
+        )
     found = samples(text(stages))
     counts = [found[f'edge_resad_stage_seconds_bucket{{stage="engine",le="{bound:g}"}}'] for bound in BOUNDS_S]
     assert counts == sorted(counts)
@@ -96,7 +98,7 @@ def test_an_output_says_its_signals_and_whether_it_can_be_set() -> None:
 
 def test_every_line_is_what_prometheus_reads() -> None:
     stages = Stages()
-    stages.count(Latency(waiting_ms=0.1, inspecting_ms=5.0), {"engine_ms": 4.0}, outputs_ms=0.1)
+    stages.count(Latency(waiting_ms=0.1, inspecting_ms=5.0), {"engine_ms": 4.0}, signal_ms=0.05, outputs_ms=0.1)
     said = text(stages)
     assert said.endswith("\n")
     lines = said.splitlines()

@@ -199,13 +199,18 @@ def test_a_station_is_ready_feeds_the_watchdog_and_says_that_it_stops(tmp_path: 
 
 
 def test_a_station_whose_camera_hangs_in_a_read_stops_feeding_the_watchdog(tmp_path: Path, systemd: Systemd) -> None:
-    camera = FakeCamera([GOOD] * 3, hangs=True)
-    with Watched(lambda stop: station(settings(tmp_path), camera, stop=stop)):
+    camera, judged = FakeCamera([GOOD] * 3, hangs=True), threading.Semaphore(0)
+
+    def run(stop: threading.Event) -> None:
+        station(settings(tmp_path), camera, stop=stop, on_inspection=lambda _inspection: judged.release())
+
+    with Watched(run):
         assert camera.hanging.wait(WAIT_S)
+        assert all(judged.acquire(timeout=WAIT_S) for _ in range(3))
         assert eventually(lambda: any("READY=1" in message for message in systemd.listen()))
         before, since = systemd.fed(), time.monotonic()
         assert eventually(lambda: time.monotonic() - since > 2 * WATCHDOG_S)  # systemd would have killed it by now
-        assert systemd.fed() <= before + 1  # a part may still have been on its way
+        assert systemd.fed() <= before + 1  # of the last part it may still be told
         camera.released.set()
 
 
@@ -250,11 +255,15 @@ def test_a_station_that_looks_for_a_lost_camera_feeds_the_watchdog(tmp_path: Pat
 def test_a_station_whose_inspector_fails_on_every_part_stops_feeding_the_watchdog(
     tmp_path: Path, systemd: Systemd
 ) -> None:
-    with Watched(lambda stop: station(settings(tmp_path), FakeCamera([BROKEN] * 10**6), stop=stop)):
+    failed: list[Inspection] = []
+    with Watched(
+        lambda stop: station(settings(tmp_path), FakeCamera([BROKEN] * 10**6), stop=stop, on_inspection=failed.append)
+    ):
         assert eventually(lambda: any("READY=1" in message for message in systemd.listen()))
-        since = time.monotonic()
+        assert eventually(lambda: len(failed) > PATIENCE)
+        before, since = systemd.fed(), time.monotonic()
         assert eventually(lambda: time.monotonic() - since > 2 * WATCHDOG_S)
-        assert systemd.fed() <= 1
+        assert systemd.fed() == before
 
 
 def test_a_station_that_fails_says_that_it_stops(tmp_path: Path, systemd: Systemd) -> None:

@@ -30,7 +30,7 @@ from edge_resad.recipe import Shelf
 from tests.mqtt_peers import FakeBroker, Script, eventually
 from tests.products import bank_of, stocked
 
-WAIT_S = 20.0  # a deadline, not a pause
+WAIT_S = 60.0  # a deadline, not a pause
 
 
 def station_file(folder: Path, text: str = "") -> Path:
@@ -182,6 +182,24 @@ def test_a_product_changes_by_command_and_the_fleet_hears_which_it_is(tmp_path: 
             assert eventually(lambda: states()[-1].about.get("bypass") == "lamp")
             client.ask("resume")
             assert eventually(lambda: "bypass" not in states()[-1].about)
+
+
+def test_what_the_broker_will_never_take_is_a_light_and_stands_in_the_state(tmp_path: Path) -> None:
+    script = Script(puback=lambda packet: 0x99 if "/evt/" in packet.topic else 0)
+    with FakeBroker(script) as broker:
+        file = station_file(tmp_path, f'[broker]\nhost = "127.0.0.1"\nport = {broker.port}\n')
+
+        def spool_light() -> dict[str, str]:
+            return next(light for light in client.ask("status")["lights"] if light["name"] == "spool")
+
+        def dead() -> list[int]:
+            said = [read_message(packet.payload).data for packet in broker.packets if "/state" in packet.topic]
+            return [data.dead for data in said if isinstance(data, Birth)]
+
+        with running(file) as (client, _):
+            assert eventually(lambda: spool_light()["colour"] == "amber")
+            assert "the broker will never take: edge-resad spool dead STATION says why" in spool_light()["says"]
+            assert eventually(lambda: dead()[-1] > 0)
 
 
 def test_the_engine_is_tested_between_two_parts_and_judges_as_before(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from edge_resad.device.watch import Limits, Watch
 from tests.fakes import FakeClock, FakeJudge, frame, verdict
 
 GOOD, MINOR, MAJOR, CRITICAL = 50, 110, 150, 200  # scores against a threshold of 100
-WAIT_S = 20.0  # a deadline, not a pause
+WAIT_S = 60.0  # a deadline, not a pause
 
 
 def ids() -> Callable[[], str]:

@@ -47,7 +47,7 @@ def _seqs(spool: Spool) -> list[int]:
 def test_letters_come_out_in_the_order_they_were_put(tmp_path: Path) -> None:
     with _spool(tmp_path / "spool.db") as spool:
         put = _put(spool, 50)
-        assert spool.flush(10)
+        assert spool.flush(60)
         letters = spool.oldest(100)
     assert put == list(range(1, 51))
     assert [letter.body for letter in letters] == [str(seq).encode() for seq in put]
@@ -61,7 +61,7 @@ def test_letters_of_many_threads_each_have_their_own_number(tmp_path: Path) -> N
             thread.start()
         for thread in threads:
             thread.join()
-        assert spool.flush(10)
+        assert spool.flush(60)
         assert _seqs(spool) == list(range(1, 401))
 
 
@@ -69,7 +69,7 @@ def test_a_letter_waits_over_a_restart_and_numbers_go_on(tmp_path: Path) -> None
     path = tmp_path / "spool.db"
     with _spool(path) as spool:
         _put(spool, 3)
-        assert spool.flush(10)
+        assert spool.flush(60)
         spool.published(spool.oldest(3))
         first = spool.stream_id
         _put(spool, 2)
@@ -83,7 +83,7 @@ def test_a_letter_waits_over_a_restart_and_numbers_go_on(tmp_path: Path) -> None
 def test_numbers_go_on_even_when_everything_was_delivered(tmp_path: Path) -> None:
     with _spool(tmp_path / "spool.db") as spool:
         _put(spool, 3)
-        assert spool.flush(10)
+        assert spool.flush(60)
         spool.published(spool.oldest(3))
     with _spool(tmp_path / "spool.db") as spool:
         assert spool.waiting() == 0
@@ -93,7 +93,7 @@ def test_numbers_go_on_even_when_everything_was_delivered(tmp_path: Path) -> Non
 def test_what_was_published_is_not_handed_out_again(tmp_path: Path) -> None:
     with _spool(tmp_path / "spool.db", commit_ms=200) as spool:
         _put(spool, 5)
-        assert spool.flush(10)
+        assert spool.flush(60)
         spool.published([letter for letter in spool.oldest(4) if letter.seq != 3])
         assert _seqs(spool) == [3, 5]
         assert [letter.seq for letter in spool.oldest(1)] == [3]
@@ -134,15 +134,12 @@ def test_put_does_not_wait_for_a_disk_that_is_busy(tmp_path: Path) -> None:
     with _spool(path) as spool:
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")  # the writer thread now waits for its turn
-        began = time.monotonic()
-        _put(spool, 1000)
-        took = time.monotonic() - began
+        _put(spool, 1000)  # comes back, though the disk stays busy until we let it go
         assert not spool.flush(0.05)
         other.execute("ROLLBACK")
         other.close()
-        assert spool.flush(10)
+        assert spool.flush(60)
         assert spool.waiting() == 1000
-    assert took < 2.0
 
 
 def test_a_stamp_carries_the_stream_the_boot_and_two_clocks(tmp_path: Path) -> None:
@@ -154,20 +151,46 @@ def test_a_stamp_carries_the_stream_the_boot_and_two_clocks(tmp_path: Path) -> N
         assert before[1] <= stamp.mono <= time.monotonic()
 
 
-def test_a_letter_that_cannot_be_composed_takes_no_number(tmp_path: Path) -> None:
+def test_a_letter_that_cannot_be_composed_is_given_up_and_told_and_those_after_it_come(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[tuple[object, object]] = []
+
     def broken(stamp: Stamp) -> bytes:
         raise ValueError("no score")
 
+    def gap_letter(stamp: Stamp, *, ranges: object, reason: object, **more: object) -> bytes:
+        told.append((ranges, reason))
+        return b"gap"
+
+    settings: dict[str, Any] = {"max_bytes": 64 * MB, "commit_ms": 1.0, "gap_topic": "gap", "gap_letter": gap_letter}
+    with Spool(tmp_path / "spool.db", **settings) as spool:
+        assert spool.put(TOPIC, broken).seq == 1
+        assert _put(spool, 1) == [2]
+        assert spool.flush(10)
+        assert (_seqs(spool), spool.dropped) == ([2], 1)
+        spool.tell_gaps()
+        assert eventually(lambda: told == [(((1, 1),), "refused")])
+    assert "no score" in caplog.text
+
+
+def test_a_letter_is_composed_by_the_writing_thread(tmp_path: Path) -> None:
+    threads: list[str] = []
+
+    def compose(stamp: Stamp) -> bytes:
+        threads.append(threading.current_thread().name)
+        return b""
+
     with _spool(tmp_path / "spool.db") as spool:
-        with pytest.raises(ValueError, match="no score"):
-            spool.put(TOPIC, broken)
-        assert _put(spool, 1) == [1]
+        spool.put(TOPIC, compose)
+        assert spool.flush(10)
+    assert threads == ["spool"]
 
 
 def test_a_dead_letter_stays_out_of_the_way_and_is_counted_over_restarts(tmp_path: Path) -> None:
     with _spool(tmp_path / "spool.db") as spool:
         _put(spool, 2)
-        assert spool.flush(10)
+        assert spool.flush(60)
         spool.refused(spool.oldest(1)[0], "too large")
         assert (spool.dead, spool.waiting(), _seqs(spool)) == (1, 1, [2])
     with _spool(tmp_path / "spool.db") as spool:
@@ -177,7 +200,7 @@ def test_a_dead_letter_stays_out_of_the_way_and_is_counted_over_restarts(tmp_pat
 def test_a_refused_picture_is_dropped_and_counted(tmp_path: Path) -> None:
     with _spool(tmp_path / "spool.db") as spool:
         _put(spool, 1, "image")
-        assert spool.flush(10)
+        assert spool.flush(60)
         spool.refused(spool.oldest(1)[0], "too large")
         assert (spool.dead, spool.dropped, spool.waiting()) == (0, 1, 0)
     with _spool(tmp_path / "spool.db") as spool:
@@ -189,7 +212,7 @@ def test_beyond_the_budget_the_oldest_good_parts_go_first(tmp_path: Path) -> Non
         fails = _put(spool, 10, "fail", 1000)
         passes = _put(spool, 100, "pass", 1000)
         alerts = _put(spool, 10, "alert", 1000)
-        assert spool.flush(10)
+        assert spool.flush(60)
         left = _seqs(spool)
         assert set(fails) | set(alerts) <= set(left)
         kept = [seq for seq in left if seq in passes]
@@ -202,7 +225,7 @@ def test_beyond_the_budget_the_oldest_good_parts_go_first(tmp_path: Path) -> Non
 def test_a_failed_part_is_kept_even_beyond_the_budget_and_health_says_so(tmp_path: Path) -> None:
     with _spool(tmp_path / "spool.db", max_bytes=10_000) as spool:
         _put(spool, 50, "fail", 1000)
-        assert spool.flush(10)
+        assert spool.flush(60)
         assert len(_seqs(spool)) == 50
         assert spool.dropped == 0
         assert "more than its budget" in (spool.health() or "")
@@ -211,7 +234,7 @@ def test_a_failed_part_is_kept_even_beyond_the_budget_and_health_says_so(tmp_pat
 def test_the_count_of_dropped_letters_outlives_the_process(tmp_path: Path) -> None:
     with _spool(tmp_path / "spool.db", max_bytes=10_000) as spool:
         _put(spool, 50, "pass", 1000)
-        assert spool.flush(10)
+        assert spool.flush(60)
         dropped = spool.dropped
     with _spool(tmp_path / "spool.db", max_bytes=10_000) as spool:
         assert spool.dropped == dropped > 0
@@ -230,12 +253,61 @@ def test_a_listener_hears_of_committed_letters_until_it_stops(tmp_path: Path) ->
     with _spool(tmp_path / "spool.db") as spool:
         stop = spool.listen(heard.set)
         _put(spool, 1)
-        assert heard.wait(10)
+        assert heard.wait(60)
         stop()
         heard.clear()
         _put(spool, 1)
-        assert spool.flush(10)
+        assert spool.flush(60)
         assert not heard.is_set()
+
+
+@pytest.mark.parametrize("moment", ["before-insert", "before-commit", "after-commit"])
+def test_the_writing_thread_outlives_an_error_that_nobody_foresaw_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    stumbled = threading.Event()
+
+    def reach(point: str) -> None:
+        if point == moment and not stumbled.is_set():
+            stumbled.set()
+            raise RuntimeError("nobody foresaw this")
+
+    with _spool(tmp_path / "spool.db") as spool:
+        assert _put(spool, 2) == [1, 2]
+        assert spool.flush(5)
+        spool.published(spool.oldest(1))
+        assert eventually(lambda: not spool._gone)
+        monkeypatch.setattr("edge_resad.device.spoolfile.reach", reach)
+        _put(spool, 3)
+        assert stumbled.wait(20)
+        assert eventually(lambda: "nobody foresaw this" in str(spool.health()))
+        assert spool.waiting() == 4
+        _put(spool, 1)
+        assert spool.flush(20)
+        assert spool.health() is None
+        assert _seqs(spool) == [2, 3, 4, 5, 6]
+        assert (spool.waiting(), spool.lost, spool.dropped) == (5, 0, 0)
+    assert "the thread of the spool died; it begins anew" in caplog.text
+    with _spool(tmp_path / "spool.db") as spool:
+        assert _seqs(spool) == [2, 3, 4, 5, 6]
+        assert _put(spool, 1) == [7]
+
+
+def test_an_error_that_nobody_foresaw_at_the_end_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stumbled = threading.Event()
+
+    def reach(point: str) -> None:
+        if point == "before-commit" and not stumbled.is_set():
+            stumbled.set()
+            raise RuntimeError("nobody foresaw this")
+
+    monkeypatch.setattr("edge_resad.device.spoolfile.reach", reach)
+    with _spool(tmp_path / "spool.db") as spool:
+        _put(spool, 3)
+        assert stumbled.wait(20)  # it is closed while the thread pauses
+    assert spool.lost == 0
+    with _spool(tmp_path / "spool.db") as spool:
+        assert _seqs(spool) == [1, 2, 3]
 
 
 def test_two_stations_cannot_share_a_spool(tmp_path: Path) -> None:
@@ -273,7 +345,7 @@ def test_a_damaged_file_is_set_aside_and_a_new_stream_begins(
     with _spool(path) as spool:
         assert spool.stream_id != first
         assert _put(spool, 1) == [1]
-        assert spool.flush(10)
+        assert spool.flush(60)
         saved = [spool.event_id(letter) for letter in spool.oldest(1000)][:-1]
     (aside,) = tmp_path.glob("spool.db.damaged-*")
     assert aside.read_bytes() == damaged
@@ -297,7 +369,7 @@ def test_a_torn_write_ahead_log_costs_only_what_was_not_committed(tmp_path: Path
     path = tmp_path / "spool.db"
     with _spool(path) as spool:
         _put(spool, 10)
-        assert spool.flush(10)
+        assert spool.flush(60)
         copy = tmp_path / "copy.db"  # as the disk would look after a power cut
         copy.write_bytes(path.read_bytes())
         log = path.with_name("spool.db-wal").read_bytes()
@@ -337,7 +409,7 @@ def test_an_empty_file_becomes_a_spool(tmp_path: Path) -> None:
     (tmp_path / "spool.db").touch()
     with _spool(tmp_path / "spool.db") as spool:
         assert _put(spool, 1) == [1]
-        assert spool.flush(10)
+        assert spool.flush(60)
 
 
 def test_a_spool_of_a_later_program_is_left_alone(tmp_path: Path) -> None:
@@ -367,11 +439,11 @@ def test_the_file_shrinks_after_a_backlog_went_out(tmp_path: Path) -> None:
     path = tmp_path / "spool.db"
     with _spool(path) as spool:
         _put(spool, 8000, size=1500)
-        assert spool.flush(30)
+        assert spool.flush(60)
         full = _disk_bytes(path)
         for _ in range(8):
             spool.published(spool.oldest(1000))
-            assert spool.flush(10)
+            assert spool.flush(60)
             assert eventually(lambda: not spool._gone)
     assert path.stat().st_size < full // 2
 
@@ -391,7 +463,7 @@ with Spool(Path(sys.argv[1]), max_bytes=1 << 30, commit_ms=1.0) as spool:
     while True:
         for _ in range(7):
             stamp = spool.put("er/v1/s/l/d/evt/c", lambda stamp: str(stamp.seq).encode() * 50, kind="fail")
-        assert spool.flush(10)
+        assert spool.flush(60)
         print(stamp.seq, flush=True)
 """
 
@@ -431,7 +503,7 @@ with Spool(Path(sys.argv[1]), max_bytes=1 << 30, **rough) as spool:
     print(spool.health())
     print(spool.dropped)
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    assert spool.flush(20)
+    assert spool.flush(60)
     print(spool.health())
     print(spool.waiting(), spool.next_seq)
 """
@@ -494,7 +566,7 @@ def test_a_disk_with_no_room_for_the_reserve_is_said_once(
     with _spool(tmp_path / "spool.db", reserve_bytes=MB) as spool:
         for _ in range(3):
             _put(spool, 1)
-            assert spool.flush(10)
+            assert spool.flush(60)
     (said,) = caplog.messages
     assert "less than 4 MiB free: no reserve is kept" in said
 
@@ -514,13 +586,13 @@ def test_on_a_full_disk_the_reserve_lets_old_good_parts_make_room_for_alerts(sma
     with _spool(small_disk / "spool.db", max_bytes=8 * MB, reserve_bytes=MB // 2) as spool:
         assert (small_disk / "spool.db.reserve").stat().st_size == MB // 2
         passes = _put(spool, 500, "pass", 1000)
-        assert spool.flush(10)
+        assert spool.flush(60)
         with open(small_disk / "filler", "wb") as filler:
             os.posix_fallocate(filler.fileno(), 0, os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_bsize)
         alerts: list[int] = []
         for _ in range(8):
             alerts += _put(spool, 50, "alert", 1000)
-            assert spool.flush(10), spool.health()
+            assert spool.flush(60), spool.health()
         assert "the disk of the spool" in (spool.health() or "")
         left = _seqs(spool)
         assert set(alerts) <= set(left)
@@ -529,7 +601,7 @@ def test_on_a_full_disk_the_reserve_lets_old_good_parts_make_room_for_alerts(sma
         (small_disk / "filler").unlink()
         spool.published(spool.oldest(len(left)))
         _put(spool, 1, "pass")
-        assert spool.flush(10)
+        assert spool.flush(60)
 
 
 def test_a_station_starts_on_a_full_disk_with_its_reserve(small_disk: Path) -> None:
@@ -540,5 +612,5 @@ def test_a_station_starts_on_a_full_disk_with_its_reserve(small_disk: Path) -> N
         os.posix_fallocate(filler.fileno(), 0, os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_bsize)
     with _spool(path, max_bytes=8 * MB, reserve_bytes=MB // 2) as spool:
         _put(spool, 1)
-        assert spool.flush(10), spool.health()
+        assert spool.flush(60), spool.health()
         assert len(_seqs(spool)) == 11

@@ -50,7 +50,7 @@ def gaps(spool: Spool) -> list[Gap]:
     """What the letters about gaps say, after everything was told."""
     spool.tell_gaps()
     assert eventually(lambda: spool._totals.gaps == 0 and not spool._given_up)
-    assert spool.flush(20)
+    assert spool.flush(60)
     found = [read_message(letter.body).data for letter in spool.oldest(100_000) if letter.kind == "gap"]
     return [gap for gap in found if isinstance(gap, Gap)]
 
@@ -72,11 +72,11 @@ def test_what_the_budget_costs_is_told_exactly_and_pictures_go_before_verdicts(t
         kept = put(spool, 10, "fail", 1000)
         images = put(spool, 20, "image", 1000)
         passes = put(spool, 20, "pass", 1000)
-        assert spool.flush(20)
+        assert spool.flush(60)
         assert set(seqs(spool)) & set(images) == set(images[-len(set(seqs(spool)) & set(images)) :])
         assert set(passes) <= set(seqs(spool))  # pictures were enough
         passes += put(spool, 40, "pass", 1000)
-        assert spool.flush(20)
+        assert spool.flush(60)
         left = set(seqs(spool))
         found = gaps(spool)
         assert set(kept) <= left
@@ -95,10 +95,10 @@ def test_parts_that_were_not_inspected_go_after_good_ones_and_before_failed_ones
         kept = put(spool, 10, "fail")
         blind = put(spool, 20, "not_inspected")
         put(spool, 30, "pass")
-        assert spool.flush(20)
+        assert spool.flush(60)
         assert seqs(spool) == [*kept, *blind, *range(51, 61)]
         kept += put(spool, 25, "fail")
-        assert spool.flush(20)
+        assert spool.flush(60)
         assert seqs(spool) == [*kept[:10], *blind[-5:], *kept[10:]]
         assert counted(gaps(spool)) == Counter({"pass": 30, "not_inspected": 15})
 
@@ -107,13 +107,13 @@ def test_a_budget_of_letters_holds_as_well(tmp_path: Path) -> None:
     with spool_of(tmp_path / "spool.db", max_letters=100) as spool:
         passes = put(spool, 500, "pass")
         fails = put(spool, 60, "fail")
-        assert spool.flush(20)
+        assert spool.flush(60)
         left = seqs(spool)
         assert len(left) == 100
         assert left == [*passes[-40:], *fails]
         assert spool.dropped == 460
         put(spool, 60, "fail")
-        assert spool.flush(20)
+        assert spool.flush(60)
         assert "more than its budget" in (spool.health() or "")
 
 
@@ -122,7 +122,7 @@ def test_gaps_are_merged_until_somebody_can_be_told(tmp_path: Path) -> None:
     for _ in range(3):
         with spool_of(path, max_letters=10) as spool:
             put(spool, 100, "pass")
-            assert spool.flush(20)
+            assert spool.flush(60)
     with spool_of(path, max_letters=10) as spool:
         (gap,) = gaps(spool)
     assert gap.counts == {"pass": 290}
@@ -135,7 +135,7 @@ def test_many_gaps_go_into_several_letters_and_none_is_told_twice(tmp_path: Path
         for _ in range(2500):
             put(spool, 1, "fail")
             put(spool, 1, "pass")
-        assert spool.flush(30)
+        assert spool.flush(60)
         found = gaps(spool)
         told = [seq for gap in found for seq in numbers(gap)]
         assert len(told) == len(set(told)) == counted(found)["pass"] == spool.dropped >= 1500
@@ -150,7 +150,7 @@ def test_a_picture_that_a_broker_refuses_and_a_dead_letter_that_a_person_drops_a
     with spool_of(path) as spool:
         put(spool, 1, "image")
         put(spool, 2, "alert")
-        assert spool.flush(20)
+        assert spool.flush(60)
         image, alert, other = spool.oldest(3)
         spool.refused(image, "too large")
         spool.refused(alert, "too large")
@@ -170,7 +170,7 @@ def test_what_a_collector_has_leaves_however_much_it_is(tmp_path: Path) -> None:
     count = MOST_DELETED + 100
     with spool_of(tmp_path / "spool.db") as spool:
         put(spool, count)
-        assert spool.flush(30)
+        assert spool.flush(60)
         for letter in spool.oldest(count - 1):
             spool.sent(letter)
         assert spool.acknowledged(spool.stream_id, [(1, count)]) == [(1, count - 1)]
@@ -223,7 +223,7 @@ def test_a_letter_that_is_not_sound_in_a_file_that_is_set_aside_is_told_as_well(
     path = tmp_path / "spool.db"
     with spool_of(path) as spool:
         put(spool, 100)
-        assert spool.flush(20)
+        assert spool.flush(60)
         spool.published(spool.oldest(20))  # of these nothing is to be told
         first = spool.stream_id
     _flip_body(path)
@@ -247,7 +247,7 @@ def test_a_file_that_lost_its_end_begins_a_new_stream_so_that_no_number_is_given
     with spool_of(path) as spool:
         for _ in range(20):
             put(spool, 10)
-            assert spool.flush(20)
+            assert spool.flush(60)
         first = spool.stream_id
         for suffix in ("", "-wal", ".lock"):  # as the disk looks after kill -9
             copy.with_name(f"spool.db{suffix}").write_bytes(path.with_name(f"spool.db{suffix}").read_bytes())
@@ -275,7 +275,7 @@ def test_a_file_that_is_lost_with_letters_of_an_earlier_stream_in_it_says_so_of_
         with spool_of(path) as spool:
             streams.append(spool.stream_id)
             put(spool, 5)
-            assert spool.flush(20)
+            assert spool.flush(60)
         note = path.with_name("spool.db.lock")
         pid, stream, next_seq, bd_seq = note.read_text().split()
         if len(streams) == 1:
@@ -293,7 +293,7 @@ def test_letters_of_an_earlier_stream_leave_with_its_acknowledgements(tmp_path: 
         with spool_of(path) as spool:
             streams.append(spool.stream_id)
             put(spool, 5)
-            assert spool.flush(20)
+            assert spool.flush(60)
         note = path.with_name("spool.db.lock")
         pid, stream, _next_seq, bd_seq = note.read_text().split()
         note.write_text(f"{pid}\n{stream} 99 {bd_seq}\n")
@@ -320,7 +320,7 @@ def test_an_outbox_that_was_copied_to_another_machine_begins_a_new_stream_and_ke
     path, copy = tmp_path / "spool.db", tmp_path / "copy" / "spool.db"
     with spool_of(path, machine=there) as spool:
         put(spool, 5)
-        assert spool.flush(20)
+        assert spool.flush(60)
         spool.published(spool.oldest(2))
         first = spool.stream_id
     shutil.copytree(tmp_path, copy.parent)
@@ -353,7 +353,7 @@ def test_where_nothing_says_that_it_is_another_machine_the_stream_goes_on(
     for machine in (there, here, here):
         with spool_of(path, machine=machine) as spool:
             put(spool, 1)
-            assert spool.flush(20)
+            assert spool.flush(60)
             streams = {spool.event_id(letter).rpartition("-")[0] for letter in spool.oldest(10)}
             assert streams == {spool.stream_id}
 
@@ -365,7 +365,7 @@ def test_damage_while_the_station_runs_begins_a_new_stream_and_keeps_what_can_be
     path = tmp_path / "spool.db"
     with spool_of(path) as spool:
         put(spool, 400, size=1000)
-        assert spool.flush(20)
+        assert spool.flush(60)
         first = spool.stream_id
         with sqlite3.connect(path) as other:
             other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -409,13 +409,13 @@ def test_the_line_does_not_wait_while_a_damaged_file_is_salvaged(
 
     def slowly(file: SpoolFile, aside: Path, told: Collection[int], *, damaged: bool) -> None:
         begun.set()
-        assert go_on.wait(20)
+        assert go_on.wait(60)
         take_over(file, aside, told, damaged=damaged)
 
     monkeypatch.setattr(SpoolFile, "_take_over", slowly)
     with spool_of(path) as spool:
         put(spool, 5)
-        assert spool.flush(20)
+        assert spool.flush(60)
         first, letters = spool.stream_id, spool.oldest(3)
 
         def is_damaged(file: SpoolFile, _error: object = None) -> bool:
@@ -425,7 +425,7 @@ def test_the_line_does_not_wait_while_a_damaged_file_is_salvaged(
         monkeypatch.setattr(SpoolFile, "is_damaged", is_damaged)
         spool._file.suspect = True
         put(spool, 1)
-        assert begun.wait(20)
+        assert begun.wait(60)
         put(spool, 2)  # comes back while the salvage stands still
         assert spool.stream_id == first
         assert spool.oldest(100) == []
@@ -462,7 +462,7 @@ def test_on_a_small_disk_no_failed_part_is_lost_and_every_other_loss_is_told(sma
             fails += put(spool, 2, "fail", 500)
             put(spool, 20, "pass", 1000)
             put(spool, 2, "image", 20_000)
-            assert spool.flush(20), spool.health()
+            assert spool.flush(60), spool.health()
         left = set(seqs(spool))
         assert set(fails) <= left
         found = gaps(spool)

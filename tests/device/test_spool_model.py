@@ -58,7 +58,7 @@ class Machine(RuleBasedStateMachine):
         assert self.spool.left_open == {alert: event.encode() for alert, event in self.open_alerts.items()}
 
     def settle(self) -> None:
-        assert self.spool.flush(20)
+        assert self.spool.flush(60)
         assert eventually(lambda: not self.spool._has_work())
 
     def make_room(self) -> None:

@@ -13,7 +13,7 @@ TIMINGS = {"resize_ms": 1.0, "engine_ms": 8.0, "decide_ms": 0.5}
 def counted(*waits_ms: float) -> Stages:
     stages = Stages()
     for waiting_ms in waits_ms:
-        stages.count(Latency(waiting_ms=waiting_ms, inspecting_ms=10.0), TIMINGS, outputs_ms=0.25)
+        stages.count(Latency(waiting_ms=waiting_ms, inspecting_ms=10.0), TIMINGS, signal_ms=0.05, outputs_ms=0.25)
     return stages
 
 
@@ -24,9 +24,10 @@ def test_before_the_first_part_there_are_no_times() -> None:
 
 def test_every_stage_of_a_part_is_counted_in_the_order_of_its_way() -> None:
     times = counted(0.5).times()
-    assert list(times) == ["waiting", "resize", "engine", "decide", "outputs", "total"]
+    assert list(times) == ["waiting", "resize", "engine", "decide", "outputs", "signal", "total"]
     assert times["engine"].max == pytest.approx(8.0)
     assert times["total"].p50 == pytest.approx(0.5 + 10.0 + 0.25)
+    assert times["signal"].p50 == pytest.approx(0.5 + 10.0 + 0.05)
 
 
 def test_the_tail_is_seen_and_the_median_is_not_moved_by_it() -> None:
@@ -38,7 +39,9 @@ def test_the_tail_is_seen_and_the_median_is_not_moved_by_it() -> None:
 
 def test_an_inspector_with_a_stage_of_its_own_has_it_counted() -> None:
     stages = Stages()
-    stages.count(Latency(waiting_ms=1.0, inspecting_ms=10.0), {"align_ms": 2.0, **TIMINGS}, outputs_ms=0.25)
+    stages.count(
+        Latency(waiting_ms=1.0, inspecting_ms=10.0), {"align_ms": 2.0, **TIMINGS}, signal_ms=0.05, outputs_ms=0.25
+    )
     assert stages.times()["align"].p50 == pytest.approx(2.0)
     assert list(stages.times())[:3] == ["waiting", "align", "resize"]
 
@@ -46,22 +49,22 @@ def test_an_inspector_with_a_stage_of_its_own_has_it_counted() -> None:
 def test_stages_within_the_engine_stand_behind_it() -> None:
     stages = Stages()
     inside = {"resize_ms": 1.0, "engine_ms": 8.0, "copy_in_ms": 0.5, "compute_ms": 7.0, "decide_ms": 0.5}
-    stages.count(Latency(waiting_ms=1.0, inspecting_ms=10.0), inside, outputs_ms=0.25)
-    order = ["waiting", "resize", "engine", "copy_in", "compute", "decide", "outputs", "total"]
+    stages.count(Latency(waiting_ms=1.0, inspecting_ms=10.0), inside, signal_ms=0.05, outputs_ms=0.25)
+    order = ["waiting", "resize", "engine", "copy_in", "compute", "decide", "outputs", "signal", "total"]
     assert list(stages.times()) == order
 
 
 def test_a_judge_without_timings_leaves_its_stages_out() -> None:
     stages = Stages()
-    stages.count(Latency(waiting_ms=1.0, inspecting_ms=10.0), {}, outputs_ms=0.25)
-    assert list(stages.times()) == ["waiting", "outputs", "total"]
+    stages.count(Latency(waiting_ms=1.0, inspecting_ms=10.0), {}, signal_ms=0.05, outputs_ms=0.25)
+    assert list(stages.times()) == ["waiting", "outputs", "signal", "total"]
 
 
 def test_after_a_warm_up_all_begins_anew() -> None:
     stages = counted(100.0)
     stages.clear()
     assert stages.times() == {}
-    stages.count(Latency(waiting_ms=1.0, inspecting_ms=10.0), TIMINGS, outputs_ms=0.25)
+    stages.count(Latency(waiting_ms=1.0, inspecting_ms=10.0), TIMINGS, signal_ms=0.05, outputs_ms=0.25)
     assert stages.times()["waiting"].max == pytest.approx(1.0)
 
 

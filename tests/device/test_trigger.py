@@ -19,7 +19,7 @@ from edge_resad.device.trigger import Trigger, Triggers
 from edge_resad.errors import TriggerError
 from tests.fakes import FakeClock, FakeJudge, frame
 
-WAIT_S = 20.0  # a deadline, not a pause
+WAIT_S = 60.0  # a deadline, not a pause
 FOR_EVER_S = 1000.0  # longer than a test may take
 
 

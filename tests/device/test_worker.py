@@ -11,7 +11,7 @@ import pytest
 from edge_resad.device.verdict_log import VerdictLog
 from edge_resad.device.worker import Worker
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 def test_a_worker_that_an_error_ends_begins_anew_and_says_why(caplog: pytest.LogCaptureFixture) -> None:

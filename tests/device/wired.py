@@ -32,7 +32,7 @@ from edge_resad.messages import (
 from tests.device.commanded import ADDRESS, station_file
 from tests.mqtt_peers import eventually
 
-WAIT_S = 20.0  # a deadline, not a pause
+WAIT_S = 60.0  # a deadline, not a pause
 
 
 class Wire:

@@ -164,5 +164,5 @@ def test_each_thread_has_its_own_stack_of_contexts() -> None:
     with Cuda():
         thread = threading.Thread(target=elsewhere)
         thread.start()
-        thread.join(10)
+        thread.join(60)
     assert failed == []

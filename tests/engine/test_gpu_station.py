@@ -23,7 +23,7 @@ from tests.fakes import FakeCamera
 from tests.products import bank_of, part
 
 Then = Literal["next", "wait", "end"]
-SOON_S = 20.0  # much longer than anything here takes
+SOON_S = 60.0  # much longer than anything here takes
 
 pytestmark = pytest.mark.usefixtures("engines")
 

@@ -9,6 +9,7 @@ from edge_resad.decision import Region, Verdict
 from edge_resad.fleet.reading import Arrival, Reading, read
 from edge_resad.messages import (
     Address,
+    Alert,
     GapReason,
     ImageReference,
     Moment,
@@ -21,8 +22,10 @@ from edge_resad.messages import (
     birth_message,
     fault_message,
     gap_message,
+    interrupted_message,
     not_inspected_message,
     offline_message,
+    read_message,
     reply_message,
     reported_message,
     telemetry_message,
@@ -112,6 +115,13 @@ class Writer:
         )
         return self.arrival(self.address.alert_topic("critical"), body, seq)
 
+    def interrupted(self, seq: int, last: Arrival) -> Arrival:
+        """What a station says with its next start of an alert that was open when it was killed."""
+        said = read_message(last.payload).data
+        assert isinstance(said, Alert)
+        body = interrupted_message(self.address, self.stamp(seq), last=said)
+        return self.arrival(last.topic, body, seq)
+
     def picture(self, seq: int, of: int) -> Arrival:
         body = thumbnail_message(self.address, self.stamp(seq), JPEG)
         return self.arrival(self.address.thumbnail_topic(self.stamp(of).event_id), body, seq)
@@ -130,7 +140,7 @@ class Writer:
         )
         return self.arrival(self.address.gap_topic, body, seq)
 
-    def birth(self, bd_seq: int, *, live_from: int = 1, waiting: int = 0, again: int = 0) -> Arrival:
+    def birth(self, bd_seq: int, *, live_from: int = 1, waiting: int = 0, dead: int = 0, again: int = 0) -> Arrival:
         body = birth_message(
             self.address,
             bd_seq=bd_seq,
@@ -140,6 +150,7 @@ class Writer:
             live_from_seq=live_from,
             waiting=waiting,
             dropped=0,
+            dead=dead,
             facts={"version": "0.1.0", "product": "bolt"},
             faults={"cam0": ()},
             again=again,

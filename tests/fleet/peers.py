@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import threading
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,8 +21,19 @@ from tests.fleet.letters import Writer
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 
 
+_MOST_SELDOM_S = 5.0  # or a collector that is slow would have ever more to do
+
+
+@dataclass
+class _Unacknowledged:
+    topic: str
+    payload: bytes
+    pause_s: float  # until it goes again
+    sent_at: float  # monotonic
+
+
 class ScriptedStation:
-    """Sends again and again what no collector has acknowledged, as a station's spool does."""
+    """Sends again, ever more seldom, what no collector has acknowledged, as a station's spool does."""
 
     def __init__(self, port: int, writer: Writer, *, again_s: float = 0.3, password: str | None = None) -> None:
         self.writer = writer
@@ -28,7 +41,7 @@ class ScriptedStation:
         self._port = port
         self._again_s = again_s
         self._lock = threading.Lock()
-        self._waiting: dict[int, tuple[str, bytes]] = {}
+        self._waiting: dict[int, _Unacknowledged] = {}
         self._next = 1
         self._stopping = threading.Event()
         self._client = mqtt.Client(
@@ -51,7 +64,7 @@ class ScriptedStation:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stopping.set()
-        self._thread.join(10)
+        self._thread.join(60)
         self._client.disconnect()
         self._client.loop_stop()
 
@@ -77,16 +90,20 @@ class ScriptedStation:
     def say(self, seq: int, arrival: Any) -> None:
         """Send it until it is acknowledged."""
         with self._lock:
-            self._waiting[seq] = (arrival.topic, arrival.payload)
+            self._waiting[seq] = _Unacknowledged(arrival.topic, arrival.payload, self._again_s, time.monotonic())
             self._next = seq + 1
         self._publish(arrival.topic, arrival.payload)
 
     def _send_again(self) -> None:
         while not self._stopping.wait(self._again_s):
+            if not self._client.is_connected():
+                continue
+            now = time.monotonic()
             with self._lock:
-                waiting = list(self._waiting.values())[:200]
-            for topic, payload in waiting:
-                self._publish(topic, payload)
+                due = [one for one in self._waiting.values() if now >= one.sent_at + one.pause_s][:200]
+            for one in due:
+                one.sent_at, one.pause_s = now, min(2 * one.pause_s, _MOST_SELDOM_S)
+                self._publish(one.topic, one.payload)
 
     def _publish(self, topic: str, payload: bytes) -> None:
         if self._client.is_connected():
@@ -145,7 +162,7 @@ class Collector:
         """SIGTERM; the exit code."""
         assert self.process is not None
         self.process.terminate()
-        code = self.process.wait(30)
+        code = self.process.wait(60)
         self.process = None
         return code
 

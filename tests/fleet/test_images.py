@@ -16,7 +16,7 @@ from edge_resad.errors import SettingsError
 from edge_resad.fleet.serve_images import serve_images
 from edge_resad.fleet.settings import ImagesSection, load_fleet
 from edge_resad.messages import image_path, new_key, upload_token, write_key
-from tests.device.commanded import ADDRESS, make_keys, running, station_file
+from tests.device.commanded import ADDRESS, make_keys, meet, running, station_file
 from tests.fleet.peers import CHECKOUT
 from tests.fleet.test_send import edge_resad
 from tests.mqtt_peers import Mosquitto, make_certificates
@@ -52,7 +52,7 @@ def test_the_receiver_takes_a_picture_and_ends_when_it_is_told(tmp_path: Path) -
                 stop=threading.Event(),
             ).run()
             receiver.send_signal(signal.SIGTERM)
-            assert receiver.wait(20) in (0, -signal.SIGTERM)
+            assert receiver.wait(60) in (0, -signal.SIGTERM)
         finally:
             receiver.kill()
     kept = tmp_path / "images" / "berlin" / "a" / "press-7" / "e-1-frame.jpg"
@@ -83,6 +83,7 @@ def test_who_asks_for_a_picture_need_not_know_where_it_goes(tmp_path: Path) -> N
         fleet = fleet_file(tmp_path, 'url = "https://fleet.example:8444"\n')
         fleet.write_text(fleet.read_text().replace('"127.0.0.1"\n', f'"127.0.0.1"\nport = {broker.port}\n', 1))
         signed = ("--fleet", fleet, "--key", tmp_path / "operator.key")
+        meet(broker.port)
         asked = edge_resad("send", "press-7", "fetch-image", "event=s-1", *signed)
     assert asked.exit_code == 1
     assert f"https://fleet.example:8444{image_path(ADDRESS, 's-1', 'frame')}" in asked.stdout

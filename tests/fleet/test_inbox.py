@@ -27,7 +27,7 @@ def test_the_one_who_waits_is_woken_by_what_arrives() -> None:
     waiting = threading.Thread(target=lambda: taken.extend(inbox.take(1, gather_s=20, patience_s=20)))
     waiting.start()
     inbox.put(press.verdict(1))
-    waiting.join(20)
+    waiting.join(60)
     assert taken == [press.verdict(1)]
 
 

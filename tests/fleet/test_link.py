@@ -13,7 +13,7 @@ from tests.mqtt.packets import Publish
 from tests.mqtt.scripted_broker import ScriptedBroker
 from tests.mqtt_peers import eventually
 
-WAIT_S = 20.0  # a deadline, not a pause
+WAIT_S = 60.0  # a deadline, not a pause
 
 
 def test_what_a_session_held_is_acknowledged_before_the_broker_says_that_we_are_subscribed() -> None:

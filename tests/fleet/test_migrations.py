@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
 
 from edge_resad.errors import StoreError
 from edge_resad.fleet import schema
-from edge_resad.fleet.database import migrate, newest_revision, open_database, opened
+from edge_resad.fleet.database import MIGRATIONS, migrate, newest_revision, open_database, opened
+from edge_resad.fleet.report import alerts, devices, rejected
 from edge_resad.fleet.store import Store
 from tests.fleet.letters import Writer, reads
 
@@ -28,6 +34,42 @@ def test_to_migrate_twice_changes_nothing(engine: Engine) -> None:
     Store(engine).add(reads(Writer().verdict(1)))
     migrate(engine)
     assert Store(engine).add(reads(Writer().verdict(1))).duplicates == 1
+
+
+def test_a_store_of_an_older_program_goes_on_with_what_it_has(url: str) -> None:
+    older = open_database(url)
+    with older.begin() as connection, _alembic("0004") as environment:
+        environment.configure(connection=connection, transactional_ddl=False)
+        environment.run_migrations()
+        connection.exec_driver_sql(
+            "INSERT INTO device (name, site, line, first_ms, seen_ms) VALUES ('press-1', 'graz', 'l4', 1, 1)"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO stream (id, device, stream_id, first_ms, seen_ms) VALUES (7, 1, 'stream-a', 1, 1)"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO rejected (digest, stream, seq, first_ms, received_ms, times, topic, reason, payload, "
+            "payload_bytes) VALUES ('0f', 7, 1, 1, 1, 2, 'er/v1/x', 'rubbish', '', 0)"
+        )
+    older.dispose()
+    with opened(url, writing=True) as engine:
+        Store(engine).add(reads(Writer(stream_id="stream-b").alert(1, "new")))
+        with engine.connect() as connection:
+            (status,) = devices(connection)
+            assert (status.device, status.dead, status.set_aside) == ("press-1", None, 1)
+            assert rejected(connection) == [("rubbish", 2)]
+            assert [alert.reason for alert in alerts(connection)] == [None]
+
+
+@contextmanager
+def _alembic(revision: str) -> Iterator[EnvironmentContext]:
+    """Alembic's environment that makes tables as far as this revision."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    script = ScriptDirectory.from_config(config)
+    with EnvironmentContext(config, script, fn=lambda had, _: script._upgrade_revs(revision, had)) as environment:
+        yield environment
 
 
 def test_collectors_that_start_together_migrate_once(url: str) -> None:

@@ -107,6 +107,17 @@ def test_an_alert_that_ended_shows_the_score_of_its_worst_message(engine: Engine
     assert found == {"a1": (2.4, None), "camera": (None, "black"), "remains": (0.3, None)}
 
 
+def test_why_an_alert_ended_is_kept_where_it_is_not_known_to_be_over(engine: Engine) -> None:
+    open_alert, fault = press.alert(1, "new", alert_id="killed"), press.fault(2, "new", "black", alert_id="camera")
+    over = (press.alert(3, "new", alert_id="over"), press.alert(4, "end", alert_id="over", score=0.4))
+    next_start = Writer(boot_id="boot-2")
+    ends = (next_start.interrupted(5, open_alert), next_start.interrupted(6, fault))
+    Store(engine).add(reads(*ends, open_alert, fault, *over))
+    with engine.connect() as connection:
+        found = {alert.alert_id: (alert.open, alert.reason) for alert in alerts(connection)}
+    assert found == {"killed": (False, "interrupted"), "camera": (False, "interrupted"), "over": (False, None)}
+
+
 @pytest.mark.parametrize("order", ["0123", "3210", "2301", "3012", "2130"])
 def test_an_alert_goes_on_in_the_stream_that_took_the_place_of_its_first(tmp_path: Path, order: str) -> None:
     old, then = Writer(stream_id="zz"), Writer(stream_id="aa", wall=press.wall + 100)

@@ -53,7 +53,7 @@ def run(*words: str, code: int = 0) -> str:
 
 
 def test_a_store_is_made_and_named(config: Path) -> None:
-    assert run("migrate", str(config)) == f"sqlite:///{config.parent}/fleet.db: revision 0004\n"
+    assert run("migrate", str(config)) == f"sqlite:///{config.parent}/fleet.db: revision 0005\n"
     assert "no station has said anything yet" in run("status", str(config))
     assert run("alerts", str(config)) == "no alerts\n"
     assert run("gaps", str(config)) == "nothing is missing\n"
@@ -65,9 +65,33 @@ def test_stations_that_are_away_come_first(config: Path) -> None:
     first, second = run("status", str(config)).splitlines()
     assert first.startswith("OFFLINE graz/l4/press-2  seen ")
     assert second.startswith("online  graz/l4/press-1  bolt  seen ")
-    assert second.endswith("5 waiting, 3 missing, 1 open alerts")
+    assert second.endswith("5 waiting, 3 missing, 1 set aside, 1 open alerts")
     told = json.loads(run("status", str(config), "--json"))
     assert [(device["device"], device["missing"]) for device in told] == [("press-2", 0), ("press-1", 3)]
+
+
+def test_messages_that_a_stations_broker_will_never_take_are_said_with_where_to_look(config: Path) -> None:
+    older = Writer(device="press-2", stream_id="stream-b")
+    birth = older.birth(1)
+    before = replace(birth, payload=birth.payload.replace(b'"dead":0,', b""))  # of a version that did not know it
+    assert before.payload != birth.payload
+    with opened(f"sqlite:///{config.parent}/fleet.db", writing=True) as engine:
+        Store(engine).add(reads(press.birth(1, waiting=2, dead=3), before))
+    done = CliRunner().invoke(app, ["fleet", "status", str(config)])
+    first, second = done.stdout.splitlines()
+    assert first.endswith(" ago, 2 waiting, 3 DEAD")
+    assert second.endswith(" ago")
+    assert "edge-resad spool dead says which and why" in done.stderr
+    assert [device["dead"] for device in json.loads(run("status", str(config), "--json"))] == [3, 0]
+
+
+def test_what_was_dropped_of_what_cannot_be_read_is_counted_in_the_status(config: Path) -> None:
+    with opened(f"sqlite:///{config.parent}/fleet.db", writing=True) as engine:
+        flood = (press.arrival(press.address.gap_topic, b"rubbish %d" % number, number) for number in range(9))
+        Store(engine, rejected_rows_of_device=2).add(reads(*flood))
+    done = CliRunner().invoke(app, ["fleet", "status", str(config)])
+    assert done.stdout.endswith(" ago, 2 set aside, 7 more DROPPED\n")
+    assert "7 messages that were set aside are dropped" in done.stderr
 
 
 def test_alerts_are_shown_by_rank_with_their_doubt(config: Path) -> None:
@@ -79,6 +103,16 @@ def test_alerts_are_shown_by_rank_with_their_doubt(config: Path) -> None:
     assert lines[2].startswith("ended minor    2026-09-21 14:13:23  graz")
     assert len(run("alerts", str(config), "--open").splitlines()) == 2
     assert [alert["alert_id"] for alert in json.loads(run("alerts", str(config), "--json", "--most", "1"))] == ["worst"]
+
+
+def test_an_alert_that_a_killed_station_left_open_is_shown_as_interrupted(config: Path) -> None:
+    killed = press.alert(1, "new", "critical", alert_id="killed")
+    with opened(f"sqlite:///{config.parent}/fleet.db", writing=True) as engine:
+        Store(engine).add(reads(killed, Writer(boot_id="boot-2").interrupted(2, killed)))
+    (line,) = run("alerts", str(config)).splitlines()
+    assert line.startswith("ended critical ")
+    assert line.endswith("  score 1.60 of 1.00, interrupted  killed")
+    assert [alert["reason"] for alert in json.loads(run("alerts", str(config), "--json"))] == ["interrupted"]
 
 
 def test_who_asked_what_and_how_it_ended_is_a_table(config: Path) -> None:

@@ -29,7 +29,7 @@ from edge_resad.live.view import Seen, View
 from tests.live.served import BAD, GOOD, Line, served
 from tests.mqtt_peers import eventually
 
-WAIT_S = 20.0  # a deadline, not a pause
+WAIT_S = 60.0  # a deadline, not a pause
 
 
 @pytest.fixture

@@ -205,7 +205,9 @@ def test_a_message_without_an_answer_is_not_taken_for_delivered(spool: Spool) ->
 
     with ScriptedBroker(Rules(puback=puback)) as broker, _publisher(spool, broker.port):
         assert _delivered(spool)
-        assert [int(publish.payload) for publish in broker.on(EVT)] == [seq] * 3
+        came = [int(publish.payload) for publish in broker.on(EVT)]
+    assert set(came) == {seq}
+    assert len(came) >= 3  # a third answer that comes late is none either
 
 
 def test_an_answer_that_comes_twice_settles_one_message_only(spool: Spool) -> None:

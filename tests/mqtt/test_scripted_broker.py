@@ -59,7 +59,7 @@ class Client:
         else:
             self.client.connect("127.0.0.1", self._port)
         self.client.loop_start()
-        assert self._in.wait(20)
+        assert self._in.wait(60)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -69,7 +69,7 @@ class Client:
     def subscribe(self, topic_filter: str) -> None:
         self._granted.clear()
         self.client.subscribe(topic_filter, qos=1)
-        assert self._granted.wait(20)
+        assert self._granted.wait(60)
 
     def say(self, topic: str, payload: bytes = b"x", qos: int = 1, retain: bool = False, **about: Any) -> int:
         made = _about(PacketTypes.PUBLISH, **about) if self.v5 else None

@@ -36,6 +36,7 @@ from edge_resad.device.worker import Worker
 from edge_resad.errors import ControlError, EdgeResadError
 from edge_resad.messages import (
     Arguments,
+    Capture,
     Command,
     Desired,
     Moment,
@@ -117,6 +118,8 @@ class Commands:
         self._moment = moment or spool.moment
         self._came: queue.Queue[_Came | None] = queue.Queue(WAITING)
         self._slow: queue.Queue[tuple[Record, Arguments] | None] = queue.Queue(UPLOADS)
+        self._captures: queue.Queue[tuple[Record, str] | None] = queue.Queue()  # with their folders; one is taken
+        self._folders: dict[str, str] = {}  # command_id -> folder of a capture that is being taken
         self._ledger = Ledger(told.ledger)
         self._audit = Audit(told.audit, max_bytes=told.audit_mb * 10**6, keep=told.audit_keep)
         self._audit_lock = threading.Lock()
@@ -163,6 +166,7 @@ class Commands:
         self._workers = [
             Worker(self._work, name="commands", closing=self._closing),
             Worker(self._work_slowly, name="uploads", closing=self._closing),
+            Worker(self._watch_captures, name="captures", closing=self._closing),
         ]
         for worker in self._workers:
             worker.start()
@@ -172,7 +176,8 @@ class Commands:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
         self._closing.set()
-        for waiting in (self._came, self._slow):
+        queues: tuple[queue.Queue[Any], ...] = (self._came, self._slow, self._captures)
+        for waiting in queues:
             with suppress(queue.Full):  # a worker with work to do needs no waking
                 waiting.put_nowait(None)
         until = time.monotonic() + CLOSE_S
@@ -213,6 +218,14 @@ class Commands:
             if waiting is not None:
                 record, arguments = waiting
                 self._finish(record, self._carry_out(arguments))
+
+    def _watch_captures(self) -> None:
+        while not self._closing.is_set():
+            waiting = self._captures.get()
+            if waiting is not None:
+                record, folder = waiting
+                self._finish(record, self._orders.await_capture(folder))
+                self._folders.pop(record.command_id, None)
 
     def _take(self, came: _Came) -> None:
         heard = came.heard
@@ -270,8 +283,14 @@ class Commands:
             self._refuse("repeated", heard, "another command has used this command_id. Choose a new one")
             return
         self.counts["again"] += 1
-        answer = known.answer or self._unnoted.get(record.command_id)
-        self._reply(known, answer or Answer(status="accepted", sentence="It is being done."), heard, again=True)
+        answer = known.answer or self._unnoted.get(record.command_id) or self._so_far(record.command_id)
+        self._reply(known, answer, heard, again=True)
+
+    def _so_far(self, command_id: str) -> Answer:
+        """How far a command is that is being done."""
+        folder = self._folders.get(command_id)
+        sentence = "It is being done." if folder is None else self._orders.captured(folder)
+        return Answer(status="accepted", sentence=sentence)
 
     def _too_late(self, command: Command, came: _Came) -> Answer | None:
         """Why a command may not begin any more; None where it may."""
@@ -327,7 +346,14 @@ class Commands:
                 sentence = f"{UPLOADS} others wait to be sent. Ask again later."
                 self._finish(record, Answer(status="failed", sentence=sentence))
             return
-        self._finish(record, self._carry_out(arguments), heard)
+        answer = self._carry_out(arguments)
+        if isinstance(arguments, Capture) and answer.status == "done" and answer.result is not None:
+            # Frames come with the parts, however long that takes: it is done when they are there.
+            folder = self._folders[record.command_id] = str(answer.result["folder"])
+            self._reply(record, replace(answer, status="accepted"), heard)
+            self._captures.put((record, folder))
+            return
+        self._finish(record, answer, heard)
 
     def _carry_out(self, arguments: Arguments) -> Answer:
         try:
@@ -473,7 +499,9 @@ class Commands:
             "status": record.answer.status, "sentence": _one_line(record.answer.sentence or "") or None,
         }  # fmt: skip
         stamp = self._spool.put(self._address.audit_topic, partial(audit_message, self._address, about=about))
+        reach("audit-put")
         written = self._append({"written_wall_s": self._moment().wall, **about})
+        reach("audit-written")
         if self._spool.flush(1.0) and self._spool.is_committed(stamp.seq) and written:
             with suppress(sqlite3.Error):  # then it is written down once more, after the next start
                 self._ledger.audited(record.command_id)
@@ -524,7 +552,7 @@ class Commands:
         if command_id is not None and command is not None:
             nobody = {"digest": "", "issued_by": "", "issued_wall_s": 0.0, "role": None, "arguments": {}}
             record = Record(command_id=command_id, command=command, **nobody)  # type: ignore[arg-type]
-            self._reply(record, Answer(status="refused", sentence=f"Refused: {why}."), heard)
+            self._reply(record, Answer(status="refused", sentence=f"{why[:1].upper()}{why[1:]}."), heard)
 
 
 def _sentence(error: ValueError) -> str:

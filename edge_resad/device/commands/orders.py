@@ -42,6 +42,7 @@ from edge_resad.messages import (
 
 SLOW = (FetchImage,)
 """Commands that may take minutes: they go to a thread of their own."""
+GLANCE_S = 0.2  # between two looks at a capture
 _SIDES = (960, 640, 480, 320, 160)  # pixels of a snapshot, the first at which it is small enough
 
 
@@ -63,7 +64,7 @@ class Orders:
         stop: threading.Event,
         config_changed: Callable[[], None] = lambda: None,
     ) -> None:
-        """keys: of this station. stop: ends an upload that is on its way. config_changed: told after a set-config."""
+        """keys: of this station. stop: ends what takes long. config_changed: told after a set-config."""
         self._controls = controls
         self._tuning = tuning
         self._told = told
@@ -81,6 +82,29 @@ class Orders:
         except EdgeResadError as error:
             return Answer(status="failed", sentence=str(error))
         return Answer(status="done", sentence=sentence, result=result)
+
+    def await_capture(self, folder: str) -> Answer:
+        """Wait until the frames of a capture are there; what became of it. It ends where the station does."""
+        try:
+            while not (progress := self._ask("capturing", folder=folder))["ended"]:
+                if self._stop.wait(GLANCE_S):
+                    self._ask("capture-stop")
+                    return Answer(status="failed", sentence=f"The station ended: {self.captured(folder)}")
+        except ControlError as error:
+            return Answer(status="failed", sentence=str(error))
+        result = {name: progress[name] for name in ("folder", "wanted", "written")}
+        return Answer(
+            status="done" if progress["problem"] is None else "failed", sentence=self.captured(folder), result=result
+        )
+
+    def captured(self, folder: str) -> str:
+        """How many frames of a capture are there, in a sentence."""
+        try:
+            progress = self._ask("capturing", folder=folder)
+        except ControlError as error:
+            return str(error)
+        sentence = f"{progress['written']} of {progress['wanted']} frames are in {progress['folder']}."
+        return sentence if progress["problem"] is None else f"{sentence} {progress['problem']}"
 
     def _do(self, arguments: Arguments) -> tuple[str, Mapping[str, Any] | None]:
         match arguments:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cv2
 
+from edge_resad.device.gstreamer import gstreamer_version
 from edge_resad.device.outputs.gpio import look_at_pin
 from edge_resad.device.power_mode import ask_nvpmodel
 from edge_resad.device.settings import StationFile
@@ -30,6 +31,7 @@ class Case:
     ask_tensorrt: Callable[[], TensorRT] = find_tensorrt
     ask_power_mode: Callable[[], str] = ask_nvpmodel
     ask_opencv: Callable[[], str] = cv2.getBuildInformation
+    ask_gstreamer: Callable[[], str] = gstreamer_version
     free_bytes: Callable[[Path], int] = field(default=lambda folder: shutil.disk_usage(folder).free)
     may: Callable[[Path, int], bool] = os.access
     look_at_pin: Callable[[str, int | str], str] = look_at_pin

@@ -13,7 +13,8 @@ from edge_resad.device.doctor.check import Check, ok, problem
 from edge_resad.device.doctor.detector import bundle, engines, inspection
 from edge_resad.device.doctor.machine import clock, gpu, heat, jetson, memory, power, processor
 from edge_resad.device.doctor.outputs import outputs
-from edge_resad.device.doctor.software import onnx_runtime, opencv, python, tensorrt
+from edge_resad.device.doctor.software import gstreamer, onnx_runtime, opencv, python, tensorrt
+from edge_resad.device.doctor.sparkplug import sparkplug
 from edge_resad.device.doctor.surroundings import control, disks
 from edge_resad.device.settings import load_station
 from edge_resad.errors import EdgeResadError
@@ -24,6 +25,7 @@ LOOKS: tuple[Look, ...] = (
     python,
     onnx_runtime,
     opencv,
+    gstreamer,
     processor,
     memory,
     heat,
@@ -41,6 +43,7 @@ LOOKS: tuple[Look, ...] = (
     outputs,
     inspection,
     broker,
+    sparkplug,
 )
 """Every check, in the order they are said: first what others need."""
 

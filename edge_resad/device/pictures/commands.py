@@ -33,8 +33,8 @@ def register_pictures(controls: Controls, pictures: Pictures | None) -> None:
         folder = kept().capture(wanted, label=label, camera=camera, name=name)
         return {"folder": str(folder), "wanted": wanted}
 
-    def capturing(_arguments: Arguments) -> Mapping[str, Any]:
-        return _told(kept().capturing)
+    def capturing(arguments: Arguments) -> Mapping[str, Any]:
+        return _told(kept().progress(_text(arguments, "folder")))
 
     def stop(_arguments: Arguments) -> Mapping[str, Any]:
         return _told(kept().stop_capture())
@@ -57,7 +57,7 @@ def register_pictures(controls: Controls, pictures: Pictures | None) -> None:
         capture,
         "capture n=FRAMES [label=NAME] [camera=NAME] [name=FOLDER]: take the next frames for training",
     )
-    controls.register("capturing", capturing, "capturing: how far the capture is")
+    controls.register("capturing", capturing, "capturing [folder=FOLDER]: how far the last capture is, or that into it")
     controls.register("capture-stop", stop, "capture-stop: end the capture")
     controls.register("kept-picture", find, "kept-picture id=MESSAGE: where the frame of a verdict or an alert lies")
 

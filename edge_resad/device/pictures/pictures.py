@@ -35,6 +35,7 @@ Loss = Literal["behind", "no_room", "disk", "stopped", "error"]
 before it was written, a bug of ours."""
 
 CAPTURES = "captures"
+CAPTURES_KNOWN = 100  # of which one can ask how far they came
 QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
 """Of a kept frame: colours at full sharpness. `python -m benchmarks.pictures` measures what it costs beside a PNG."""
 HEAT_SIDE = 960  # pixels of the longer side at most: it is for looking at
@@ -96,6 +97,7 @@ class Pictures:
         self._shown_at: dict[tuple[str, str], float] = {}  # camera, reason -> when the last one was kept, mono s
         self._frame_bytes = 0  # of the last frame
         self._training: Training | None = None
+        self._captures: deque[Training] = deque(maxlen=CAPTURES_KNOWN)
         self._asking = threading.Lock()  # one capture is begun at a time
         self._said: set[str] = set()  # kinds of our own errors
         self._jobs: deque[_Job] = deque()
@@ -187,6 +189,7 @@ class Pictures:
                 ) from refused
             log.info("the next %d frames are taken into %s", wanted, training.folder)
             self._training = training
+            self._captures.append(training)
             return training.folder
 
     @property
@@ -194,6 +197,12 @@ class Pictures:
         """How far the last capture is; None before the first."""
         training = self._training
         return None if training is None else training.progress
+
+    def progress(self, folder: str | None = None) -> Progress | None:
+        """How far a capture of this run is, by its folder; the last one without it. None where there is none."""
+        if folder is None:
+            return self.capturing
+        return next((one.progress for one in list(self._captures) if str(one.folder) == folder), None)
 
     def stop_capture(self) -> Progress | None:
         """End the capture that is being taken; how far it came."""

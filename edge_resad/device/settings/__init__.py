@@ -17,6 +17,7 @@ from edge_resad.device.settings.outputs import Cause, EncoderSection, OutputSect
 from edge_resad.device.settings.pictures import PicturesSection
 from edge_resad.device.settings.place import StationSection
 from edge_resad.device.settings.products import ProductsSection, ScheduleSection
+from edge_resad.device.settings.sparkplug import SparkplugSection
 from edge_resad.device.settings.spool import SpoolSection
 from edge_resad.device.settings.trigger import TriggerSection
 from edge_resad.device.settings.watch import WatchSection
@@ -40,6 +41,7 @@ __all__ = [
     "ProductsSection",
     "ScheduleSection",
     "SourceKind",
+    "SparkplugSection",
     "SpoolSection",
     "StationFile",
     "StationSection",

@@ -22,6 +22,7 @@ from edge_resad.device.settings.outputs import EncoderSection, OutputSection
 from edge_resad.device.settings.pictures import PicturesSection
 from edge_resad.device.settings.place import StationSection
 from edge_resad.device.settings.products import ProductsSection
+from edge_resad.device.settings.sparkplug import SparkplugSection
 from edge_resad.device.settings.spool import SpoolSection
 from edge_resad.device.settings.watch import WatchSection
 from edge_resad.sections import Section, read_settings
@@ -51,6 +52,7 @@ class StationFile(Section):
     machine: MachineSection = MachineSection()
     control: ControlSection = ControlSection()
     commands: CommandsSection = CommandsSection()
+    sparkplug: SparkplugSection | None = None
 
     @field_validator("cameras", "outputs", "encoders", mode="before")
     @classmethod
@@ -108,6 +110,21 @@ class StationFile(Section):
                 raise ValueError(
                     f'camera {camera.name} is to use "{camera.use}", but there are no products. Set [products] folder'
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _knows_its_broker(self) -> StationFile:
+        if self.sparkplug is None:
+            return self
+        if self.broker is None:
+            raise ValueError(
+                "[sparkplug] is set and there is no [broker], at which a SCADA and the station meet. Set it, or remove "
+                "[sparkplug]"
+            )
+        if self.sparkplug.cert_file is not None and self.broker.ca_file is None:
+            raise ValueError(
+                "[sparkplug] cert_file is set without [broker] ca_file, and without ca_file there is no TLS. Set it"
+            )
         return self
 
     @property

@@ -12,7 +12,7 @@ from edge_resad.errors import OutputError
 from tests.device.outputs.fakes import FakeTicks
 from tests.fakes import FakeClock
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 def test_a_count_of_a_moment_ago_is_found_in_proportion() -> None:

@@ -8,12 +8,20 @@ from collections.abc import Callable
 
 import pytest
 
-from edge_resad.device.outputs import Encoder, Output, Outputs, Wiring
+import edge_resad.device.outputs.output as output_module
+from edge_resad.device.outputs import Encoder, Output, Outputs, Wiring, modbus
 from edge_resad.device.outputs.modbus import ModbusTerminal, ModbusTicks, knock
 from edge_resad.device.settings import Cause
 from edge_resad.errors import OutputError
 from tests.device.outputs.fakes import FakeTerminal
 from tests.plc import PATIENCE_S, Plc
+
+
+@pytest.fixture(autouse=True)
+def _close_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is still to be shown when the outputs close has the time of a busy machine."""
+    monkeypatch.setattr(output_module, "EXIT_S", PATIENCE_S)
+    monkeypatch.setattr(output_module, "JOIN_S", PATIENCE_S)
 
 
 def wired(name: str, *on: Cause, pulse_s: float = 0.02) -> Wiring:
@@ -54,8 +62,11 @@ def test_a_safe_level_is_written_when_the_station_stops() -> None:
         assert plc.edges(7)[-1] is True
 
 
-def test_a_server_that_hangs_delays_no_other_output_and_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_server_that_hangs_delays_no_other_output_and_is_said_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pin = FakeTerminal()
+    monkeypatch.setattr(modbus, "TIMEOUT_S", 0.5)
     with Plc() as plc:
         outputs = Outputs([Output(wired("plc", "fail"), coil(plc)), Output(wired("pin", "fail"), pin)])
         with outputs:
@@ -69,6 +80,7 @@ def test_a_server_that_hangs_delays_no_other_output_and_is_said_once(caplog: pyt
             assert plc.edges(7) == [False]
             _until(lambda: outputs.status[0].failed == 1)
             assert "does not answer" in outputs.problems[0]
+            monkeypatch.setattr(modbus, "TIMEOUT_S", PATIENCE_S)
             plc.answer()
             _until(lambda: outputs.problems == ())
             outputs.signal("fail", "cam0", time.monotonic())
@@ -113,7 +125,10 @@ def test_a_server_that_is_away_at_the_start_stops_nothing() -> None:
             plc.wait_for(lambda: plc.edges(7) == [False])
 
 
-def test_a_server_that_hangs_does_not_hold_the_station_when_it_stops(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_server_that_hangs_does_not_hold_the_station_when_it_stops(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(modbus, "TIMEOUT_S", 0.5)
     with Plc() as plc:
         with Outputs([Output(wired("reject", "fail"), coil(plc))]) as outputs:
             outputs.alive()

@@ -26,6 +26,13 @@ from tests.plc import PATIENCE_S, Plc
 GOOD, BAD, BROKEN = 50, 200, 255  # brightnesses against the fake judge's threshold of 100
 
 
+@pytest.fixture(autouse=True)
+def _close_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is still to be shown when the outputs close has the time of a busy machine."""
+    monkeypatch.setattr(output_module, "EXIT_S", PATIENCE_S)
+    monkeypatch.setattr(output_module, "JOIN_S", PATIENCE_S)
+
+
 class Told(Output):
     """An output that only remembers which signals it was told."""
 

@@ -26,7 +26,7 @@ from tests.fakes import verdict
 from tests.mqtt_peers import eventually
 
 GOOD, BAD = 50.0, 200.0  # scores against a threshold of 100
-WAIT_S = 20.0  # a deadline, not a pause
+WAIT_S = 60.0  # a deadline, not a pause
 MAP = np.zeros((4, 4), np.float32)
 
 
@@ -250,7 +250,8 @@ def test_buffers_are_made_ready_once_and_used_again() -> None:
     assert where < ready
 
 
-def test_a_station_that_stops_counts_what_was_not_written(tmp_path: Path) -> None:
+def test_a_station_that_stops_counts_what_was_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures_module, "CLOSE_S", 0.1)
     gate = threading.Event()
     with Pictures(tmp_path, max_bytes=10**8, min_free_bytes=0, album=SlowAlbum(tmp_path, gate)) as pictures:
         pictures.keep(inspection(BAD), MAP)

@@ -1,0 +1,103 @@
+"""Room for what is set aside: so much of each station and in all. The least worth goes first, then the oldest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, func, select
+
+from edge_resad.fleet import schema
+from edge_resad.fleet.coverage import merged
+from edge_resad.fleet.database import REMOVING, alone
+from edge_resad.fleet.inserting import insert_into
+
+NOBODY = 0
+"""Under which `dropped` counts what came on a topic that names no station."""
+_SPARE = 20  # one in so many goes beyond what must, so that not every batch has to make room
+
+
+def of_device(device: int | None) -> ColumnElement[bool]:
+    """The rows of a station; None: those of nobody."""
+    column = schema.rejected.c.device
+    return column.is_(None) if device is None else column == device
+
+
+def make_room(connection: Connection, those: ColumnElement[bool], most: int, *, at_once: int) -> int:
+    """Drop what is more than `most` of those rows, up to `at_once` of them; how many went.
+
+    What has no place in a stream can never be read and goes first, alerts go last. What had one counts as stored all
+    the same, as what retention removes does; `dropped` says how many were lost by this. None go while another
+    collector removes rows: there will be another time.
+    """
+    table, dropped = schema.rejected, schema.dropped
+    there = int(connection.execute(select(func.count()).select_from(table).where(those)).scalar_one())
+    if there <= most or not alone(connection, REMOVING):
+        return 0
+    worth = case((table.c.stream.is_(None), 0), (table.c.topic.like("%/alert/%"), 2), else_=1)
+    asked = (
+        select(table.c.digest, table.c.device, table.c.stream, table.c.seq)
+        .where(those)
+        .order_by(worth, table.c.received_ms, table.c.digest)
+        .limit(min(there - most + most // _SPARE, at_once))
+        .with_for_update(skip_locked=True)  # another collector counts one that came again: it stays
+    )
+    rows = connection.execute(asked).all()
+    if not rows:
+        return 0
+    _settle(connection, ((row.stream, row.seq) for row in rows if row.stream is not None))
+    gone = delete(table).where(table.c.digest == bindparam("of"))
+    connection.execute(gone, [{"of": row.digest} for row in rows])
+    whose = Counter(NOBODY if row.device is None else row.device for row in rows)
+    statement = insert_into(connection, dropped)
+    more = {"messages": dropped.c.messages + statement.excluded.messages}
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=["device"], set_=more),
+        [{"device": device, "messages": number} for device, number in sorted(whose.items())],
+    )
+    return len(rows)
+
+
+def make_room_in_all(connection: Connection, *, of_each: int, in_all: int, at_once: int) -> int:
+    """Drop what is more than these numbers, of those first who have most; how many went. 0: there is room."""
+    table = schema.rejected
+    counted = connection.execute(select(table.c.device, func.count()).group_by(table.c.device)).all()
+    share = fair_share([number for _, number in counted], in_all)
+    if share == 0:  # more stations than rows
+        return make_room(connection, table.c.digest != "", in_all, at_once=at_once)
+    most = min(of_each, share)
+    return sum(
+        make_room(connection, of_device(device), most, at_once=at_once) for device, number in counted if number > most
+    )
+
+
+def fair_share(numbers: Sequence[int], in_all: int) -> int:
+    """What each may have of `in_all`, where those who have less leave the rest to the others."""
+    left = in_all
+    for after, number in enumerate(sorted(numbers)):
+        share = left // (len(numbers) - after)
+        if number > share:
+            return share
+        left -= number
+    return in_all
+
+
+def _settle(connection: Connection, letters: Iterable[tuple[int, int]]) -> None:
+    """Remember that they were there. As they are, without a look at what lies beside them: a hostile station may have
+    chosen any numbers.
+    """
+    seqs: dict[int, list[int]] = {}
+    for stream, seq in letters:
+        seqs.setdefault(stream, []).append(seq)
+    rows = [
+        {"stream": stream, "first_seq": first, "last_seq": last}
+        for stream, those in sorted(seqs.items())
+        for first, last in merged((seq, seq) for seq in those)
+    ]
+    if not rows:
+        return
+    table = schema.settled
+    statement = insert_into(connection, table)
+    said, had = statement.excluded.last_seq, table.c.last_seq
+    further = {"last_seq": case((said > had, said), else_=had)}
+    connection.execute(statement.on_conflict_do_update(index_elements=["stream", "first_seq"], set_=further), rows)

@@ -1,0 +1,22 @@
+"""What every test of the device has: time, where a busy machine looks like a disk or a PLC that hangs."""
+
+from __future__ import annotations
+
+import pytest
+
+from edge_resad.device import metrics, verdict_log
+from edge_resad.device.drift import drift
+from edge_resad.device.outputs import modbus
+from edge_resad.device.pictures import pictures
+
+PATIENCE_S = 60.0
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is busy with other tests hangs as little as its disk. Whoever tests what hangs sets this back."""
+    monkeypatch.setattr(pictures, "CLOSE_S", PATIENCE_S)
+    monkeypatch.setattr(drift, "LEAVE_S", PATIENCE_S)
+    monkeypatch.setattr(metrics, "CLOSE_S", PATIENCE_S)
+    monkeypatch.setattr(verdict_log, "CLOSE_S", PATIENCE_S)
+    monkeypatch.setattr(modbus, "TIMEOUT_S", PATIENCE_S)
