@@ -27,7 +27,7 @@ def make_room(connection: Connection, those: ColumnElement[bool], most: int, *, 
     """Drop what is more than `most` of those rows, up to `at_once` of them; how many went.
 
     What has no place in a stream can never be read and goes first, alerts go last. What had one counts as stored all
-    the same, as what retention removes does; `dropped` says how many were lost by this. None go while another
+    the same, as what retention removes does; `dropped` counts them, each as often as it came. None go while another
     collector removes rows: there will be another time.
     """
     table, dropped = schema.rejected, schema.dropped
@@ -36,7 +36,7 @@ def make_room(connection: Connection, those: ColumnElement[bool], most: int, *, 
         return 0
     worth = case((table.c.stream.is_(None), 0), (table.c.topic.like("%/alert/%"), 2), else_=1)
     asked = (
-        select(table.c.digest, table.c.device, table.c.stream, table.c.seq)
+        select(table.c.digest, table.c.device, table.c.stream, table.c.seq, table.c.times)
         .where(those)
         .order_by(worth, table.c.received_ms, table.c.digest)
         .limit(min(there - most + most // _SPARE, at_once))
@@ -48,7 +48,9 @@ def make_room(connection: Connection, those: ColumnElement[bool], most: int, *, 
     _settle(connection, ((row.stream, row.seq) for row in rows if row.stream is not None))
     gone = delete(table).where(table.c.digest == bindparam("of"))
     connection.execute(gone, [{"of": row.digest} for row in rows])
-    whose = Counter(NOBODY if row.device is None else row.device for row in rows)
+    whose = Counter[int]()
+    for row in rows:
+        whose[NOBODY if row.device is None else row.device] += row.times
     statement = insert_into(connection, dropped)
     more = {"messages": dropped.c.messages + statement.excluded.messages}
     connection.execute(

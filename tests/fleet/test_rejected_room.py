@@ -96,6 +96,14 @@ def test_what_comes_again_is_one_row_and_drops_nothing(engine: Engine) -> None:
     assert len(kept(engine)) == 3
 
 
+def test_what_goes_is_counted_as_often_as_it_came(engine: Engine) -> None:
+    store = Store(engine, rejected_rows_of_device=3)
+    for _ in range(4):
+        store.add(rubbish(press, [1]))
+    store.add(rubbish(press, range(2, 6)))
+    assert (len(kept(engine)), sum(lost(engine).values())) == (3, 4 + 1)
+
+
 def test_a_topic_that_names_no_station_is_bounded_and_counted_too(engine: Engine) -> None:
     store = Store(engine, rejected_rows_of_device=3)
     receipt = store.add([refuse(Arrival("no topic", b"%d" % at, NOW_MS + at), "no topic", None) for at in range(8)])
