@@ -4,8 +4,8 @@
 messages take. `way` sends alerts from a station's outbox through a real broker to a real collector and back, plain and
 with TLS: alerts a second, and how long one takes until the station knows that it is stored. `stampede` starts a real
 broker and collectors, lets many stations connect at once, each with a backlog that it keeps until it is acknowledged,
-and waits until every message is stored. All of it runs on this machine, so that
-stations, broker, store and collectors share its cores: a figure of `stampede` is a floor.
+and waits until every message is stored; with `--tls` each shows a certificate of its own. All of it runs on this
+machine, so that stations, broker, store and collectors share its cores: a figure of `stampede` is a floor.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from __future__ import annotations
 import json
 import os
 import random
+import ssl
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -43,6 +45,7 @@ from edge_resad.fleet.report import accounts, rejected
 from edge_resad.fleet.retention import used_bytes
 from edge_resad.fleet.store import Store
 from edge_resad.messages import Stamp, alert_message
+from tests.device.certificates import make_certificate
 from tests.fleet.letters import Writer, judged
 from tests.mqtt_peers import Mosquitto, make_certificates
 from tests.postgres_server import POSTGRES, Postgres
@@ -359,10 +362,13 @@ def _alert(writer: Writer, stamp: Stamp) -> bytes:
 
 
 @contextmanager
-def _collector(folder: Path, port: int, url: str, name: str, *, ca: Path | None = None) -> Iterator[Path]:
-    """`edge-resad fleet ingest` in a process of its own; the file of its log."""
+def _collector(
+    folder: Path, port: int, url: str, name: str, *, ca: Path | None = None, own: tuple[Path, Path] | None = None
+) -> Iterator[Path]:
+    """`edge-resad fleet ingest` in a process of its own; the file of its log. own: its certificate and key."""
     config, log = folder / f"{name}.toml", folder / f"{name}.log"
     trusted = f'ca_file = "{ca}"\n' if ca is not None else ""
+    trusted += f'cert_file = "{own[0]}"\nkey_file = "{own[1]}"\n' if own is not None else ""
     config.write_text(
         f'[broker]\nhost = "localhost"\nport = {port}\n{trusted}[collector]\nid = "{name}"\n[store]\nurl = "{url}"\n'
     )
@@ -381,6 +387,7 @@ def stampede(
     backlog: Annotated[int, typer.Option(min=1, help="Messages that wait on each.")] = 50,
     collectors: Annotated[int, typer.Option(min=1, max=8)] = 1,
     on: Annotated[str, typer.Option("--on", help="sqlite or postgresql.")] = "sqlite",
+    tls: Annotated[bool, typer.Option("--tls", help="TLS, each station with a certificate of its own.")] = False,
     timeout_s: Annotated[float, typer.Option(min=1)] = 300.0,
     as_json: JsonOption = False,
 ) -> None:
@@ -389,15 +396,27 @@ def stampede(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stampede-")))
         url = stack.enter_context(_new_store(on))
+        names = [f"press-{number}" for number in range(devices)]
+        contexts, ca, own = dict[str, ssl.SSLContext](), None, None
+        if tls:
+            ca, cert, key = make_certificates(folder / "authority")
+            settings += [f"cafile {ca}", f"certfile {cert}", f"keyfile {key}", "require_certificate true"]
+            settings += ["use_identity_as_username true"]
+            own = make_certificate(folder / "its", "collector", authority=folder / "authority")
+            contexts = {name: _tls_of(name, folder) for name in names}
         broker = stack.enter_context(Mosquitto(folder / "broker", settings=settings))
-        logs = [stack.enter_context(_collector(folder, broker.port, url, f"c{number}")) for number in range(collectors)]
+        logs = [
+            stack.enter_context(_collector(folder, broker.port, url, f"c{number}", ca=ca, own=own))
+            for number in range(collectors)
+        ]
         _wait_for(lambda: all("connected" in log.read_text() for log in logs), 60)
-        took, latencies, resent = _play_stations(broker.port, devices, backlog, timeout_s)
+        took, connected_s, latencies, resent = _play_stations(broker.port, names, backlog, timeout_s, contexts)
         with opened(url) as engine, engine.connect() as connection:
             found = accounts(connection)
     lost = sum(account.lost for account in found)
     result = {
         "on": on,
+        "tls": "yes" if tls else "no",
         "collectors": collectors,
         "devices": devices,
         "generated": devices * backlog,
@@ -405,6 +424,7 @@ def stampede(
         "lost": lost + (devices * backlog - sum(account.generated for account in found)),
         "duplicates": sum(account.duplicates for account in found),
         "sent_again": resent,
+        "connected_s": round(connected_s, 2),
         "seconds": round(took, 2),
         "a_second": round(devices * backlog / took),
         "acknowledged_p50_s": round(statistics.median(latencies), 3),
@@ -415,9 +435,21 @@ def stampede(
         raise typer.Exit(1)
 
 
-def _play_stations(port: int, devices: int, backlog: int, timeout_s: float) -> tuple[float, list[float], int]:
-    """Stations in this process, as MQTT clients in one loop: seconds until all is acknowledged, seconds of each message
-    from the beginning to its acknowledgement, and how many messages were sent again.
+def _tls_of(name: str, folder: Path) -> ssl.SSLContext:
+    """What a station needs that shows a certificate of its own and trusts the broker's authority alone."""
+    authority = folder / "authority"
+    context = ssl.create_default_context(cafile=str(authority / "ca.pem"))
+    context.load_cert_chain(*map(str, make_certificate(folder / "its", name, authority=authority)))
+    return context
+
+
+def _play_stations(
+    port: int, names: Sequence[str], backlog: int, timeout_s: float, contexts: Mapping[str, ssl.SSLContext]
+) -> tuple[float, float, list[float], int]:
+    """Stations in this process, as MQTT clients in one loop: seconds until all is acknowledged and until all are
+    connected, seconds of each message from the beginning to its acknowledgement, and how many messages were sent again.
+
+    contexts: by name, where they speak TLS. Its handshakes go side by side, as those of many machines do.
     """
     import selectors
 
@@ -447,9 +479,9 @@ def _play_stations(port: int, devices: int, backlog: int, timeout_s: float) -> t
 
     selector = selectors.DefaultSelector()
     letters = {}
-    for number in range(devices):
-        writer = Writer(device=f"press-{number}", stream_id=f"stream-{number}")
-        letters[writer.device] = [writer.verdict(seq) for seq in range(1, backlog + 1)]
+    for number, name in enumerate(names):
+        writer = Writer(device=name, stream_id=f"stream-{number}")
+        letters[name] = [writer.verdict(seq) for seq in range(1, backlog + 1)]
     began = time.perf_counter()
     for name, arrivals in letters.items():
         waiting[name] = {seq: (arrival.topic, arrival.payload, began) for seq, arrival in enumerate(arrivals, 1)}
@@ -460,7 +492,12 @@ def _play_stations(port: int, devices: int, backlog: int, timeout_s: float) -> t
         client.on_connect = lambda client, name, *_: client.subscribe(f"er/v1/graz/l4/{name}/ack", qos=1)
         client.on_subscribe = on_subscribe
         client.on_message = on_message
-        client.connect("127.0.0.1", port, keepalive=120)
+        if name in contexts:
+            client.tls_set_context(contexts[name])
+    with ThreadPoolExecutor(min(32, len(names))) as pool:
+        list(pool.map(lambda client: client.connect("localhost", port, keepalive=120), clients.values()))
+    connected_s = time.perf_counter() - began
+    for name, client in clients.items():
         selector.register(client.socket(), selectors.EVENT_READ, name)  # type: ignore[arg-type]
     again = time.perf_counter() + 10
     while any(waiting.values()):
@@ -468,7 +505,10 @@ def _play_stations(port: int, devices: int, backlog: int, timeout_s: float) -> t
         if now - began > timeout_s:
             break
         for key, _ in selector.select(0.05):
-            clients[key.data].loop_read()
+            client = clients[key.data]
+            client.loop_read()
+            while isinstance(sock := client.socket(), ssl.SSLSocket) and sock.pending():
+                client.loop_read()  # what TLS has read already wakes nobody
         for client in clients.values():
             if client.want_write():
                 client.loop_write()
@@ -481,7 +521,7 @@ def _play_stations(port: int, devices: int, backlog: int, timeout_s: float) -> t
     took = time.perf_counter() - began
     for client in clients.values():
         client.disconnect()
-    return took, latencies or [0.0], resent
+    return took, connected_s, latencies or [0.0], resent
 
 
 def _wait_for(condition: Any, within_s: float) -> None:

@@ -117,7 +117,8 @@ def list_products(products: FolderOption = Path("products")) -> None:
         versions = shelf.versions(name)
         note = shelf.recipe(shelf.find(name)).note
         in_use = f"  in use: {used}" if used is not None and used.product == name else ""
-        print(f"{name}  newest {versions[-1]} of {len(versions)}{in_use}{f'  {note}' if note else ''}")
+        count = "1 version" if len(versions) == 1 else f"{len(versions)} versions"
+        print(f"{name}  {count}, newest {versions[-1]}{in_use}{f'  {note}' if note else ''}")
     if not names:
         print(f"no products in {products}. Make one: {shelf.command('new NAME --good GOOD_PARTS')}")
 
@@ -236,7 +237,9 @@ def new(
         precision=precision, false_alarm_rate=false_alarm_rate, provider=provider, engines=engines,
         bundle=bundle,
     )  # fmt: skip
-    _print_product(_made(shelf, name, None, wishes))
+    made = _made(shelf, name, None, wishes)
+    _print_product(made)
+    print(f"put it on the line: {shelf.command(f'use {made.label}')}")
 
 
 @product_app.command()
@@ -507,8 +510,8 @@ def _settings(wishes: _Wishes, raw: dict[str, Any]) -> dict[str, Any]:
     elif wishes.min_area_mm2 is not None:
         said["min_area_px"] = 0
     if wishes.debounce is not None:
-        k, n = _numbers(wishes.debounce, "/", 2, "--debounce 2/3")
-        said |= {"debounce_k": int(k), "debounce_n": int(n)}
+        k, n = _whole_numbers(wishes.debounce, "/", 2, "--debounce 2/3")
+        said |= {"debounce_k": k, "debounce_n": n}
     if wishes.severity is not None:
         major, critical = _numbers(wishes.severity, ",", 2, "--severity 1.25,1.75")
         said["severity"] = {"major": major, "critical": critical}
@@ -533,7 +536,7 @@ def _regions(wishes: list[str], alike: bool) -> list[dict[str, Any]]:
     for number, text in enumerate(wishes, start=1):
         name, equals, corners = text.rpartition("=")
         name = name if equals else f"region{number}"
-        values = [int(value) for value in _numbers(corners, ",", None, "--roi 100,80,320,240")]
+        values = _whole_numbers(corners, ",", None, "--roi 100,80,320,240")
         region: dict[str, Any] = {"name": name, "bank": "regions.npz" if alike else f"{name}.npz"}
         if len(values) == 4:
             region["box"] = values
@@ -567,6 +570,13 @@ def _numbers(text: str, between: str, count: int | None, example: str) -> list[f
     if not values or (count is not None and len(values) != count):
         raise typer.BadParameter(f"{text!r} cannot be read. Say it like {example}")
     return values
+
+
+def _whole_numbers(text: str, between: str, count: int | None, example: str) -> list[int]:
+    values = _numbers(text, between, count, example)
+    if not all(value.is_integer() for value in values):
+        raise typer.BadParameter(f"{text!r} is not of whole numbers. Say it like {example}")
+    return [int(value) for value in values]
 
 
 def _as_png(picture: NDArray[np.uint8]) -> bytes:

@@ -8,11 +8,22 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.mqtt_peers import MOSQUITTO
 from tests.postgres_server import POSTGRES
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+
+# Every run looks at the same examples, or HYPOTHESIS_PROFILE=thorough where nobody has looked yet. On a busy machine
+# none of them is too slow.
+settings.register_profile(
+    "everywhere",
+    deadline=None,
+    derandomize="HYPOTHESIS_PROFILE" not in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("everywhere")
 
 
 def _evaluation_data() -> Path | None:

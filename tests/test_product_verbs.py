@@ -129,7 +129,7 @@ def test_a_change_of_nothing_is_no_version(run: Shell, products: Path) -> None:
 
 
 def test_the_product_on_the_line_is_said_and_listed(run: Shell, products: Path) -> None:
-    assert "in use" not in run("product", "list", "--products", products).out
+    assert run("product", "list", "--products", products).out == "flange  1 version, newest 1  the first\n"
     assert run("product", "use", "flange", "--products", products).out == "in use: flange@1\n"
     assert "in use: flange@1" in run("product", "list", "--products", products).out
 
@@ -229,6 +229,7 @@ def test_a_bank_of_whole_pictures_makes_a_product_of_whole_pictures(run: Shell, 
     assert run("enrol", line / "good", "-o", tmp_path / "flange.npz").code == 0
     done = run("product", "new", "flange", "--bank", tmp_path / "flange.npz", "--products", products)
     assert "region whole: whole picture" in done.out
+    assert f"put it on the line: edge-resad product use flange@1 --products {products}" in done.out
     told = run(
         "product", "new", "half", "--bank", tmp_path / "flange.npz", "--mm-per-px", "1", "--code", "flange",
         "--products", products,
@@ -248,6 +249,7 @@ def test_a_bank_of_whole_pictures_makes_a_product_of_whole_pictures(run: Shell, 
         (["new", "cap", "--good", "{line}/good", "--ignore", "{line}/small.png"], "is 256 x 100 px, the good"),
         (["new", "cap", "--good", "{line}/parts", "--align", "{line}/good/0.png"], "good part 3 of 3 cannot be used"),
         (["new", "c/p", "--good", "{line}/good"], "product"),
+        (["new", "cap", "--good", "{line}/good", "--roi", "0,0,99,99,50,50"], "encloses 0 pixels, expected 64 or more"),
         (["change", "flange", "--align", "{line}/good/0.png"], "must be made of good parts seen that way"),
         (["change", "flange", "--threshold", "rim=2"], "no region rim to set a threshold of. There are: face"),
         (["new", "cap", "--good", "{line}/good", "--max-shift-px", "3"], "Give a reference picture: --align FILE"),
@@ -266,6 +268,10 @@ def test_what_cannot_be_is_one_line(run: Shell, line: Path, products: Path, argu
     [
         ["product"], ["product", "polish"], ["product", "new", "cap", "--good", "x", "--bank", "y"],
         ["product", "new", "cap", "--good", "{line}/good", "--roi", "1,2,3"],
+        ["product", "new", "cap", "--good", "{line}/good", "--roi", "1,2,60.5,60"],
+        ["product", "new", "cap", "--good", "{line}/good", "--roi", "nan,2,60,60"],
+        ["product", "change", "flange", "--debounce", "1.5/2"],
+        ["product", "change", "flange", "--debounce", "1e400/1e400"],
         ["product", "change", "flange", "--debounce", "many"], ["product", "change", "flange", "--without", "face"],
         ["inspect", "x"], ["inspect", "x", "--bank", "y", "--product", "flange"],
         ["inspect", "x", "--product", "flange", "--threshold", "2"],

@@ -74,6 +74,7 @@ class Connection:
         self.maximum_packet: int | None = None  # bytes
         self.retains = True  # the broker keeps states for those who come later
         self.heard: deque[tuple[Heard, int, int]] = deque()  # what came, its packet id and QoS, until `dealt_with`
+        self.hears: set[str] = set()  # topic filters that the broker has granted
         self.deaf_to: list[tuple[str, str]] = []  # topic filter and why the broker does not let us hear it
         self.answers: deque[tuple[int, int, str]] = deque()  # packet id, reason code and its name, of each PUBACK
         self._access = access
@@ -158,6 +159,10 @@ class Connection:
     def awaits_suback(self) -> bool:
         """Whether the broker has still to say whether we hear what we asked for."""
         return bool(self._subscribing)
+
+    def awaits(self, topic_filter: str) -> bool:
+        """Whether the broker has still to say whether we hear this."""
+        return any(topic_filter in filters for filters in self._subscribing.values())
 
     def dealt_with(self, packet_id: int, qos: int) -> None:
         """Tell the broker that it need not send this again."""
@@ -246,6 +251,8 @@ class Connection:
         for topic_filter, reason in zip(self._subscribing.pop(mid, []), reasons, strict=False):
             if reason.is_failure:
                 self.deaf_to.append((topic_filter, str(reason)))
+            else:
+                self.hears.add(topic_filter)
 
     @_never_raises
     def _on_message(self, client: mqtt.Client, userdata: Any, message: mqtt.MQTTMessage) -> None:

@@ -72,9 +72,12 @@ class Outgoing:
         now: float,
         ack_s: float,
         ack_max_s: float,
+        come_s: float = 0.0,
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
-        """live_from: number of the first letter that is new. ack_s: how long an acknowledgement may take."""
+        """live_from: number of the first letter that is new. ack_s: how long an acknowledgement may take.
+        come_s: within which what is sent again goes when a collector has come.
+        """
         self.until = live_from - 1  # end of the backlog
         self._alerts = Lane(("alert",), LOWEST, self.until)
         self._others = [Lane(("fail",), self.until, LOWEST), Lane(_REST, self.until, LOWEST)]
@@ -92,6 +95,8 @@ class Outgoing:
         self._sent_at = now
         self._first: int | None = None  # of the last sweep
         self._sweep_at: float | None = None
+        self._come_s = come_s
+        self._came: tuple[float, int] | None = None  # a collector has: when to begin again, and up to where
 
     @property
     def has_backlog(self) -> bool:
@@ -134,6 +139,20 @@ class Outgoing:
         if self._sweep_at is not None and len(self._out) >= MOST_OUT:
             self._sweep_at = now + self._wait_s
 
+    def collector_came(self, now: float) -> None:
+        """There is a collector and there was none: what it has not acknowledged goes again soon, and first a few.
+
+        Every station hears it in the same moment: each waits a time of its own, and until the first acknowledgement
+        sends no more than while none came.
+        """
+        self.silent, self._heard = False, False
+        mark = max(self.until, *(lane.live for lane in self.lanes))
+        if self._came is not None:  # one that comes and goes all the time must not put it off
+            self._came = self._came[0], mark
+            return
+        self._came = now + self._uniform(0.0, self._come_s), mark
+        self._wait_s, self._sweep_at = self._ack_s, None
+
     def rewind(self, seq: int) -> None:
         """Letters from this one on were held back and may go now."""
         self._alerts.live = min(self._alerts.live, seq - 1)
@@ -171,6 +190,14 @@ class Outgoing:
 
     def sweep(self, now: float, oldest: Callable[[], int | None]) -> None:
         """Begin again with what nobody acknowledged in time. oldest: asks for the first letter that still waits."""
+        if self._came is not None and now >= self._came[0]:
+            mark, self._came, self._sweep_at = max(self.until, self._came[1]), None, None
+            first = oldest()
+            if first is not None and first <= mark:
+                self._budget = None if self._heard else self._probe
+                self._first = None
+                self._begin_again(mark)
+            return
         stuck = self._budget == 0 or len(self._out) >= MOST_OUT
         if self.has_backlog and not stuck:
             self._sweep_at = None
@@ -193,6 +220,10 @@ class Outgoing:
         if not self._heard or first == self._first:  # nobody, or nobody wants this one
             self._wait_s = min(2 * self._wait_s, self._ack_max_s)
         self._heard, self._first = False, first
+        self._begin_again(mark)
+
+    def _begin_again(self, mark: int) -> None:
+        """All that waits up to this number is old, and goes once more."""
         self._out.remove(LOWEST, mark)
         self.until = mark
         for lane in self.lanes:

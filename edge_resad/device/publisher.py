@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -11,6 +12,7 @@ from types import TracebackType
 from edge_resad.device.access import Access, Certificate, read_access
 from edge_resad.device.bell import Bell
 from edge_resad.device.clock_floor import is_set
+from edge_resad.device.collectors import Collectors
 from edge_resad.device.connection import Connection, Protocol, Will
 from edge_resad.device.hearing import Handler, Heard, Hearing
 from edge_resad.device.link import Backoff, LinkStatus, PoisonDetector, blames_a_letter
@@ -30,12 +32,14 @@ from edge_resad.device.spool import Spool
 from edge_resad.device.telegram import Telegram, Telegrams
 from edge_resad.device.timing import Timing
 from edge_resad.errors import SettingsError
-from edge_resad.messages import AcknowledgementMessage, read_message
+from edge_resad.messages import COLLECTOR_STATES, AcknowledgementMessage, read_message
 from edge_resad.takeover import TAKEN_OVER, TakeoverDetector
 
 __all__ = ["Heard", "LinkStatus", "Publisher", "Telegram", "Timing"]
 
 log = logging.getLogger(__name__)
+
+THROWN_OUT = 3  # times that a broker hangs up at a question that we can do without, before we do
 
 
 class Publisher:
@@ -69,9 +73,12 @@ class Publisher:
         self._hearing = Hearing()
         self._telegrams = Telegrams()
         self._bell: Bell | None = None
+        self._collectors = Collectors(station.site)
+        self._thrown_out = 0  # times in a row that the broker hung up when it was asked for collectors' states
         self._address = station.address
         if self._delivery.ack == "collector":
             self._hearing.add(self._address.ack_topic, self._on_acknowledgement)
+            self._unhear = self._hearing.add(COLLECTOR_STATES, self._on_collector)
 
     def __enter__(self) -> Publisher:
         self._presence = Presence(self._station, self._spool, self._facts, self._stages, self._changing)
@@ -103,8 +110,6 @@ class Publisher:
         self._thread.join(self._timing.close_s)
         if self._thread.is_alive():
             log.warning("the broker at %s did not let us go in time; what waits stays in the spool", self._broker.where)
-            return
-        bell.close()
 
     def say_faults(self, faults: Mapping[str, tuple[str, ...]]) -> None:
         """Say in the station's state what is wrong with its cameras: camera -> faults. From any thread, at once."""
@@ -175,22 +180,33 @@ class Publisher:
         if (said.site, said.line, said.device) != (ours.site, ours.line, ours.device):
             log.warning("an acknowledgement on %s is for %s/%s/%s", heard.topic, said.site, said.line, said.device)
             return
+        self._collectors.acknowledged()
         ranges = self._spool.acknowledged(said.stream_id, said.stored)
         if ranges and self._session is not None:
             self._session.acknowledged(ranges)
+
+    def _on_collector(self, heard: Heard) -> None:
+        """A collector says that it is there or gone, or the broker says it for it."""
+        before = self._collectors.gone
+        came = self._collectors.hear(heard)
+        if before and self._collectors.there:
+            log.info("a collector is there again: %s", ", ".join(self._collectors.there))
+        if came and self._session is not None:
+            self._session.collector_came()
 
     def _run(self) -> None:
         bell = self._bell
         assert bell is not None
         self._rings = bell
-        while not self._stopping.is_set():
-            try:
-                wait_s = self._live_once()
-            except Exception as error:
-                log.exception("the publisher of %s stumbled", self._station.device)
-                self._say(f"the publisher stumbled ({error}) and begins again; messages wait in the spool.")
-                wait_s = self._backoff.next()
-            self._stopping.wait(wait_s)
+        with contextlib.closing(bell):  # by this thread, which may be left behind
+            while not self._stopping.is_set():
+                try:
+                    wait_s = self._live_once()
+                except Exception as error:
+                    log.exception("the publisher of %s stumbled", self._station.device)
+                    self._say(f"the publisher stumbled ({error}) and begins again; messages wait in the spool.")
+                    wait_s = self._backoff.next()
+                self._stopping.wait(wait_s)
 
     def _live_once(self) -> float:
         """Connect and stay as long as it lasts; how long to wait before the next time, in seconds."""
@@ -269,6 +285,7 @@ class Publisher:
 
     def _serve(self, connection: Connection, bd_seq: int) -> float:
         """Deliver letters until the connection ends or we are told to stop."""
+        self._collectors.forget()
         session = self._session = Session(
             connection,
             self._spool,
@@ -277,6 +294,7 @@ class Publisher:
             self._rings,
             self._hearing,
             self._telegrams,
+            collectors=self._collectors,
             bd_seq=bd_seq,
             broker=self._broker,
             delivery=self._delivery,
@@ -308,6 +326,12 @@ class Publisher:
         """A connection was lost: draw the lessons, and answer how long to wait."""
         now = time.monotonic()
         connection, window = session.connection, session.window
+        self._thrown_out = self._thrown_out + 1 if connection.awaits(COLLECTOR_STATES) else 0
+        if self._thrown_out >= THROWN_OUT:  # there are brokers that hang up rather than say no
+            log.info(
+                "the broker at %s hangs up when it is asked who stores messages: it is not asked", self._broker.where
+            )
+            self._unhear()
         taken_over = connection.close_reason == TAKEN_OVER
         hung_up = not connection.given_up and now - session.began < self._timing.short_s
         if not connection.given_up:

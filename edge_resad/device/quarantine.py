@@ -63,6 +63,7 @@ class Quarantine:
         reach("quarantine-salvaged")
         self._marker.unlink(missing_ok=True)
         _sync_folder(self._path.parent)
+        reach("quarantine-ended")
 
     def _begun(self) -> Path:
         with suppress(FileNotFoundError):
@@ -78,6 +79,7 @@ class Quarantine:
             marker.flush()
             os.fsync(marker.fileno())
         _sync_folder(self._path.parent)
+        reach("quarantine-marked")
         return aside
 
     def _aside(self, count: int) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 UNSUPPORTED_PROTOCOL = 0x84
@@ -114,6 +115,32 @@ def not_heard(topic_filter: str, said: str, *, where: str, user: str) -> str:
     return (
         f"the broker at {where} does not let this station hear {topic_filter} ({said}). "
         f"Allow the user {user!r} to read it."
+    )
+
+
+def collectors_gone(names: Sequence[str], *, where: str) -> str:
+    """What it means that collectors were there, and each says, or the broker for it, that it is gone. names: theirs."""
+    who = f"the collector {names[0]}" if len(names) == 1 else f"the collectors {', '.join(names[:5])}"
+    verb = "is" if len(names) == 1 else "are"
+    return (
+        f"{who} behind the broker at {where} {verb} gone: nobody stores the messages of this station. They wait in the "
+        "spool and go when one is back. Start edge-resad fleet ingest there."
+    )
+
+
+def no_collector(*, where: str) -> str:
+    """What it means that no collector has said that it is there, and none acknowledges what was sent."""
+    return (
+        f"no collector says at the broker at {where} that it is there, and none has stored what was sent. Messages "
+        'wait in the spool. Start edge-resad fleet ingest at this broker, or set [spool] ack = "broker".'
+    )
+
+
+def collector_stores_nothing(names: Sequence[str], *, where: str) -> str:
+    """What it means that a collector says that it is there, and not that it stores anything. names: who is there."""
+    return (
+        f"the collector {names[0]} behind the broker at {where} is there and does not say that it has stored the "
+        "messages of this station. They wait in the spool. Look at its log, and whether it may write on ack."
     )
 
 

@@ -7,19 +7,28 @@ import time
 from collections.abc import Iterable
 
 from edge_resad.device.bell import Bell
+from edge_resad.device.collectors import Collectors
 from edge_resad.device.connection import Connection, packet_size
 from edge_resad.device.crash_points import reach
 from edge_resad.device.hearing import Hearing
 from edge_resad.device.link import NOBODY_SUBSCRIBES, PoisonDetector, fate_of
 from edge_resad.device.outgoing import Outgoing
 from edge_resad.device.presence import Presence
-from edge_resad.device.refusal import nobody_acknowledges, nobody_subscribes, not_heard, topic_refused
+from edge_resad.device.refusal import (
+    collector_stores_nothing,
+    collectors_gone,
+    no_collector,
+    nobody_acknowledges,
+    nobody_subscribes,
+    not_heard,
+    topic_refused,
+)
 from edge_resad.device.settings import BrokerSection, SpoolSection
 from edge_resad.device.spool import Letter, Spool
 from edge_resad.device.telegram import Telegram, Telegrams
 from edge_resad.device.timing import Timing
 from edge_resad.device.window import Window, held_as
-from edge_resad.messages import JSON_TYPE, birth_id, type_of
+from edge_resad.messages import COLLECTOR_STATES, JSON_TYPE, birth_id, type_of
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +49,7 @@ class Session:
         hearing: Hearing,
         telegrams: Telegrams,
         *,
+        collectors: Collectors,
         bd_seq: int,
         broker: BrokerSection,
         delivery: SpoolSection,
@@ -54,6 +64,7 @@ class Session:
         self._bell = bell
         self._hearing = hearing
         self._telegrams = telegrams
+        self._collectors = collectors
         self._bd_seq = bd_seq
         self._broker = broker
         self._timing = timing
@@ -67,7 +78,9 @@ class Session:
             now=self.began,
             ack_s=timing.ack_s,
             ack_max_s=timing.ack_max_s,
+            come_s=timing.come_s,
         )
+        self._unheard_since: float | None = None  # when the first letter went that came before any acknowledgement
         self._asked_for: set[str] = set()  # topic filters
         self._on_the_wire: dict[int, Telegram] = {}  # packet id -> what waits for the broker's answer
         self._tell_at = self.began
@@ -123,7 +136,12 @@ class Session:
 
     def acknowledged(self, ranges: Iterable[tuple[int, int]]) -> None:
         """A collector has these letters."""
+        self._unheard_since = None
         self.outgoing.acknowledged(ranges, time.monotonic())
+
+    def collector_came(self) -> None:
+        """There is one, and there was none."""
+        self.outgoing.collector_came(time.monotonic())
 
     def give_back(self) -> None:
         """The connection is lost: telegrams that the broker did not answer wait for the next one."""
@@ -196,9 +214,11 @@ class Session:
         """Ask for what others want to hear, and hand on what came."""
         connection = self.connection
         new = [topic_filter for topic_filter in self._hearing.filters if topic_filter not in self._asked_for]
-        if new and connection.closed is None:
-            connection.subscribe(new)
-            self._asked_for.update(new)
+        # What can be done without is asked for by itself: a broker may refuse the whole of a request.
+        for some in ([one for one in new if one != COLLECTOR_STATES], [one for one in new if one == COLLECTOR_STATES]):
+            if some and connection.closed is None:
+                connection.subscribe(some)
+                self._asked_for.update(some)
         while connection.heard:
             heard, packet_id, qos = connection.heard.popleft()
             self._hearing.hand_on(heard)
@@ -237,6 +257,7 @@ class Session:
 
     def _report(self) -> None:
         """Keep the sentence about what the broker does not take now up to date."""
+        deaf_to = [deaf for deaf in self.connection.deaf_to if deaf[0] != COLLECTOR_STATES]
         topic = next(iter(self.window.held_topics), None)
         if topic is None and self._state_refusal is not None:
             topic = self._presence.topic
@@ -247,16 +268,30 @@ class Session:
             problem = topic_refused(topic, said, where=self._broker.where, user=user)
             if reason == NOBODY_SUBSCRIBES:
                 problem = unwanted = nobody_subscribes(topic, where=self._broker.where)
-        elif self.connection.deaf_to:
-            topic_filter, said = self.connection.deaf_to[0]
+        elif deaf_to:
+            topic_filter, said = deaf_to[0]
             user = self._broker.username or self._presence.device
             problem = not_heard(topic_filter, said, where=self._broker.where, user=user)
-        elif self.outgoing.silent:
-            problem = nobody_acknowledges(where=self._broker.where)
+        elif self._kept:
+            problem = self._unstored()
         if problem is not None and problem != self.problem:
             log.warning("%s", problem)
         self.problem = problem
         self._presence.set_problem("delivery", unwanted)
+
+    def _unstored(self) -> str | None:
+        """Why nobody stores what we say; None where somebody seems to."""
+        collectors, where = self._collectors, self._broker.where
+        if collectors.gone:
+            return collectors_gone(collectors.gone, where=where)
+        if self.outgoing.silent:
+            there = collectors.there
+            return collector_stores_nothing(there, where=where) if there else nobody_acknowledges(where=where)
+        hears = COLLECTOR_STATES in self.connection.hears and self.connection.retains
+        since = self._unheard_since
+        if collectors.unknown and hears and since is not None and time.monotonic() - since > self._timing.states_s:
+            return no_collector(where=where)
+        return None
 
     def _fill(self, now: float) -> bool:
         """Send what may go; True where more could follow at once."""
@@ -357,6 +392,8 @@ class Session:
             return
         self.window.sent(packet_id, letter, now)
         self.outgoing.sent(letter.seq, now, kept=self._kept)
+        if self._unheard_since is None:
+            self._unheard_since = now
         reach("after-publish")
 
     def _send_state(self, payload: bytes, event_id: str) -> int:

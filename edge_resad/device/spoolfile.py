@@ -340,6 +340,7 @@ class SpoolFile:
             self._close()  # it is begun again from the file that was set aside
             raise
         self._quarantine.end()
+        self._testify()  # not before: begun again, it must know of which stream the file that was set aside is
 
     def take_up_again(self, seqs: Iterable[int]) -> list[int]:
         """After an error that nobody foresaw: undo what it left begun, count anew; which of these letters are here."""
@@ -455,20 +456,24 @@ class SpoolFile:
                 f"the spool {self.path} cannot be opened: {error}. "
                 "Check that its folder can be written and its disk has room, or set [spool] path."
             ) from error
-        if self._witness is not None and self._witness.stream_id != self.stream_id:
-            last = self._witness.next_seq - 1
+        witness = self._witness
+        if witness is not None and witness.stream_id not in (self.stream_id, *self.earlier):
+            last = witness.next_seq - 1
             first = min(1, last)  # 0 and 0 where it had said nothing
-            lost = GivenUp(reason="corruption", kind="", first=first, last=last, previous=self._witness.stream_id)
+            lost = GivenUp(reason="corruption", kind="", first=first, last=last, previous=witness.stream_id)
             log.error("the spool %s is not the one that was here: a new stream begins", self.path)
             with suppress(sqlite3.Error):
                 self._say_given_up([lost, *_unknown_of(self._read_earlier())])
+                reach("stranger-told")
                 self._count()
             with suppress(OSError):
                 self._earlier_path.unlink(missing_ok=True)
         if self._machine and self._machine != self._home:  # the first time, or its system is new
             self._home = {**self._home, **self._machine}
+            reach("before-machine-noted")
             with suppress(sqlite3.Error):
                 self._writer.execute("UPDATE stream SET machine = ?", (json.dumps(self._home),))
+            reach("after-machine-noted")
         self._testify()
 
     def _connect(self) -> None:
@@ -536,7 +541,9 @@ class SpoolFile:
             writer.executescript(f"BEGIN IMMEDIATE; {_SCHEMA}")
             values = (str(uuid.uuid4()), json.dumps(dict(self._machine)))
             writer.execute("INSERT INTO stream VALUES (1, ?, 1, 0, 0, ?)", values)
+            reach("before-made")
             writer.execute("COMMIT")
+            reach("after-made")
             return
         if _pragma(writer, "application_id") != _APPLICATION_ID:
             raise SpoolError(
@@ -555,14 +562,11 @@ class SpoolFile:
         if writer.execute("SELECT count(*) FROM stream").fetchone()[0] != 1:
             raise _Damaged("it does not know its stream")
         if version == 1:  # before there were checksums and gaps
-            writer.executescript(
-                f"BEGIN IMMEDIATE; ALTER TABLE letter ADD COLUMN crc INTEGER; {_NEWER} PRAGMA user_version = 2; COMMIT"
-            )
+            _migrate(writer, f"ALTER TABLE letter ADD COLUMN crc INTEGER; {_NEWER}", 2)
         if version <= 2:  # before it knew which alerts are open
-            writer.executescript(f"BEGIN IMMEDIATE; {_NEWEST} PRAGMA user_version = 3; COMMIT")
+            _migrate(writer, _NEWEST, 3)
         if version <= 3:  # before it knew of which machine it is
-            added = "ALTER TABLE stream ADD COLUMN machine TEXT NOT NULL DEFAULT '{}'"
-            writer.executescript(f"BEGIN IMMEDIATE; {added}; PRAGMA user_version = 4; COMMIT")
+            _migrate(writer, "ALTER TABLE stream ADD COLUMN machine TEXT NOT NULL DEFAULT '{}';", 4)
 
     def _take_over(self, aside: Path, told: Collection[int], *, damaged: bool) -> None:
         """Bring what can be read of a damaged file into this new one, below every number of this stream."""
@@ -576,6 +580,7 @@ class SpoolFile:
                 writer.executemany(
                     _INSERT.replace("INSERT", "INSERT OR IGNORE"), batch
                 )  # a damaged tree repeats itself
+                reach("salvage-begun")
                 writer.execute("COMMIT")
                 reach("salvage-written")
             except sqlite3.Error:
@@ -621,6 +626,7 @@ class SpoolFile:
             given_up += _unknown_of(stream for stream in self._read_earlier() if stream not in found.earlier)
         write()
         self._say_given_up(given_up)
+        reach("salvage-told")
         earlier = {stream: base - STRIDE for stream, base in found.earlier.items()}
         if previous is not None:
             earlier[previous] = -STRIDE
@@ -633,7 +639,6 @@ class SpoolFile:
         with suppress(OSError):  # for the day that this file is lost as well
             self._earlier_path.write_text("".join(f"{stream}\n" for stream in earlier))
         self._count()
-        self._testify()
         log.warning("%d messages were saved from %s", len(there), aside)
 
     def _write(self, changes: Changes) -> Sequence[tuple[int, int]]:
@@ -840,7 +845,9 @@ class SpoolFile:
     def _give_back_pages(self) -> None:
         with suppress(sqlite3.Error):  # a courtesy to the disk; the letters are safe without it
             if _pragma(self._writer, "freelist_count") > 1024:
+                reach("before-pages-go")
                 self._writer.executescript("PRAGMA incremental_vacuum(512)")  # `execute` would give back one page
+                reach("after-pages-go")
 
     @property
     def _reserve(self) -> Path:
@@ -960,6 +967,14 @@ def _as_gaps(freed: Iterable[tuple[int, str, int, int]], reason: GapReason) -> l
         for kind, ranges in by_kind.items()
         for first, last in ranges
     ]
+
+
+def _migrate(writer: sqlite3.Connection, script: str, version: int) -> None:
+    """Bring the tables one version further, all of it or nothing."""
+    writer.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {version}")
+    reach("before-migration")
+    writer.execute("COMMIT")
+    reach("after-migration")
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

@@ -22,4 +22,6 @@ class Timing:
     state_s: float = 60.0  # between two states of one connection
     ack_s: float = 30.0  # for a collector to say that a message is stored; then it is sent again
     ack_max_s: float = 600.0  # between two such tries while no collector answers
+    states_s: float = 5.0  # for an acknowledgement, where no collector has ever said that it is there
+    come_s: float = 10.0  # over which stations spread what they send again when a collector has come
     gaps_s: float = 10.0  # between two messages about what was given up

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sqlalchemy import Engine, Table, Update, bindparam, delete, select, update
+from sqlalchemy import Connection, Engine, Table, Update, bindparam, delete, select, update
 
 from edge_resad.fleet import schema
 from edge_resad.fleet.clock import UNDATED
+from edge_resad.fleet.crash_points import crash_point
 from edge_resad.fleet.database import alone
 from edge_resad.fleet.hours import add_to_hours
 
@@ -30,32 +31,37 @@ def backdate(engine: Engine) -> Iterator[int]:
 
 def _step(engine: Engine, number: int) -> int:
     """Date some rows of one boot session; 0 where none is left, and then its mark is gone."""
-    boot = schema.boot
     with engine.begin() as connection:
-        if not alone(connection, _LOCK):
-            return 0
-        held = select(boot.c.offset_ms).where(boot.c.id == number).with_for_update()
-        offset_ms = connection.execute(held).scalar_one()
-        for table in schema.DATED:
-            waiting = select(table).where(table.c.boot == number, table.c.at_quality.in_(UNDATED)).limit(_CHUNK)
-            rows = [dict(row._mapping) for row in connection.execute(waiting)]
-            if not rows:
-                continue
-            connection.execute(
-                _dating(table),
-                [
-                    {"its_stream": row["stream"], "its_seq": row["seq"], "its_at": row["mono_ms"] + offset_ms}
-                    for row in rows
-                ],
-            )
-            if table is schema.verdict:
-                add_to_hours(connection, rows, sign=-1)
-                add_to_hours(connection, [{**row, "at_ms": row["mono_ms"] + offset_ms} for row in rows])
-                hour = schema.hour
-                emptied = (hour.c.device == rows[0]["device"]) & (hour.c.parts <= 0)
-                connection.execute(delete(hour).where(emptied))
-            return len(rows)
-        connection.execute(update(boot).where(boot.c.id == number).values(pending=False))
+        dated = _date(connection, number) if alone(connection, _LOCK) else 0
+        crash_point("in-backdating")
+    crash_point("after-backdating")
+    return dated
+
+
+def _date(connection: Connection, number: int) -> int:
+    boot = schema.boot
+    held = select(boot.c.offset_ms).where(boot.c.id == number).with_for_update()
+    offset_ms = connection.execute(held).scalar_one()
+    for table in schema.DATED:
+        waiting = select(table).where(table.c.boot == number, table.c.at_quality.in_(UNDATED)).limit(_CHUNK)
+        rows = [dict(row._mapping) for row in connection.execute(waiting)]
+        if not rows:
+            continue
+        connection.execute(
+            _dating(table),
+            [
+                {"its_stream": row["stream"], "its_seq": row["seq"], "its_at": row["mono_ms"] + offset_ms}
+                for row in rows
+            ],
+        )
+        if table is schema.verdict:
+            add_to_hours(connection, rows, sign=-1)
+            add_to_hours(connection, [{**row, "at_ms": row["mono_ms"] + offset_ms} for row in rows])
+            hour = schema.hour
+            emptied = (hour.c.device == rows[0]["device"]) & (hour.c.parts <= 0)
+            connection.execute(delete(hour).where(emptied))
+        return len(rows)
+    connection.execute(update(boot).where(boot.c.id == number).values(pending=False))
     return 0
 
 

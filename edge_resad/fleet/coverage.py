@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TypeAlias
 
 from sqlalchemy import Connection, delete, func, insert, select, union_all
@@ -69,6 +69,31 @@ def settle_some(connection: Connection, most: int) -> int:
         return 0
     settle(connection, stream, min(there), min(there) + most - 1)
     return most
+
+
+def removed_before(connection: Connection, letters: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
+    """Those of these letters, by stream and seq, that were stored before and that retention has removed since.
+
+    letters: which were in no table but `rejected` until now.
+    """
+    if not letters:
+        return set()
+    streams, seqs = {stream for stream, _ in letters}, [seq for _, seq in letters]
+    table = schema.settled
+    asked = select(table.c.stream, table.c.first_seq, table.c.last_seq).where(table.c.stream.in_(streams))
+    asked = asked.where(table.c.last_seq >= min(seqs), table.c.first_seq <= max(seqs))
+    settled: dict[int, Ranges] = {}
+    for stream, first, last in connection.execute(asked):
+        settled.setdefault(stream, []).append((first, last))
+    found = {
+        (stream, seq) for stream, seq in letters if any(first <= seq <= last for first, last in settled.get(stream, ()))
+    }
+    if not found:
+        return set()
+    table = schema.rejected
+    aside = select(table.c.stream, table.c.seq).where(table.c.stream.in_({stream for stream, _ in found}))
+    aside = aside.where(table.c.seq.in_({seq for _, seq in found}), ~table.c.conflict)
+    return found - {(stream, seq) for stream, seq in connection.execute(aside)}
 
 
 def given_up_ranges(connection: Connection, stream: int) -> Ranges:

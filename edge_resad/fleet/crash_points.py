@@ -3,9 +3,30 @@
 from __future__ import annotations
 
 import os
-from typing import Literal
+from typing import Literal, get_args
 
-CrashPoint = Literal["before-insert", "after-insert", "after-commit", "after-acknowledgement", "in-retention"]
+CrashPoint = Literal[
+    "in-migration",
+    "between-migrations",
+    "after-migration",
+    "before-insert",
+    "after-insert",
+    "after-commit",
+    "after-acknowledgement",
+    "reread-stored",
+    "in-rereading",
+    "after-rereading",
+    "in-backdating",
+    "after-backdating",
+    "in-settling",
+    "after-settling",
+    "in-retention",
+    "after-retention",
+    "in-retention-of-rejected",
+    "after-retention-of-rejected",
+]
+"""`in-`: in a transaction, before its commit; `after-`: when it is committed."""
+CRASH_POINTS: tuple[CrashPoint, ...] = get_args(CrashPoint)
 EXIT_CODE = 86  # of a collector that ended itself here
 _VARIABLE = "EDGE_RESAD_CRASH_AT"
 _passed: dict[str, int] = {}  # name -> how often the collector came by

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
 from edge_resad.errors import StoreError
+from edge_resad.fleet.crash_points import crash_point
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_S = 10  # a SQLite file that another program writes is waited for so long
@@ -74,8 +75,14 @@ def migrate(engine: Engine) -> None:
         if engine.dialect.name == "postgresql":
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
         _refuse_newer(engine, connection, script)
-        environment.configure(connection=connection, transactional_ddl=False)
+        environment.configure(
+            connection=connection,
+            transactional_ddl=False,
+            on_version_apply=lambda **_: crash_point("between-migrations"),
+        )
         environment.run_migrations()
+        crash_point("in-migration")
+    crash_point("after-migration")
 
 
 def alone(connection: Connection, lock: int) -> bool:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Table, bindparam, delete, update
 from edge_resad.fleet import conflicts, schema
 from edge_resad.fleet.alert_rows import rejoin_alerts, write_alerts
 from edge_resad.fleet.clock import UNDATED, estimate, to_ms
+from edge_resad.fleet.coverage import removed_before
 from edge_resad.fleet.hours import add_to_hours
 from edge_resad.fleet.inserting import insert_into, insert_new
 from edge_resad.fleet.reading import Letter, Picture, Unreadable, origin_of
@@ -32,6 +33,7 @@ class LetterRows:
         self._letters = letters
         self._rows: dict[str, dict[tuple[int, int], dict[str, Any]]] = {table.name: {} for table in schema.LETTERS}
         self._new: dict[str, set[tuple[int, int]]] = {}  # table -> keys of the letters that were new
+        self._removed: set[tuple[int, int]] = set()  # of the new ones: had been there before retention removed them
         self._facts: dict[conflicts.Key, conflicts.Facts] = {}  # of the first letter with a number
         self.conflicts: list[Unreadable] = []
         """Letters whose number is another message's; they are in no table yet."""
@@ -52,6 +54,7 @@ class LetterRows:
             rows = [row for _, row in sorted(self._rows[table.name].items())]
             self._new[table.name] = insert_new(self._connection, table, rows, ("stream", "seq"))
         self._set_conflicts_aside()
+        self._removed = removed_before(self._connection, [key for keys in self._new.values() for key in keys])
         self._write_raw(raw)
         devices = self._write_gap_ranges()
         write_alerts(self._connection, self._new_rows(schema.alert_message))
@@ -60,11 +63,12 @@ class LetterRows:
     def count(self) -> None:
         """Mark what waits for a better date, and count hours. Last, for other collectors wait for these rows."""
         self._mark_pending()
-        add_to_hours(self._connection, self._new_rows(schema.verdict))
+        new = [row for row in self._new_rows(schema.verdict) if _letter_key(row) not in self._removed]
+        add_to_hours(self._connection, new)
 
     def new_streams(self) -> Iterator[int]:
-        """The stream of each letter that was new."""
-        return (stream for keys in self._new.values() for stream, _ in keys)
+        """The stream of each letter that came for the first time."""
+        return (stream for keys in self._new.values() for stream, _ in keys - self._removed)
 
     def _set_conflicts_aside(self) -> None:
         """What has a number that another message had before it has no place in its table.

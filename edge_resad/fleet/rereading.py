@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Engine, bindparam, delete, select
 
 from edge_resad.fleet import schema
+from edge_resad.fleet.crash_points import crash_point
 from edge_resad.fleet.reading import Arrival, Reading, Unreadable, read
 from edge_resad.fleet.store import Store
 
@@ -34,7 +35,10 @@ def reread(engine: Engine, store: Store) -> int:
         now = {digest: reading for digest, reading in now.items() if not isinstance(reading, Unreadable)}
         if now:
             store.add(list(now.values()))
+            crash_point("reread-stored")
             with engine.begin() as connection:
                 gone = delete(table).where(table.c.digest == bindparam("of"))
                 connection.execute(gone, [{"of": digest} for digest in now])
+                crash_point("in-rereading")
+            crash_point("after-rereading")
             read_now += len(now)

@@ -59,7 +59,7 @@ def retain(engine: Engine, retention: RetentionSection, now_ms: int) -> Iterator
     for rule in rules(retention):
         removed = _CHUNK
         while removed == _CHUNK:
-            removed = _remove(engine, rule, rule.too_old(now_ms))
+            removed = _remove(engine, rule, rule.too_old(now_ms), most=_CHUNK)
             yield removed
     while removed := _remove_rejected(engine, retention):
         yield removed
@@ -73,6 +73,8 @@ def settle_streams(engine: Engine) -> Iterator[int]:
     while settled:
         with engine.begin() as connection:
             settled = settle_some(connection, _SETTLED) if alone(connection, REMOVING) else 0
+            crash_point("in-settling")
+        crash_point("after-settling")
         yield settled
 
 
@@ -125,7 +127,7 @@ def _rows(connection: Connection, table: Table) -> int:
     return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
 
 
-def _remove(engine: Engine, rule: Rule, meant: ColumnElement[bool], *, most: int = _CHUNK) -> int:
+def _remove(engine: Engine, rule: Rule, meant: ColumnElement[bool], *, most: int) -> int:
     table = rule.table
     keys = [key.name for key in table.primary_key.columns]
     has_letters = table in (*schema.LETTERS, schema.rejected)
@@ -143,6 +145,7 @@ def _remove(engine: Engine, rule: Rule, meant: ColumnElement[bool], *, most: int
             _settle(connection, [(row["stream"], row["seq"]) for row in rows])
         _delete(connection, table, [{name: row[name] for name in keys} for row in rows])
         crash_point("in-retention")
+    crash_point("after-retention")
     return len(rows)
 
 
@@ -163,7 +166,10 @@ def _remove_rejected(engine: Engine, retention: RetentionSection) -> int:
     """By number too, for a station can send as much as it likes that nobody can read."""
     of_each, in_all = retention.rejected_rows_of_device, retention.rejected_rows
     with engine.begin() as connection:
-        return make_room_in_all(connection, of_each=of_each, in_all=in_all, at_once=_CHUNK)
+        removed = make_room_in_all(connection, of_each=of_each, in_all=in_all, at_once=_CHUNK)
+        crash_point("in-retention-of-rejected")
+    crash_point("after-retention-of-rejected")
+    return removed
 
 
 def _settle(connection: Connection, letters: list[tuple[int, int]]) -> None:

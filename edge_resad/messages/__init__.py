@@ -87,6 +87,7 @@ from edge_resad.messages.thumbnail import (
     thumbnail_message,
 )
 from edge_resad.messages.topic import (
+    COLLECTOR_STATES,
     Address,
     Channel,
     Id,
@@ -113,6 +114,7 @@ from edge_resad.messages.verdict import (
 )
 
 __all__ = [
+    "COLLECTOR_STATES",
     "COMMANDS",
     "DELIVERY",
     "JPEG_TYPE",

@@ -14,6 +14,8 @@ Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ROOT = "er/v1"
+COLLECTOR_STATES = f"{_ROOT}/host/+/state"
+"""The topic filter of what collectors say of themselves."""
 _COLLECTOR_STATE = re.compile(rf"{_ROOT}/host/{_ID.pattern}/state")
 Channel = Literal["state", "evt", "alert", "img", "gap", "audit", "tm", "ack", "cfg", "cmd", "rsp"]
 _ALONE = {

@@ -83,7 +83,9 @@ def _region(old: Product, before: int, new: Product, after: int) -> Iterator[str
         moved = " (other corners)" if placed(was) == placed(now) else ""
         yield f"region {now.name}: {placed(was)} -> {placed(now)}{moved}"
     if not _same_bank(old.bank_of(before), new.bank_of(after)):
-        yield f"bank of {now.name}: {_bank(old.bank_of(before))} -> {_bank(new.bank_of(after))}"
+        banks = _bank(old.bank_of(before)), _bank(new.bank_of(after))
+        other = " (of other parts, or seen otherwise)" if banks[0] == banks[1] else ""
+        yield f"bank of {now.name}: {banks[0]} -> {banks[1]}{other}"
     said = [_threshold(old, before), _threshold(new, after)]
     if said[0] != said[1]:
         yield f"threshold of {now.name}: {said[0]} -> {said[1]}"

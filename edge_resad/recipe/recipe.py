@@ -7,6 +7,7 @@ import sys
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from edge_resad.errors import ProductError
 from edge_resad.messages import Id
@@ -17,6 +18,7 @@ else:
     import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
 
 SCHEMA_VERSION = 1
+LEAST_AREA_PX = 64  # of a region: where nothing counts, every part would pass
 
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,70}\.(npz|png)$")]
 """A file beside the recipe: no folder, no way out."""
@@ -50,6 +52,11 @@ class Roi(_Part):
             raise ValueError(f"region {self.name} is {self.box}, expected x, y from 0 and at least 8 x 8 pixels")
         if self.polygon is not None and (self.box is None or len(self.polygon) < 3):
             raise ValueError(f"region {self.name} has a polygon of {len(self.polygon)} points, expected 3 or more")
+        if self.polygon is not None and _area(self.polygon) < LEAST_AREA_PX:
+            raise ValueError(
+                f"the polygon of region {self.name} encloses {_area(self.polygon):g} pixels, expected {LEAST_AREA_PX} "
+                "or more. Give its corners in their order around it"
+            )
         return self
 
 
@@ -98,7 +105,10 @@ class Recipe(_Part):
         if self.debounce_k > self.debounce_n:
             raise ValueError(f"{self.debounce_k} parts can never fail among {self.debounce_n}: debounce_k, debounce_n")
         if self.min_area_mm2 is not None and (self.mm_per_px is None or self.min_area_px):
-            raise ValueError("min_area_mm2 needs mm_per_px, and no min_area_px beside it")
+            raise ValueError(
+                "a smallest defect in square millimetres (min_area_mm2) needs the scale (mm_per_px), and none in "
+                "pixels (min_area_px) beside it"
+            )
         if len({roi.name for roi in self.regions}) < len(self.regions):
             raise ValueError("two regions have the same name")
         placed = self.ignore is not None or self.alignment is not None or any(roi.box for roi in self.regions)
@@ -157,10 +167,36 @@ def checked_recipe(raw: dict[str, object], where: object) -> Recipe:
     try:
         return Recipe.model_validate(raw)
     except ValidationError as wrong:
-        first = wrong.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        says = str(first["ctx"]["error"]) if first["type"] == "value_error" else f"{place}: {first['msg']}"
+        says = _says(wrong.errors(include_url=False)[0])
         raise ProductError(f"{where} cannot be used: {says}. Correct it, or take another version.") from wrong
+
+
+_PLAIN = {
+    "product": "1 to 64 letters, digits, - or _",
+    "name": "1 to 64 letters, digits, - or _",
+    "codes": "1 to 200 letters in one line",
+    "note": "at most 200 letters in one line",
+}
+"""What a text may be, by its key: in words, for a pattern tells nobody."""
+
+
+def _says(wrong: ErrorDetails) -> str:
+    """What is wrong with one field of a recipe: where, what is there, what was expected."""
+    if wrong["type"] == "value_error":
+        return str(wrong["ctx"]["error"])
+    place = ".".join(str(part + 1) if isinstance(part, int) else part for part in wrong["loc"])
+    key = next((part for part in reversed(wrong["loc"]) if isinstance(part, str)), "")
+    if wrong["type"] == "string_pattern_mismatch" and key in _PLAIN:
+        return f"{place} is {wrong['input']!r}, expected {_PLAIN[key]}"
+    if wrong["msg"].startswith("Input should be "):
+        return f"{place} is {wrong['input']!r}, expected: {wrong['msg'].removeprefix('Input should be ')}"
+    return f"{place}: {wrong['msg']}"
+
+
+def _area(polygon: tuple[Point, ...]) -> float:
+    """Pixels that a polygon encloses, one that crosses itself less what it encloses the other way round."""
+    turned = (*polygon[1:], polygon[0])
+    return abs(sum(x * down - right * y for (x, y), (right, down) in zip(polygon, turned, strict=True))) / 2
 
 
 def recipe_text(recipe: Recipe) -> str:

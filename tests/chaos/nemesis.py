@@ -99,10 +99,11 @@ class Nemesis:
     def _damage(self) -> None:
         """A disk that fails: the station dies, and its outbox has other bytes somewhere, or has lost its end."""
         station = self._dice.choice(self._site.stations)
-        station.kill()  # first: one that runs may be setting its files aside
-        files = [station.spool, station.spool.with_name("spool.db-wal")]
-        files = [file for file in files if file.exists() and file.stat().st_size]
-        if not files:  # it had not begun yet
+        if station.spool.exists():  # it has begun
+            station.kill()
+        files = [station.spool, station.spool.with_name("spool.db-wal")]  # unless it was setting them aside
+        files = [file for file in files if not station.runs and file.exists() and file.stat().st_size]
+        if not files:
             self._in(1.0, self._damage)
             return
         path = self._dice.choice(files)

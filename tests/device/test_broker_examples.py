@@ -18,7 +18,7 @@ from edge_resad.device.publisher import Publisher, Timing
 from edge_resad.device.settings import BrokerSection, SpoolSection, StationFile, StationSection, load_station
 from edge_resad.device.spool import Spool
 from edge_resad.errors import BrokerError, SettingsError
-from edge_resad.messages import Address, acknowledgement_message, collector_topic
+from edge_resad.messages import Address, acknowledgement_message, collector_state_message, collector_topic
 from tests.device.certificates import make_certificate
 from tests.mqtt_peers import MOSQUITTO, _listens, eventually, free_port, make_certificates
 
@@ -224,6 +224,27 @@ def test_a_station_sees_whether_a_collector_is_there(tmp_path: Path, port: int, 
         station.hear("er/v1/host/+/state")
         assert collector.say(collector_topic("collector"), b"there") < 0x80
         assert eventually(lambda: station.heard == [(collector_topic("collector"), b"there")])
+
+
+def test_a_station_says_that_its_collector_is_gone_and_that_it_is_back(
+    tmp_path: Path, port: int, authority: Path
+) -> None:
+    def said(online: bool) -> bytes:
+        about = {"group": "collectors", "sites": (), "connection": "one", "wall": 1.79e9}
+        return collector_state_message("collector", online=online, **about)  # type: ignore[arg-type]
+
+    with (
+        spool_of(tmp_path) as spool,
+        Peer("collector", port, authority, tmp_path) as collector,
+        publisher_of(spool, port, authority, tmp_path) as publisher,
+    ):
+        collector.hear(ADDRESS.state_topic)
+        assert eventually(lambda: bool(collector.heard))  # then the station hears as well
+        assert collector.say(collector_topic("collector"), said(False)) < 0x80
+        assert eventually(lambda: "the collector collector behind" in str(publisher.status.problem))
+        assert collector.say(collector_topic("collector"), said(True)) < 0x80
+        assert eventually(lambda: publisher.status.problem is None)
+        assert publisher.status.connected
 
 
 def test_the_operator_commands_and_cannot_say_that_something_is_stored(

@@ -7,28 +7,16 @@ import numpy as np
 import pytest
 
 from edge_resad.device.codes import CodeReader
+from tests.codes import checked, ean13_code, qr_code
 from tests.products import Image, moved
-
-LEFT = ("0001101", "0011001", "0010011", "0111101", "0100011", "0110001", "0101111", "0111011", "0110111", "0001011")
-PARITY = ("LLLLLL", "LLGLGG", "LLGGLG", "LLGGGL", "LGLLGG", "LGGLLG", "LGGGLL", "LGLGLG", "LGLGGL", "LGGLGL")
 
 
 def qr(text: str) -> Image:
-    code = cv2.resize(cv2.QRCodeEncoder.create().encode(text), (160, 160), interpolation=cv2.INTER_NEAREST)
-    return _on_paper(np.asarray(code, np.uint8))
+    return _on_paper(qr_code(text))
 
 
 def ean13(digits: str, width: int = 2) -> Image:
-    """The bars of GS1's General Specifications, section on EAN-13, the narrowest so many pixels wide."""
-    first, *rest = map(int, digits)
-    opposite = str.maketrans("01", "10")
-    left = "".join(
-        LEFT[digit] if parity == "L" else LEFT[digit].translate(opposite)[::-1]
-        for digit, parity in zip(rest[:6], PARITY[first], strict=True)
-    )
-    right = "".join(LEFT[digit].translate(opposite) for digit in rest[6:])
-    bars = np.array([bar == "0" for bar in f"101{left}01010{right}101"], np.uint8) * 255
-    return _on_paper(np.asarray(np.repeat(np.tile(bars, (40 * width, 1)), width, axis=1), np.uint8))
+    return _on_paper(ean13_code(digits, width))
 
 
 def _on_paper(code: Image) -> Image:
@@ -43,6 +31,21 @@ def test_a_qr_code_is_read_straight_and_turned() -> None:
     assert reader.read(moved(qr("4711-0815"), 5, -3, 8)[0]) == ["4711-0815"]
 
 
+@pytest.mark.parametrize("module", [4, 5, 6, 8])
+@pytest.mark.parametrize("text", ["flange-1", "4711-0815", "cap"])
+def test_a_qr_code_is_read_near_and_far_straight_and_turned(text: str, module: int) -> None:
+    """module: pixels of its smallest square."""
+    code = cv2.QRCodeEncoder.create().encode(text)
+    shown = _on_paper(np.asarray(np.repeat(np.repeat(code, module, axis=0), module, axis=1), np.uint8))
+    reader = CodeReader("qr")
+    assert [reader.read(moved(shown, 5, -3, degrees)[0]) for degrees in (0, 7, -20)] == [[text]] * 3
+
+
+def test_two_qr_codes_are_both_read() -> None:
+    both = np.asarray(np.hstack([qr("flange"), qr("cap")]), np.uint8)
+    assert sorted(CodeReader("qr").read(both)) == ["cap", "flange"]
+
+
 def test_a_barcode_is_read_straight_and_turned() -> None:
     reader = CodeReader("barcode")
     assert reader.read(ean13("4006381333931")) == ["4006381333931"]
@@ -52,6 +55,11 @@ def test_a_barcode_is_read_straight_and_turned() -> None:
 @pytest.mark.parametrize("width", [2, 3, 4, 5])
 def test_a_barcode_is_read_near_and_far(width: int) -> None:
     assert CodeReader("barcode").read(ean13("5901234123457", width)) == ["5901234123457"]
+
+
+def test_the_last_digit_of_a_barcode_checks_the_others() -> None:
+    assert checked("400638133393") == "4006381333931"
+    assert checked("590123412345") == "5901234123457"
 
 
 def test_each_reader_reads_its_own_kind_alone() -> None:

@@ -65,7 +65,11 @@ def test_a_command_is_done_once_wherever_the_station_is_killed(tmp_path: Path, p
     assert run_apart(tmp_path, "c1", crash_at=point) == CRASH_CODE
     with commanded(tmp_path) as (wire, line, _):
         before = line.triggered
-        if point not in ("command-heard", "command-audited"):  # nothing was noted, or all was: nothing is left to do
+        if point not in (
+            "command-heard",
+            "command-beginning",
+            "command-audited",
+        ):  # nothing was noted, or all was: nothing is left to do
             assert wire.answered("c1")
         said = len(wire.replies("c1"))
         wire.hear(TOPIC, payload)
@@ -74,15 +78,94 @@ def test_a_command_is_done_once_wherever_the_station_is_killed(tmp_path: Path, p
     interrupted = "interrupted" in str(last.sentence)
     assert (before, after, last.status, last.again, interrupted) == {
         "command-heard": (0, 1, "done", False, False),
+        "command-beginning": (0, 1, "done", False, False),
         "command-begun": (0, 0, "failed", True, True),
         "command-carried-out": (1, 1, "failed", True, True),
+        "command-noting": (1, 1, "failed", True, True),
         "command-noted": (1, 1, "done", True, False),
+        "audit-put": (1, 1, "done", True, False),
+        "audit-written": (1, 1, "done", True, False),
+        "audit-settling": (1, 1, "done", True, False),
         "command-audited": (1, 1, "done", True, False),
     }[point]
     lines = [json.loads(line)["status"] for line in (tmp_path / "commands.jsonl").read_text().splitlines()]
-    assert set(lines) == {last.status}
+    # Between writing it down and noting that, nobody can know: then it is written down once more, and says the same.
+    assert lines == [last.status] * (2 if point in ("audit-written", "audit-settling") else 1)
     with Ledger(tmp_path / "commands.db") as ledger:
         assert ledger.unsettled() == []
+
+
+@pytest.mark.parametrize("point", ["ledger-making", "ledger-made"])
+def test_a_station_that_is_killed_while_it_makes_its_ledger_makes_it_the_next_time(tmp_path: Path, point: str) -> None:
+    payload = trigger(tmp_path, "c1")
+    (tmp_path / "c1.json").write_bytes(payload)
+    assert run_apart(tmp_path, "c1", crash_at=point) == CRASH_CODE
+    with commanded(tmp_path) as (wire, line, _):
+        wire.hear(TOPIC, payload)
+        assert [reply.status for reply in wire.answered("c1")] == ["done"]
+        assert line.triggered == 1
+    assert list(tmp_path.glob("commands.db.damaged-*")) == []
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        *("quarantine-marked", "quarantine-begun", "quarantine-begun:2", "quarantine-moved", "ledger-making"),
+        *("ledger-made", "config-remembering", "config-remembered", "quarantine-salvaged", "quarantine-ended"),
+    ],
+)
+def test_a_station_that_is_killed_while_it_sets_a_damaged_ledger_aside_does_nothing_twice(
+    tmp_path: Path, point: str
+) -> None:
+    old, new = trigger(tmp_path, "c1", wall=time.time() - 30), "c2"
+    (tmp_path / "c1.json").write_bytes(old)
+    assert run_apart(tmp_path, "c1") == 0
+    for name in ("commands.db", "commands.db-wal"):
+        (tmp_path / name).write_bytes(b"no database at all" * 1000)
+    wish: dict[str, Any] = {"event_id": "e", "settings": {}, "issued_by": "anna", "wall": NOW}
+    payload = desired_message(ADDRESS, version=1, host="office", key=read_key(tmp_path / "admin.key"), **wish)
+    (tmp_path / "config.json").write_bytes(payload)
+    assert run_apart(tmp_path, "config", crash_at=point) == CRASH_CODE
+    with commanded(tmp_path) as (wire, line, _):
+        wire.hear(TOPIC, old, expiry_s=500)
+        assert [reply.status for reply in wire.answered("c1")] == ["refused"]
+        wire.hear(TOPIC, trigger(tmp_path, new))
+        assert [reply.status for reply in wire.answered(new)] == ["done"]
+        assert line.triggered == 2
+    assert len(list(tmp_path.glob("commands.db.damaged-*[0-9]"))) == 1
+    assert not (tmp_path / "commands.db.quarantine").exists()
+
+
+_WRITES_LINES = """
+import json, sys
+from pathlib import Path
+from edge_resad.device.commands.audit import Audit
+file = Path(sys.argv[1])
+audit = Audit(file, max_bytes=60, keep=18)  # a line a file
+last = max((json.loads(line)["number"] for each in file.parent.iterdir() for line in each.read_text().splitlines()),
+           default=0)
+for number in range(last + 1, 20):
+    audit.append({"number": number, "says": "x" * 10})
+"""
+
+
+@pytest.mark.parametrize("times", [1, 2, 4])
+@pytest.mark.parametrize("point", ["audit-rotated"])
+def test_a_station_that_is_killed_while_the_audit_begins_a_new_file_loses_no_line(
+    tmp_path: Path, point: str, times: int
+) -> None:
+    folder = tmp_path / "audit"
+    folder.mkdir()
+    for crash_at, code in ((f"{point}:{times}", CRASH_CODE), ("nowhere", 0)):
+        done = subprocess.run(
+            [sys.executable, "-c", _WRITES_LINES, str(folder / "audit.jsonl")],
+            cwd=CHECKOUT,
+            env={**os.environ, "EDGE_RESAD_CRASH_AT": crash_at},
+            timeout=100,
+        )
+        assert done.returncode == code
+    lines = [json.loads(line)["number"] for file in folder.iterdir() for line in file.read_text().splitlines()]
+    assert sorted(lines) == list(range(1, 20))
 
 
 @pytest.mark.parametrize("point", CONFIG_CRASH_POINTS)

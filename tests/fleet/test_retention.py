@@ -83,6 +83,30 @@ def test_what_was_stored_and_removed_is_not_missing(engine: Engine) -> None:
     assert (account.stored, account.missing) == (8, [(8, 9)])
 
 
+def test_what_comes_again_after_it_was_removed_is_counted_once(engine: Engine) -> None:
+    fill(engine)
+    list(retain(engine, short, NOW_MS + int(1.5 * DAY_MS)))
+    receipt = Store(engine).add(reads(press.verdict(1), press.verdict(2, "fail"), press.verdict(6), press.verdict(8)))
+    assert (receipt.stored, receipt.duplicates) == (1, 3)
+    with engine.connect() as connection:
+        ((parts, passed),) = connection.execute(select(schema.hour.c.parts, schema.hour.c.passed)).all()
+        (account,) = accounts(connection)
+    assert (parts, passed) == (5, 3)
+    assert (account.stored, account.duplicates, account.missing) == (8, 3, [])
+
+
+def test_what_was_set_aside_and_settled_is_new_when_it_can_be_read(engine: Engine) -> None:
+    store = Store(engine)
+    store.add([refuse(press.verdict(number), "of a newer station", press.address) for number in (1, 3)])
+    store.add(reads(press.verdict(2)))
+    list(retain(engine, short, NOW_MS + int(1.5 * DAY_MS)))  # the good part goes; its neighbours are settled with it
+    store.add(reads(*(press.verdict(number) for number in (4, 5))))
+    list(retain(engine, short, NOW_MS + int(1.5 * DAY_MS)))
+    assert reread(engine, store) == 2
+    with engine.connect() as connection:
+        assert connection.execute(select(schema.hour.c.parts)).scalar_one() == 5
+
+
 def test_an_open_alert_and_a_stations_newest_state_stay(engine: Engine) -> None:
     store = Store(engine)
     store.add(reads(press.alert(1, "new"), press.birth(1), press.birth(2)))

@@ -63,3 +63,36 @@ def test_with_broker_and_collector_killed_in_turn_everything_is_stored_before_it
         with opened(url) as engine, engine.connect() as connection:
             (found,) = accounts(connection)
         assert (found.generated, found.stored, found.missing) == (written, written, [])
+
+
+def test_a_station_hears_that_its_collector_was_stopped_and_gives_it_everything_when_it_is_back(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'fleet.db'}"
+    writer = Writer(device="press-7")
+    station = StationSection(site="graz", line="l4", device="press-7", product="bolt")
+    never = Timing(ack_s=600.0, ack_max_s=600.0, come_s=0.5)  # no letter goes again for want of an answer
+    with (
+        # One that keeps nothing for a collector that is away: only the station can send it again.
+        Mosquitto(tmp_path / "broker", settings=["max_queued_messages 1", "queue_qos0_messages false"]) as mosquitto,
+        Collector(tmp_path, mosquitto.port, url) as collector,
+        Spool(tmp_path / "spool.db", max_bytes=10**9, commit_ms=1.0) as spool,
+    ):
+        broker = BrokerSection(host="127.0.0.1", port=mosquitto.port, reconnect_min_s=0.1, reconnect_max_s=0.5)
+        with Publisher(spool, broker, station, birth={}, delivery=SpoolSection(), timing=never) as publisher:
+            assert eventually(lambda: "connected to" in collector.log, LONG_S), collector.log
+            assert collector.stop() == 0
+            assert eventually(lambda: "the collector c1 behind" in str(publisher.status.problem), LONG_S)
+            for number in range(30):
+                compose = partial(
+                    verdict_message,
+                    writer.address,
+                    product="bolt",
+                    camera="cam0",
+                    verdict=judged("fail", 1.6),
+                    frame_id=number,
+                    latency_ms=1.0,
+                )
+                spool.put(writer.address.verdict_topic("cam0"), compose, kind="fail")
+            assert spool.flush(LONG_S)
+            collector.start()
+            assert eventually(lambda: spool.waiting() == 0, LONG_S), (publisher.status, collector.log)
+            assert publisher.status.problem is None

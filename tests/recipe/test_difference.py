@@ -58,6 +58,7 @@ def test_regions_banks_masks_and_references_are_compared(tmp_path: Path) -> None
         "region face: 100 x 100 px at (20, 20) -> 100 x 100 px at (30, 20)",
     ]
     assert told[3].startswith("bank of face: 4 references, nn, fp32")
+    assert told[3].endswith(" (of other parts, or seen otherwise)")
     was = bank_of("flange").info.threshold.score
     assert told[4:] == [
         f"threshold of face: {was:.3f} (the bank's) -> 1.500 (by hand)",

@@ -57,7 +57,7 @@ def test_an_area_in_square_millimetres_is_one_in_pixels() -> None:
         ({"product": "../flange"}, "product"),
         ({"colour": "red"}, "colour"),
         ({"debounce_k": 3}, "3 parts can never fail among 1"),
-        ({"min_area_mm2": 1.0}, "min_area_mm2 needs mm_per_px"),
+        ({"min_area_mm2": 1.0}, r"square millimetres \(min_area_mm2\) needs the scale \(mm_per_px\)"),
         ({"mm_per_px": float("nan")}, "mm_per_px"),
         ({"regions": []}, "regions"),
         ({"regions": [{"name": "a", "bank": "../a.npz"}]}, "bank"),
@@ -74,7 +74,20 @@ def test_an_area_in_square_millimetres_is_one_in_pixels() -> None:
             },
             "leaves its box",
         ),
+        (
+            {
+                "picture_px": (90, 90),
+                "regions": [
+                    {"name": "a", "bank": "a.npz", "box": (0, 0, 64, 64), "polygon": ((0, 0), (32, 32), (64, 64))}
+                ],
+            },
+            "the polygon of region a encloses 0 pixels, expected 64 or more",
+        ),
         ({"severity": {"major": 2.0, "critical": 1.5}}, "set critical higher"),
+        ({"product": "a flange"}, "product is 'a flange', expected 1 to 64 letters, digits, - or _"),
+        ({"codes": ("",)}, "codes.1 is '', expected 1 to 200 letters in one line"),
+        ({"regions": [{"name": "a b", "bank": "a.npz"}]}, "regions.1.name is 'a b', expected 1 to 64 letters"),
+        ({"mm_per_px": 0.0}, "mm_per_px is 0.0, expected: greater than 0"),
         ({"note": "two\nlines"}, "note"),
     ],
 )

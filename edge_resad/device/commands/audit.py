@@ -8,6 +8,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from edge_resad.device.crash_points import reach
+
 
 class Audit:
     """Appends lines and has each on the disk when it returns. Belongs to one thread; OSErrors come through."""
@@ -47,10 +49,13 @@ class Audit:
             return 0
 
     def _rotate(self) -> None:
-        for number in range(self._keep, 0, -1):
+        # Where the power was cut in the middle of this there is a hole: what is older than that stays where it is.
+        free = (number for number in range(1, self._keep) if not self._numbered(number).exists())
+        for number in range(next(free, self._keep), 0, -1):
             younger = self._path if number == 1 else self._numbered(number - 1)
             with contextlib.suppress(FileNotFoundError):
                 younger.replace(self._numbered(number))
+                reach("audit-rotated")
 
     def _numbered(self, number: int) -> Path:
         return self._path.with_name(f"{self._path.name}.{number}")

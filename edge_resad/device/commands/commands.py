@@ -499,7 +499,9 @@ class Commands:
             "status": record.answer.status, "sentence": _one_line(record.answer.sentence or "") or None,
         }  # fmt: skip
         stamp = self._spool.put(self._address.audit_topic, partial(audit_message, self._address, about=about))
+        reach("audit-put")
         written = self._append({"written_wall_s": self._moment().wall, **about})
+        reach("audit-written")
         if self._spool.flush(1.0) and self._spool.is_committed(stamp.seq) and written:
             with suppress(sqlite3.Error):  # then it is written down once more, after the next start
                 self._ledger.audited(record.command_id)

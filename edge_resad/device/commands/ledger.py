@@ -14,6 +14,8 @@ from types import TracebackType
 from typing import Any
 
 from edge_resad.device.clock_floor import is_set
+from edge_resad.device.crash_points import reach
+from edge_resad.device.quarantine import Quarantine
 from edge_resad.errors import ControlError
 from edge_resad.messages import Status
 
@@ -73,18 +75,24 @@ class Ledger:
         self._path = path
         self._most = most
         self._lock = threading.Lock()
+        self._quarantine = Quarantine(path)
 
     def __enter__(self) -> Ledger:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = self._opened()
-        except sqlite3.DatabaseError as broken:
-            if isinstance(broken, sqlite3.OperationalError):
-                raise ControlError(
-                    f"the ledger of commands {self._path} cannot be opened: {broken}. Check [commands] ledger, space "
-                    "and rights."
-                ) from broken
-            self._set_aside(broken)
+            try:
+                if self._quarantine.is_unfinished:
+                    raise sqlite3.DatabaseError("the power was cut while it was set aside")
+                self._db = self._opened()
+            except sqlite3.OperationalError:
+                raise
+            except sqlite3.DatabaseError as broken:
+                self._set_aside(broken)
+        except sqlite3.Error as refused:
+            raise ControlError(
+                f"the ledger of commands {self._path} cannot be opened: {refused}. Check [commands] ledger, space "
+                "and rights."
+            ) from refused
         except OSError as refused:
             raise ControlError(
                 f"the ledger of commands {self._path} cannot be made: {refused.strerror}. Check [commands] ledger."
@@ -114,6 +122,7 @@ class Ledger:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute(f"INSERT INTO command ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?)", values)
             self._forget_old()
+            reach("command-beginning")
 
     def finish(self, command_id: str, answer: Answer) -> None:
         """Note what became of a command."""
@@ -123,11 +132,14 @@ class Ledger:
                 "UPDATE command SET status = ?, sentence = ?, result = ? WHERE command_id = ?",
                 (*_columns(answer), command_id),
             )
+            reach("command-noting")
 
     def audited(self, command_id: str) -> None:
         """Note that a command's end is written down for people."""
         with self._lock, self._db:
+            self._db.execute("BEGIN IMMEDIATE")
             self._db.execute("UPDATE command SET audited = 1 WHERE command_id = ?", (command_id,))
+            reach("audit-settling")
 
     def unsettled(self) -> list[Record]:
         """Commands that an earlier run of the station began and did not end, or ended and did not write down."""
@@ -149,7 +161,9 @@ class Ledger:
     def remember(self, name: str, value: object) -> None:
         """Remember something else."""
         with self._lock, self._db:
+            self._db.execute("BEGIN IMMEDIATE")
             self._put_fact(name, value)
+            reach("config-remembering")
 
     def _put_fact(self, name: str, value: object) -> None:
         self._db.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, json.dumps(value)))
@@ -174,7 +188,10 @@ class Ledger:
         try:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")  # a power cut must not lose that something was begun
-            db.executescript(_SCHEMA)
+            db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA}")
+            reach("ledger-making")
+            db.execute("COMMIT")
+            reach("ledger-made")
             (said,) = db.execute("PRAGMA quick_check(1)").fetchone()
             if said != "ok":
                 raise sqlite3.DatabaseError(said)
@@ -184,15 +201,17 @@ class Ledger:
         return db
 
     def _set_aside(self, broken: sqlite3.DatabaseError) -> None:
-        aside = self._path.with_name(f"{self._path.name}.damaged-{time.time_ns()}")
+        aside = self._quarantine.move()
         log.warning("the ledger of commands %s is damaged (%s); it is kept as %s", self._path, broken, aside.name)
-        self._path.rename(aside)
-        for tail in ("-wal", "-shm"):
-            self._path.with_name(self._path.name + tail).unlink(missing_ok=True)
         self._db = self._opened()
-        now = time.time()
-        if is_set(now):
-            self.remember("horizon_s", now)
+        try:
+            now = time.time()
+            if is_set(now):
+                self.remember("horizon_s", now)
+            self._quarantine.end()  # not before: without the horizon what is done already would be done once more
+        except BaseException:
+            self._db.close()
+            raise
 
 
 def _columns(answer: Answer | None) -> tuple[str | None, str | None, str | None]:

@@ -16,12 +16,14 @@ import pytest
 from edge_resad.device.control import ControlClient
 from edge_resad.device.settings import BrokerSection, SparkplugSection, StationFile
 from edge_resad.device.sparkplug.edge_node import OF_DEVICE, OF_NODE
+from edge_resad.device.sparkplug.payload import payload_class
 from edge_resad.device.sparkplug.sparkplug import Sparkplug
 from edge_resad.device.station import run_station
 from edge_resad.errors import SettingsError
 from edge_resad.recipe import Shelf
 from tests.device.commanded import Running, Station, running, station_file
 from tests.device.sparkplug.host import Host, Shown, rebirth_command, say
+from tests.fakes import FakeJudge
 from tests.mqtt.scripted_broker import NOT_AUTHORIZED, TAKEN_OVER, Rules, ScriptedBroker
 from tests.mqtt_peers import Mosquitto, eventually, free_port
 from tests.products import BUNDLE, stocked
@@ -159,8 +161,10 @@ def test_the_broker_says_that_a_station_is_gone_which_was_killed(tmp_path: Path,
     with Host(broker.port) as host:
         for run in (1, 2):
             with subprocess.Popen(program, cwd=CHECKOUT) as process:
-                assert heard(host, "NBIRTH", run)
-                process.kill()
+                try:
+                    assert heard(host, "NBIRTH", run)
+                finally:
+                    process.kill()
             assert heard(host, "NDEATH", run)
         assert [birth.bd_seq for birth in host.of("NBIRTH")] == [0, 1]
         assert [death.metrics for death in host.of("NDEATH")] == [{"bdSeq": 0}, {"bdSeq": 1}]
@@ -347,6 +351,24 @@ def test_a_missing_certificate_is_said_before_anything_starts(tmp_path: Path) ->
     sparkplug = shows(Shown(), 1883, tmp_path, broker={"ca_file": tmp_path / "no-ca.pem"}, **own)
     with pytest.raises(SettingsError, match="cannot be read"), sparkplug:
         pass
+
+
+def test_a_station_with_the_section_and_without_protobuf_does_not_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payload_class.cache_clear()
+    monkeypatch.setitem(sys.modules, "google.protobuf", None)
+    told = station_file(tmp_path, free_port(), commands={"keys": []}, sparkplug={"group": "graz"})
+    try:
+        with pytest.raises(SettingsError, match=r"pip install 'edge-resad\[sparkplug\]'"):
+            run_station(
+                told,
+                stop=threading.Event(),
+                open_source=lambda _told, halt: Running(halt),
+                open_judge=lambda _told: FakeJudge(),
+            )
+    finally:
+        payload_class.cache_clear()
 
 
 @pytest.mark.parametrize(
