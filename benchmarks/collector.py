@@ -202,7 +202,7 @@ def fuzz(
     good = _one_of_each(Writer())
     outcomes: Counter[str] = Counter()
     with _new_store(on) as url, opened(url, writing=True) as engine:
-        there = Store(engine)
+        there = Store(engine, rejected_rows_of_device=messages)  # each is kept, or it could not be counted
         for first in range(0, messages, BATCH):
             spoiled = [_spoil(dice, good) for _ in range(min(BATCH, messages - first))]
             batch = [read(arrival) for arrival in spoiled]

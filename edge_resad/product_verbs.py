@@ -115,7 +115,10 @@ def list_products(products: FolderOption = Path("products")) -> None:
     names = shelf.names()
     for name in names:
         versions = shelf.versions(name)
-        note = shelf.recipe(shelf.find(name)).note
+        try:
+            note = shelf.recipe(shelf.find(name)).note
+        except ProductError as damaged:
+            note = f"damaged: {damaged}"
         in_use = f"  in use: {used}" if used is not None and used.product == name else ""
         count = "1 version" if len(versions) == 1 else f"{len(versions)} versions"
         print(f"{name}  {count}, newest {versions[-1]}{in_use}{f'  {note}' if note else ''}")

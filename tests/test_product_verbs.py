@@ -134,6 +134,16 @@ def test_the_product_on_the_line_is_said_and_listed(run: Shell, products: Path) 
     assert "in use: flange@1" in run("product", "list", "--products", products).out
 
 
+def test_a_damaged_product_is_listed_as_such_beside_the_others(run: Shell, products: Path) -> None:
+    stocked(Shelf(products), "cap")
+    recipe = products / "flange" / "1" / "recipe.toml"
+    recipe.chmod(0o644)
+    recipe.write_text("nonsense")
+    cap, flange = run("product", "list", "--products", products).out.splitlines()
+    assert cap == "cap  1 version, newest 1"
+    assert flange.startswith(f"flange  1 version, newest 1  damaged: {recipe} is not valid TOML")
+
+
 def test_a_product_is_carried_to_another_station(run: Shell, products: Path, tmp_path: Path) -> None:
     there = tmp_path / "there"
     assert run("product", "export", "flange", "-o", tmp_path / "parcel", "--products", products).code == 0

@@ -128,9 +128,10 @@ class Spool:
         self._lost = 0
         self._batch = _BATCH
         self._trouble: Exception | None = None
-        self._stumbled = False  # the writing thread, over something that nobody foresaw
+        self._in_flight: Changes | None = None  # what the writing thread is at
+        self._stumbled = False  # it did, over something that nobody foresaw
         self._closing.clear()
-        self._thread = Worker(self._write_all, name="spool", closing=self._closing)
+        self._thread = Worker(self._write_all, name="spool", closing=self._closing, first_pause_s=self._retry_s)
         self._thread.start()
         return self
 
@@ -473,23 +474,24 @@ class Spool:
                 self._take_up_again()
             self._write_until_closed()
         except Exception as error:  # the worker says it in the log and begins anew
-            self._put_back(error)
-            self._stumbled = True
+            self._stumble(error)
             if self._closing.is_set():  # it begins no more
                 self._take_up_again()
                 self._commit()
             raise
 
+    def _stumble(self, error: Exception) -> None:
+        """Whatever it was that nobody foresaw: the file knows whether the transaction was done."""
+        changes = self._in_flight
+        done = self._file.done(changes) if changes is not None else None
+        if changes is not None and done is not None:
+            self._end(changes, done)
+        self._put_back(error)
+        self._stumbled = True
+
     def _take_up_again(self) -> None:
-        """Nobody knows how far the last commit came: the file does, of which nobody else deletes."""
+        self._file.take_up_again()
         with self._changed:
-            pending = list(self._pending)
-        there = self._file.take_up_again(pending)
-        with self._changed:
-            for seq in there:
-                self._ram_bytes -= self._pending.pop(seq).size
-                self._telling.pop(seq, None)
-            self._list_expendable()
             self._totals = self._file.totals
             self._stumbled = False
 
@@ -515,7 +517,7 @@ class Spool:
         except (sqlite3.Error, OSError) as error:
             self._put_back(error)
             return False
-        changes = self._begin()
+        changes = self._in_flight = self._begin()
         try:
             done = self._file.write(changes)
         except sqlite3.Error as error:
@@ -612,6 +614,7 @@ class Spool:
             )
 
     def _end(self, changes: Changes, done: Sequence[tuple[int, int]]) -> None:
+        self._in_flight = None
         with self._changed:
             self._totals = self._file.totals
             self._batch = min(_BATCH, 2 * self._batch)

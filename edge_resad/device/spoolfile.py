@@ -184,6 +184,7 @@ class SpoolFile:
         self.earlier: dict[str, int] = {}  # stream -> what is added to its numbers here
         self.open_alerts: dict[str, bytes] = {}  # alert -> the last that was said of it; over streams and kills
         self.suspect = False  # a read found what should not be
+        self._done: tuple[Changes, Sequence[tuple[int, int]]] | None = None  # the last that was committed
         self._max_bytes = max_bytes
         self._max_rows = max_rows
         self._ceiling = max_bytes  # lower once the disk itself is full
@@ -342,17 +343,22 @@ class SpoolFile:
         self._quarantine.end()
         self._testify()  # not before: begun again, it must know of which stream the file that was set aside is
 
-    def take_up_again(self, seqs: Iterable[int]) -> list[int]:
-        """After an error that nobody foresaw: undo what it left begun, count anew; which of these letters are here."""
+    def done(self, changes: Changes) -> Sequence[tuple[int, int]] | None:
+        """What `write` of these last changes said, or would have, once they were written; None where they were not."""
+        return self._done[1] if self._done is not None and self._done[0] is changes else None
+
+    def take_up_again(self) -> None:
+        """After an error that nobody foresaw: undo what it left begun, and count anew what is here."""
         if not self._is_open:  # it is being replaced, which goes on
-            return []
+            return
         writer = self._writer
         if writer.in_transaction:
             writer.execute("ROLLBACK")
-        self._tails.clear()
+        self.next_seq, self.bd_seq = writer.execute("SELECT next_seq, bd_seq FROM stream").fetchone()
         self.open_alerts = dict(open_alerts(writer))
+        self._tails.clear()
         self._count()
-        return [seq for seq in seqs if writer.execute("SELECT 1 FROM letter WHERE seq = ?", (seq,)).fetchone()]
+        self._testify()
 
     def retry_dead(self, seqs: Collection[int]) -> int:
         """Let dead letters wait again; how many. An empty collection means all."""
@@ -684,15 +690,16 @@ class SpoolFile:
             )
             reach("before-commit")
             writer.execute("COMMIT")
+            self._done = changes, done
         except sqlite3.Error:
             self._tails = tails
             with suppress(sqlite3.Error):  # SQLite itself may have rolled back
                 writer.execute("ROLLBACK")
             raise
-        reach("after-commit")
         self.totals = Totals(waiting=waiting, dead=dead, size=held, dropped=dropped, gaps=gaps)
         self.next_seq, self.bd_seq = changes.next_seq, changes.bd_seq
         self.open_alerts = now_open
+        reach("after-commit")
         self._testify()
         if self.reserve_in_use:
             self._empty_log()

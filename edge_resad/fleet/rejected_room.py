@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, func, select
 
 from edge_resad.fleet import schema
-from edge_resad.fleet.coverage import merged
 from edge_resad.fleet.database import REMOVING, alone
 from edge_resad.fleet.inserting import insert_into
 
@@ -26,9 +25,9 @@ def of_device(device: int | None) -> ColumnElement[bool]:
 def make_room(connection: Connection, those: ColumnElement[bool], most: int, *, at_once: int) -> int:
     """Drop what is more than `most` of those rows, up to `at_once` of them; how many went.
 
-    What has no place in a stream can never be read and goes first, alerts go last. What had one counts as stored all
-    the same, as what retention removes does; `dropped` says how many were lost by this. None go while another
-    collector removes rows: there will be another time.
+    What has no place in a stream can never be read and goes first, alerts go last. What had one is missing from then
+    on: nobody ever read it. `dropped` counts them, each as often as it came. None go while another collector removes
+    rows: there will be another time.
     """
     table, dropped = schema.rejected, schema.dropped
     there = int(connection.execute(select(func.count()).select_from(table).where(those)).scalar_one())
@@ -36,7 +35,7 @@ def make_room(connection: Connection, those: ColumnElement[bool], most: int, *, 
         return 0
     worth = case((table.c.stream.is_(None), 0), (table.c.topic.like("%/alert/%"), 2), else_=1)
     asked = (
-        select(table.c.digest, table.c.device, table.c.stream, table.c.seq)
+        select(table.c.digest, table.c.device, table.c.stream, table.c.seq, table.c.times)
         .where(those)
         .order_by(worth, table.c.received_ms, table.c.digest)
         .limit(min(there - most + most // _SPARE, at_once))
@@ -45,10 +44,11 @@ def make_room(connection: Connection, those: ColumnElement[bool], most: int, *, 
     rows = connection.execute(asked).all()
     if not rows:
         return 0
-    _settle(connection, ((row.stream, row.seq) for row in rows if row.stream is not None))
     gone = delete(table).where(table.c.digest == bindparam("of"))
     connection.execute(gone, [{"of": row.digest} for row in rows])
-    whose = Counter(NOBODY if row.device is None else row.device for row in rows)
+    whose = Counter[int]()
+    for row in rows:
+        whose[NOBODY if row.device is None else row.device] += row.times
     statement = insert_into(connection, dropped)
     more = {"messages": dropped.c.messages + statement.excluded.messages}
     connection.execute(
@@ -80,24 +80,3 @@ def fair_share(numbers: Sequence[int], in_all: int) -> int:
             return share
         left -= number
     return in_all
-
-
-def _settle(connection: Connection, letters: Iterable[tuple[int, int]]) -> None:
-    """Remember that they were there. As they are, without a look at what lies beside them: a hostile station may have
-    chosen any numbers.
-    """
-    seqs: dict[int, list[int]] = {}
-    for stream, seq in letters:
-        seqs.setdefault(stream, []).append(seq)
-    rows = [
-        {"stream": stream, "first_seq": first, "last_seq": last}
-        for stream, those in sorted(seqs.items())
-        for first, last in merged((seq, seq) for seq in those)
-    ]
-    if not rows:
-        return
-    table = schema.settled
-    statement = insert_into(connection, table)
-    said, had = statement.excluded.last_seq, table.c.last_seq
-    further = {"last_seq": case((said > had, said), else_=had)}
-    connection.execute(statement.on_conflict_do_update(index_elements=["stream", "first_seq"], set_=further), rows)

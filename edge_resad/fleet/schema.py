@@ -295,7 +295,7 @@ dropped = Table(
     "dropped",
     metadata,
     Column("device", Integer, primary_key=True, autoincrement=False),  # 0: nobody known
-    _count("messages"),  # of `rejected` that went for want of room
+    _count("messages"),  # of `rejected` that went for want of room, each as often as it came
 )
 
 settled = Table(

@@ -118,11 +118,17 @@ class Shelf:
         return {name: (self.place(choice) / name).read_bytes() for name in self.recipe(choice).files}
 
     def coded(self, code: str) -> Choice | None:
-        """The newest version of the product that a code stands for: its name or one of its recipe's codes."""
+        """The newest version of the product that a code stands for: its name or one of its recipe's codes.
+
+        A recipe that cannot be read names nothing: it must not stand in the way of other products.
+        """
         for name in self.names():
             newest = self.find(name)
-            if code == name or code in self.recipe(newest).codes:
+            if code == name:
                 return newest
+            with suppress(ProductError):
+                if code in self.recipe(newest).codes:
+                    return newest
         return None
 
     def add(self, recipe: Recipe, files: Mapping[str, bytes], *, version: int | None = None) -> Product:

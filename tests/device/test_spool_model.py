@@ -9,6 +9,7 @@ import tempfile
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from edge_resad.device.spool import Kind, Spool
-from edge_resad.messages import Address, Gap, Phase, gap_message, read_message
+from edge_resad.messages import Address, Gap, Phase, Stamp, gap_message, read_message
 from tests.mqtt_peers import eventually
 
 ADDRESS = Address(site="s", line="l", device="d")
@@ -151,6 +152,48 @@ class Machine(RuleBasedStateMachine):
             self.given_up[event] = kind
         else:
             self.dead[event] = kind
+
+    @rule(count=st.integers(1, 4))
+    def publish(self, count: int) -> None:
+        """What the broker has confirmed, where that is enough."""
+        letters = self.spool.oldest(count)
+        self.spool.published(letters)
+        self.settle()
+        for letter in letters:
+            event = self.spool.event_id(letter)
+            self.waiting.pop(event, None)  # a letter about gaps may not be known yet
+            if letter.kind == "gap":
+                gap = read_message(letter.body).data
+                assert isinstance(gap, Gap)
+                self.told[event] = gap
+            self.gone.add(event)
+
+    @rule(kind=KINDS)
+    def put_what_cannot_be_composed(self, kind: Kind) -> None:
+        def broken(stamp: Stamp) -> bytes:
+            raise ValueError(f"no message {stamp.seq}")
+
+        stamp = self.spool.put("t", broken, kind=kind)
+        self.settle()
+        self.given_up[stamp.event_id] = kind
+
+    @rule(kinds=st.lists(KINDS, min_size=1, max_size=4), moment=st.sampled_from(["before-insert", "after-commit"]))
+    def stumble(self, kinds: list[Kind], moment: str) -> None:
+        """Something that nobody foresaw goes wrong in the middle of a commit, or right after it."""
+        stumbled: list[str] = []
+
+        def reach(point: str) -> None:
+            if point == moment and not stumbled:
+                stumbled.append(point)
+                raise RuntimeError("nobody foresaw this")
+
+        with patch("edge_resad.device.spoolfile.reach", reach):
+            for kind in kinds:
+                event = self.spool.put("t", lambda stamp: stamp.event_id.encode(), kind=kind).event_id
+                self.settle()
+                self.waiting[event] = kind
+                self.make_room()
+        assert stumbled
 
     @rule()
     def tell(self) -> None:

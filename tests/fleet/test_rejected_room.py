@@ -14,7 +14,7 @@ from sqlalchemy import Engine, select
 
 from edge_resad.fleet import schema
 from edge_resad.fleet.database import open_database
-from edge_resad.fleet.reading import Arrival, Unreadable, refuse
+from edge_resad.fleet.reading import Arrival, Unreadable, read, refuse
 from edge_resad.fleet.rejected_room import NOBODY, fair_share
 from edge_resad.fleet.report import accounts, devices, dropped
 from edge_resad.fleet.rereading import reread
@@ -69,13 +69,12 @@ def test_a_station_that_floods_keeps_its_newest_and_costs_no_other_station_anyth
     assert reread(engine, store) == 11  # a newer collector still reads what is there
 
 
-def test_what_was_dropped_does_not_turn_into_what_is_missing(engine: Engine) -> None:
+def test_what_was_dropped_is_missing_for_nobody_ever_read_it(engine: Engine) -> None:
     store = Store(engine, rejected_rows_of_device=3)
-    for seq in (1, 2, 3, 5, 6, 7, 4, 9, 10):
-        store.add(newer(press.verdict(seq)))
+    store.add([*newer(press.verdict(1), press.verdict(2), press.verdict(4), press.verdict(5)), read(press.verdict(3))])
     with engine.connect() as connection:
         (account,) = accounts(connection)
-    assert (account.stored, account.missing) == (9, [(8, 8)])
+    assert (account.stored, account.missing) == (4, [(1, 1)])
 
 
 def test_what_nobody_can_ever_read_goes_first_and_alerts_go_last(engine: Engine) -> None:
@@ -94,6 +93,14 @@ def test_what_comes_again_is_one_row_and_drops_nothing(engine: Engine) -> None:
         receipt = store.add([*newer(press.verdict(1)), *rubbish(press, range(2))])
         assert receipt.dropped == 0
     assert len(kept(engine)) == 3
+
+
+def test_what_goes_is_counted_as_often_as_it_came(engine: Engine) -> None:
+    store = Store(engine, rejected_rows_of_device=3)
+    for _ in range(4):
+        store.add(rubbish(press, [1]))
+    store.add(rubbish(press, range(2, 6)))
+    assert (len(kept(engine)), sum(lost(engine).values())) == (3, 4 + 1)
 
 
 def test_a_topic_that_names_no_station_is_bounded_and_counted_too(engine: Engine) -> None:

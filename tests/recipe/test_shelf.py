@@ -121,6 +121,15 @@ def test_a_code_names_one_product(shelf: Shelf) -> None:
     stocked(shelf, "flange", codes=("4711",))
     assert shelf.coded("4711") == shelf.coded("flange") == Choice(product="flange", version=1)
     assert shelf.coded("0815") is None
+
+
+def test_a_recipe_that_cannot_be_read_stands_in_no_other_products_way(shelf: Shelf) -> None:
+    recipe = stocked(shelf, "cap").shelf / "cap" / "1" / "recipe.toml"
+    recipe.chmod(0o644)
+    recipe.write_text("nonsense")
+    stocked(shelf, "flange", codes=("4711",))
+    assert shelf.coded("4711") == Choice(product="flange", version=1)
+    assert shelf.coded("cap") == Choice(product="cap", version=1)
     with pytest.raises(ProductError, match=r'the code "4711" already stands for flange'):
         stocked(shelf, "cap", codes=("4711",))
     with pytest.raises(ProductError, match=r'the code "flange" already stands for flange'):
