@@ -148,6 +148,7 @@ def test_an_encoder_is_an_input_register_that_counts() -> None:
         encoder = Encoder(ModbusTicks(server=plc.server, register=4, poll_s=0.005))
         with Outputs([Output(wiring, coil(plc), encoder=encoder)], [encoder]) as outputs:
             outputs.alive()
+            plc.wait_for(lambda: plc.edges(7) == [False])
             _until(lambda: encoder.count == 0)
             outputs.signal("fail", "cam0", time.monotonic())
             plc.count += 49
