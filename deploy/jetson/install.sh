@@ -254,7 +254,12 @@ if is_system; then
   package python3-venv "$python" -c 'import ensurepip'
   [ "$is_jetson" = no ] || package python3-libnvinfer "$python" -c 'import tensorrt'
   case ",$extra," in *,jetson,*) compilers ;; esac
-  case $is_jetson$camera in yes* | *csi | *gstreamer) gstreamer ;; esac
+  case $camera in
+    csi | gstreamer) gstreamer ;;
+    *) # no camera here needs it, so that its packages may be out of reach
+      [ "$is_jetson" = no ] || gstreamer || printf 'missing: GStreamer for Python, which csi and gstreamer cameras need\n'
+      ;;
+  esac
   make_user
 fi
 folder "$config" 750 root

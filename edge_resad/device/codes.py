@@ -29,9 +29,12 @@ class CodeReader:
         )
 
     def _searched(self, picture: NDArray[np.uint8]) -> list[str]:
-        """One code, by the detector that takes longer: it reads small ones of which the other is not sure."""
+        """By the detector that takes longer: it reads small codes of which the other is not sure."""
         text, *_ = self._qr_again.detectAndDecode(picture)
-        return [text] if text else []
+        if not text:
+            return []
+        found, texts, *_ = self._qr_again.detectAndDecodeMulti(picture)  # it may not be the only one
+        return sorted({text, *(_said(texts) if found else [])})
 
     def _bars(self, picture: cv2.typing.MatLike) -> list[str]:
         """Bars of two or three pixels are found best: of larger ones the half."""

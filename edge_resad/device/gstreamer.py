@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_resad.device.live import Device, StillWaiting
+from edge_resad.device.live import Device, HalfFrame, StillWaiting
 from edge_resad.errors import CameraError
 
 NEWEST = "appsink drop=true max-buffers=1 sync=false"  # a queue would hand over parts that have passed
@@ -47,6 +47,8 @@ def open_gstreamer(
         sink = next((one for one in _elements(gst, running) if one.get_factory().get_name() == "appsink"), None)
         if sink is None:
             raise CameraError(f"this pipeline has no appsink at its end: {whole}. Correct [camera] source.")
+        if sink.get_property("max-buffers") == 0:  # without bound: a queue of parts that have passed
+            sink.set_property("max-buffers", 1)
     except CameraError:
         raise
     except Exception as error:  # GLib's own, which cannot be named where GLib is missing
@@ -148,9 +150,9 @@ class _Pipeline:
         gst, until = self._gst, time.monotonic() + self._read_s
         while not self._stop.is_set():
             self._sample = self._sink.try_pull_sample(int(LOOK_S * gst.SECOND))
+            self._raise_what_broke()  # with every picture: what the pipeline says besides must not pile up
             if self._sample is not None:
                 return True
-            self._raise_what_broke()
             if self._sink.is_eos():
                 return False
             if time.monotonic() >= until:
@@ -206,6 +208,8 @@ def _picture(sample: Any) -> NDArray[np.uint8]:
     laid_out = GstVideo.buffer_get_video_meta(buffer)  # of memory that is the camera's own
     offset, stride = (laid_out or about).offset[0], (laid_out or about).stride[0]
     content = np.frombuffer(buffer.extract_dup(0, buffer.get_size()), np.uint8)
+    if content.size < offset + (height - 1) * stride + width * channels:
+        raise HalfFrame(f"the pipeline gave {content.size} bytes of a picture of {width} x {height} {kind}")
     rows = np.lib.stride_tricks.as_strided(
         content[offset:], (height, width, channels), (stride, channels, 1), writeable=False
     )

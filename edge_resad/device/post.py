@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from edge_resad.decision import Verdict
 from edge_resad.device.pipeline import Alert, Inspection
 from edge_resad.device.spool import Spool
+from edge_resad.device.spoolfile import DRAFT_BYTES
 from edge_resad.device.watch import BLINDING
 from edge_resad.messages import (
     JPEG_TYPE,
@@ -85,7 +86,12 @@ class Post:
         event_ids: tuple[str, ...] = ()
         if self._passes or inspection.verdict.status == "fail":
             topic = self._address.verdict_topic(self._camera)
-            stamp = self._spool.put(topic, self._about(verdict_message, inspection), kind=inspection.verdict.status)
+            stamp = self._spool.put(
+                topic,
+                self._about(verdict_message, inspection),
+                kind=inspection.verdict.status,
+                holds_bytes=_held_by(inspection.verdict),
+            )
             event_ids = (stamp.event_id,)
         if inspection.alert is None:
             return event_ids
@@ -136,15 +142,17 @@ class Post:
         change = {"alert_id": alert.alert_id, "phase": alert.phase, "severity": alert.severity}
         compose = self._about(alert_message, inspection, **change)
         topic = self._address.alert_topic(alert.severity)
+        assert inspection.verdict is not None
+        about, holds_bytes = (alert.alert_id, alert.phase), _held_by(inspection.verdict)
         if jpeg is None:
-            return self._spool.put(topic, compose, kind="alert", alert=(alert.alert_id, alert.phase)).event_id
-        digest = hashlib.sha256(jpeg).hexdigest()
+            return self._spool.put(topic, compose, kind="alert", alert=about, holds_bytes=holds_bytes).event_id
+        digest, size = hashlib.sha256(jpeg).hexdigest(), len(jpeg)
 
         def with_picture(stamp: Stamp) -> bytes:
             where = self._address.thumbnail_topic(stamp.event_id)
-            return compose(stamp, image=ImageReference(topic=where, size_bytes=len(jpeg), sha256=digest))
+            return compose(stamp, image=ImageReference(topic=where, size_bytes=size, sha256=digest))
 
-        stamp = self._spool.put(topic, with_picture, kind="alert", alert=(alert.alert_id, alert.phase))
+        stamp = self._spool.put(topic, with_picture, kind="alert", alert=about, holds_bytes=holds_bytes)
         self._spool.put(
             self._address.thumbnail_topic(stamp.event_id),
             partial(thumbnail_message, self._address, jpeg=jpeg),
@@ -184,6 +192,12 @@ class Post:
         except Exception:  # an alert without a picture is an alert all the same
             log.exception("no picture for the alert of part %d", inspection.frame.frame_id)
             return None
+
+
+def _held_by(verdict: Verdict) -> int:
+    """About the bytes that a verdict takes in memory until a message is made of it: its outlines are what is large."""
+    points = sum(len(region.polygon) * (2 if region.polygon_mm else 1) for region in verdict.regions)
+    return DRAFT_BYTES + 128 * points
 
 
 def end_interrupted(spool: Spool, address: Address) -> None:

@@ -326,7 +326,8 @@ class Publisher:
         """A connection was lost: draw the lessons, and answer how long to wait."""
         now = time.monotonic()
         connection, window = session.connection, session.window
-        self._thrown_out = self._thrown_out + 1 if connection.awaits(COLLECTOR_STATES) else 0
+        answered_else = not connection.awaits(self._address.ack_topic)  # or it is the network that breaks
+        self._thrown_out = self._thrown_out + 1 if answered_else and connection.awaits(COLLECTOR_STATES) else 0
         if self._thrown_out >= THROWN_OUT:  # there are brokers that hang up rather than say no
             log.info(
                 "the broker at %s hangs up when it is asked who stores messages: it is not asked", self._broker.where

@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 import uuid
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -112,7 +112,7 @@ class Spool:
         self._totals = self._file.totals
         self._left_open = dict(self._file.open_alerts)
         self._pending: dict[int, Letter] = {}  # put, not yet in a transaction
-        self._drafts: deque[int] = deque()  # of the pending ones, not yet composed
+        self._drafts: OrderedDict[int, None] = OrderedDict()  # of the pending ones, not yet composed
         self._writing: dict[int, Letter] = {}  # in the transaction that runs now
         self._expendable: dict[Kind, deque[int]] = {kind: deque() for kind in EXPENDABLE}  # of the pending ones
         self._ram_bytes = 0  # of pending and writing
@@ -124,6 +124,7 @@ class Spool:
         self._stream_changed = False
         self._given_up: dict[tuple[GapReason, Kind], Ranges] = {}  # in memory, not yet noted in the file
         self._telling: dict[int, list[int]] = {}  # letter that tells gaps -> their ids, until it is written
+        self._untellable: list[int] = []  # ids of gaps that make no letter
         self._tell_wanted = False
         self._lost = 0
         self._batch = _BATCH
@@ -218,7 +219,7 @@ class Spool:
                 compose=partial(compose, stamp),
                 holds_bytes=holds_bytes,
             )
-            self._drafts.append(stamp.seq)
+            self._drafts[stamp.seq] = None
             self._keep(letter)
             self._bound_memory(letter)
             self._changed.notify_all()
@@ -394,7 +395,8 @@ class Spool:
         """Make the bytes of what was put. The thread that judges parts has no time for it."""
         for _ in range(_BATCH):
             with self._changed:
-                letter = self._next_draft()
+                first = next(iter(self._drafts), None)
+                letter = None if first is None else self._pending[first]
             if letter is None:
                 return
             assert letter.compose is not None
@@ -406,19 +408,11 @@ class Spool:
             with self._changed:
                 self._settle_draft(letter, whole)
 
-    def _next_draft(self) -> Letter | None:
-        while self._drafts:
-            letter = self._pending.get(self._drafts[0])
-            if letter is not None:
-                return letter
-            self._drafts.popleft()  # memory had no room for it
-        return None
-
     def _settle_draft(self, draft: Letter, whole: Letter | None) -> None:
-        self._drafts.popleft()
         if whole is None:
             self._drop(draft.seq, "refused")
         elif draft.seq in self._pending:  # there was room for it until now
+            del self._drafts[draft.seq]
             self._pending[draft.seq] = whole
             self._ram_bytes += whole.size - draft.size
 
@@ -457,6 +451,7 @@ class Spool:
     def _drop(self, seq: int, reason: GapReason = "memory_full") -> None:
         letter = self._pending.pop(seq, None)
         if letter is not None:
+            self._drafts.pop(seq, None)
             self._ram_bytes -= letter.size
             self._given_up.setdefault((reason, letter.kind), Ranges()).add(seq, seq)
 
@@ -465,7 +460,7 @@ class Spool:
         return (first is None or first > last) and not self._stream_changed
 
     def _has_work(self) -> bool:
-        waits = self._pending or self._gone or self._stored or self._dead or self._given_up
+        waits = self._pending or self._gone or self._stored or self._dead or self._given_up or self._untellable
         return bool(waits or self._stream_changed or self._tell_wanted or self._file.suspect)
 
     def _write_all(self) -> None:
@@ -475,9 +470,6 @@ class Spool:
             self._write_until_closed()
         except Exception as error:  # the worker says it in the log and begins anew
             self._stumble(error)
-            if self._closing.is_set():  # it begins no more
-                self._take_up_again()
-                self._commit()
             raise
 
     def _stumble(self, error: Exception) -> None:
@@ -490,7 +482,10 @@ class Spool:
         self._stumbled = True
 
     def _take_up_again(self) -> None:
-        self._file.take_up_again()
+        try:
+            self._file.take_up_again()
+        except sqlite3.Error:
+            self._file.suspect = True  # the next commit looks what is the matter, and sets it aside if need be
         with self._changed:
             self._totals = self._file.totals
             self._stumbled = False
@@ -542,7 +537,7 @@ class Spool:
             self._stream_id, self._earlier = self._file.stream_id, dict(self._file.earlier)
             below = [replace(letter, seq=letter.seq - STRIDE) for letter in self._pending.values()]
             self._pending = {letter.seq: letter for letter in below}
-            self._drafts = deque(seq - STRIDE for seq in self._drafts)
+            self._drafts = OrderedDict.fromkeys(seq - STRIDE for seq in self._drafts)
             self._list_expendable()
             self._given_up = {about: _below(ranges) for about, ranges in self._given_up.items()}
             self._gone = {seq - STRIDE for seq in self._gone}
@@ -563,10 +558,11 @@ class Spool:
         rows = self._file.untold()
         with self._changed:
             self._tell_wanted = bool(self._given_up)  # those are not in the file yet
+            self._untellable += [id for id, row in rows.items() if not row.is_sound and id not in self._untellable]
+        rows = {id: row for id, row in rows.items() if id not in self._untellable}
         if not rows:
             return
         gap = next(iter(rows.values()))
-        ranges = Ranges((row.first, row.last) for row in rows.values() if row.first > 0)
         counts: dict[str, int] = {}
         for row in rows.values():
             if row.kind:
@@ -574,16 +570,21 @@ class Spool:
 
         def compose(stamp: Stamp) -> bytes:
             assert self._gap_letter is not None
+            ranges = Ranges((row.first, row.last) for row in rows.values() if row.first > 0)
             about = {"ranges": tuple(ranges), "counts": counts, "reason": gap.reason}
             return self._gap_letter(stamp, **about, previous_stream_id=gap.previous)  # type: ignore[arg-type]
 
         with self._changed:
             stamp = self._stamp()
-            letter = Letter(
-                seq=stamp.seq, topic=self._gap_topic, content_type=JSON_TYPE, kind="gap", body=compose(stamp)
-            )
-            self._keep(letter)
-            self._telling[letter.seq] = list(rows)
+            try:
+                body = compose(stamp)
+            except Exception:
+                log.exception("the spool %s has gaps that no message can tell: they are forgotten", self._path)
+                self._next_seq = stamp.seq
+                self._untellable += rows
+            else:
+                self._keep(Letter(seq=stamp.seq, topic=self._gap_topic, content_type=JSON_TYPE, kind="gap", body=body))
+                self._telling[stamp.seq] = list(rows)
             self._tell_wanted = self._tell_wanted or self._totals.gaps > len(rows)
 
     def _begin(self) -> Changes:
@@ -608,10 +609,16 @@ class Spool:
                     for (reason, kind), ranges in self._given_up.items()
                     for first, last in ranges
                 ],
-                told=[id for seq in self._writing for id in self._telling.get(seq, ())],
-                next_seq=self._next_seq,
+                told=[*self._untellable, *(id for seq in self._writing for id in self._telling.get(seq, ()))],
+                next_seq=self._after_these(),
                 bd_seq=self._bd_seq,
             )
+
+    def _after_these(self) -> int:
+        """The number that the next run begins with if this commit is the last: those behind it were never there."""
+        given_up = [last for ranges in self._given_up.values() for _, last in ranges]
+        first = next((seq for seq in self._pending if seq > 0), self._next_seq)
+        return max(first, *(last + 1 for last in given_up), 1) if given_up else first
 
     def _end(self, changes: Changes, done: Sequence[tuple[int, int]]) -> None:
         self._in_flight = None
@@ -628,6 +635,7 @@ class Spool:
                 self._dead.pop(seq, None)
             for letter in changes.new:
                 self._telling.pop(letter.seq, None)
+            self._untellable = [id for id in self._untellable if id not in changes.told]
             for gap in changes.given_up:
                 self._given_up[gap.reason, gap.kind].remove(gap.first, gap.last)  # type: ignore[index]
             self._given_up = {about: ranges for about, ranges in self._given_up.items() if ranges}

@@ -125,6 +125,12 @@ class GivenUp:
     last: int
     previous: str | None = None  # the stream that they are of, where it is an earlier one
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether a message can tell it: rows of gaps have no checksum, and a bit of theirs may have turned."""
+        known = self.reason in get_args(GapReason) and self.kind in ("", *KINDS)
+        return known and 0 <= self.first <= self.last <= MAX_SEQ
+
 
 @dataclass(frozen=True, kw_only=True)
 class Changes:
@@ -330,6 +336,7 @@ class SpoolFile:
         Raises:
             sqlite3.Error, OSError: the disk does not allow it now; it may be tried again.
         """
+        self.suspect = True  # until another one is there: what fails here is tried again
         self._close()
         aside = self._quarantine.move()
         state = f"damaged ({why})" if damaged else why
@@ -341,6 +348,7 @@ class SpoolFile:
             self._close()  # it is begun again from the file that was set aside
             raise
         self._quarantine.end()
+        self.suspect = False
         self._testify()  # not before: begun again, it must know of which stream the file that was set aside is
 
     def done(self, changes: Changes) -> Sequence[tuple[int, int]] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 from edge_resad.device.link import Backoff
@@ -19,7 +20,7 @@ class Worker(threading.Thread):
     def __init__(
         self, work: Callable[[], None], *, name: str, closing: threading.Event, first_pause_s: float = FIRST_PAUSE_S
     ) -> None:
-        """closing: set when nobody wants it any more; an error after that is its end."""
+        """closing: set when nobody wants it any more; then it begins once more at the most."""
         super().__init__(name=name, daemon=True)
         self.restarts = 0
         self._work = work
@@ -29,12 +30,15 @@ class Worker(threading.Thread):
     def run(self) -> None:
         """What the thread does."""
         while True:
+            began, last = time.monotonic(), self._closing.is_set()
             try:
                 self._work()
                 return
             except Exception:
+                if time.monotonic() - began > LONGEST_PAUSE_S:
+                    self._backoff.reset()
                 pause_s = self._backoff.next()
-                if self._closing.is_set():
+                if last:
                     log.exception("the thread of the %s died while it was closed", self.name)
                     return
                 log.exception("the thread of the %s died; it begins anew after %.0f s", self.name, pause_s)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, bindparam, cast, func, select
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import Connection, Select, Table, select
 
 from edge_resad.fleet import schema
+from edge_resad.fleet.keys import keys_table
 
 _FACTS = {
     schema.verdict.name: ("camera", "status", "frame_id"),
@@ -102,18 +101,7 @@ def _set_aside(connection: Connection, keys: Iterable[Key]) -> dict[Key, set[str
 
 
 def _these(connection: Connection, table: Table, names: tuple[str, ...], keys: list[Key]) -> Select[Any]:
-    """Rows of a table by their numbers, each by its index: `(stream, seq) IN (...)` would look at the whole of it."""
+    """Rows of a table by their numbers."""
     asked = select(*(table.c[name] for name in names))
-    stream: ColumnElement[Any]
-    seq: ColumnElement[Any]
-    if connection.dialect.name == "postgresql":
-        arrays = [
-            cast(bindparam(f"all_{column.name}", [key[at] for key in keys]), postgresql.ARRAY(column.type))
-            for at, column in enumerate((table.c.stream, table.c.seq))
-        ]
-        these = func.unnest(*arrays).table_valued("stream", "seq").render_derived(name="these")
-        stream, seq = these.c.stream, these.c.seq
-    else:
-        these = func.json_each(json.dumps(keys)).table_valued("value", name="these")
-        stream, seq = (func.json_extract(these.c.value, f"$[{at}]") for at in (0, 1))
+    these, stream, seq = keys_table(connection, keys)
     return asked.join_from(these, table, (table.c.stream == stream) & (table.c.seq == seq))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import TypeAlias
 
-from sqlalchemy import Connection, delete, func, insert, select, union_all
+from sqlalchemy import Connection, delete, exists, func, insert, or_, select, union_all
 
 from edge_resad.fleet import schema
+from edge_resad.fleet.keys import keys_table
 
 _MOST_LOOKS = 20  # more holes than that are looked at in one go
 Ranges: TypeAlias = list[tuple[int, int]]
@@ -55,7 +56,13 @@ def settle_some(connection: Connection, most: int) -> int:
     table, streams = schema.settled, schema.stream
     known = select(func.coalesce(func.max(table.c.last_seq), 0)).where(table.c.stream == streams.c.id).scalar_subquery()
     behind = streams.c.max_seq - known
-    asked = select(streams.c.id, known).where(behind >= most).order_by(behind.desc()).limit(1)
+    has_more = or_(
+        *(
+            exists().where(letters.c.stream == streams.c.id, letters.c.seq > known)
+            for letters in (*schema.LETTERS, schema.rejected)
+        )
+    )
+    asked = select(streams.c.id, known).where(behind >= most, has_more).order_by(behind.desc()).limit(1)
     row = connection.execute(asked).first()
     if row is None:
         return 0
@@ -71,23 +78,56 @@ def settle_some(connection: Connection, most: int) -> int:
     return most
 
 
+def unsettle(connection: Connection, letters: Collection[tuple[int, int]]) -> None:
+    """Forget of these letters, by stream and seq, that they are stored, where no table has them.
+
+    They were set aside, nobody could read them, and they go: from now on they are missing.
+    """
+    table = schema.settled
+    for stream in sorted({stream for stream, _ in letters}):
+        seqs = {seq for of, seq in letters if of == stream}
+        for letters_table in schema.LETTERS:
+            there = select(letters_table.c.seq).where(letters_table.c.stream == stream, letters_table.c.seq.in_(seqs))
+            seqs -= set(connection.execute(there).scalars())
+        touching = (table.c.stream == stream) & (table.c.last_seq >= min(seqs, default=0))
+        touching &= table.c.first_seq <= max(seqs, default=-1)
+        asked = select(table.c.first_seq, table.c.last_seq).where(touching)
+        before = [tuple(row) for row in connection.execute(asked)]
+        after = [piece for first, last in before for piece in _cut(first, last, seqs)]
+        if before != after:
+            connection.execute(delete(table).where(touching))
+            rows = [{"stream": stream, "first_seq": first, "last_seq": last} for first, last in after]
+            if rows:
+                connection.execute(insert(table), rows)
+
+
+def _cut(first: int, last: int, seqs: Collection[int]) -> Ranges:
+    """A range without these numbers."""
+    pieces: Ranges = []
+    for seq in sorted(seq for seq in seqs if first <= seq <= last):
+        if first < seq:
+            pieces.append((first, seq - 1))
+        first = seq + 1
+    return [*pieces, (first, last)] if first <= last else pieces
+
+
 def removed_before(connection: Connection, letters: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
     """Those of these letters, by stream and seq, that were stored before and that retention has removed since.
 
     letters: which were in no table but `rejected` until now.
     """
-    if not letters:
+    streams = schema.stream.c
+    asked = select(streams.id, streams.max_seq).where(streams.id.in_({stream for stream, _ in letters}))
+    before = {row.id: row.max_seq for row in connection.execute(asked)} if letters else {}
+    known = sorted(key for key in letters if key[1] <= before[key[0]])  # beyond it nothing came yet
+    if not known:
         return set()
-    streams, seqs = {stream for stream, _ in letters}, [seq for _, seq in letters]
+    these, stream, seq = keys_table(connection, known)
     table = schema.settled
-    asked = select(table.c.stream, table.c.first_seq, table.c.last_seq).where(table.c.stream.in_(streams))
-    asked = asked.where(table.c.last_seq >= min(seqs), table.c.first_seq <= max(seqs))
-    settled: dict[int, Ranges] = {}
-    for stream, first, last in connection.execute(asked):
-        settled.setdefault(stream, []).append((first, last))
-    found = {
-        (stream, seq) for stream, seq in letters if any(first <= seq <= last for first, last in settled.get(stream, ()))
-    }
+    nearest = select(table.c.last_seq).where(table.c.stream == stream, table.c.first_seq <= seq)
+    last = nearest.order_by(table.c.first_seq.desc()).limit(1).correlate(these).scalar_subquery()
+    settled = select(stream, seq).select_from(these).where(last >= seq)
+    found = {(row[0], row[1]) for row in connection.execute(settled)}
     if not found:
         return set()
     table = schema.rejected

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, func, select
 
 from edge_resad.fleet import schema
+from edge_resad.fleet.coverage import unsettle
 from edge_resad.fleet.database import REMOVING, alone
 from edge_resad.fleet.inserting import insert_into
 
@@ -34,18 +35,21 @@ def make_room(connection: Connection, those: ColumnElement[bool], most: int, *, 
     if there <= most or not alone(connection, REMOVING):
         return 0
     worth = case((table.c.stream.is_(None), 0), (table.c.topic.like("%/alert/%"), 2), else_=1)
-    asked = (
-        select(table.c.digest, table.c.device, table.c.stream, table.c.seq, table.c.times)
+    going = (
+        select(table.c.digest)  # alone: SQLite reads whole payloads to get at what is behind them
         .where(those)
         .order_by(worth, table.c.received_ms, table.c.digest)
         .limit(min(there - most + most // _SPARE, at_once))
         .with_for_update(skip_locked=True)  # another collector counts one that came again: it stays
     )
-    rows = connection.execute(asked).all()
-    if not rows:
+    digests = connection.execute(going).scalars().all()
+    if not digests:
         return 0
+    about = select(table.c.stream, table.c.seq, table.c.times, table.c.conflict, table.c.device)
+    rows = connection.execute(about.where(table.c.digest.in_(digests))).all()
+    unsettle(connection, [(row.stream, row.seq) for row in rows if row.stream is not None and not row.conflict])
     gone = delete(table).where(table.c.digest == bindparam("of"))
-    connection.execute(gone, [{"of": row.digest} for row in rows])
+    connection.execute(gone, [{"of": digest} for digest in digests])
     whose = Counter[int]()
     for row in rows:
         whose[NOBODY if row.device is None else row.device] += row.times

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, or_, select
 
 from edge_resad.fleet import schema
 from edge_resad.fleet.inserting import insert_into
@@ -70,6 +70,7 @@ def write_rejected(
     statement = insert_into(connection, table)
     said = statement.excluded
     again = {"times": table.c.times + said.times, "received_ms": said.received_ms, "reason": said.reason}
+    again["conflict"] = or_(table.c.conflict, said.conflict)  # one that could not be read until now, and now conflicts
     connection.execute(
         statement.on_conflict_do_update(index_elements=["digest"], set_=again),
         [rows[digest] for digest in sorted(rows)],
@@ -95,7 +96,8 @@ def _new_conflicts(connection: Connection, unreadables: Iterable[Unreadable]) ->
     if not said:
         return Counter()
     table = schema.rejected
-    had = set(connection.execute(select(table.c.digest).where(table.c.digest.in_(said))).scalars())
+    asked = select(table.c.digest).where(table.c.digest.in_(said), table.c.conflict)
+    had = set(connection.execute(asked).scalars())
     return Counter(
         (address, stream_id)
         for digest, (address, stream_id) in said.items()

@@ -37,8 +37,10 @@ def reread(engine: Engine, store: Store) -> int:
             store.add(list(now.values()))
             crash_point("reread-stored")
             with engine.begin() as connection:
-                gone = delete(table).where(table.c.digest == bindparam("of"))
-                connection.execute(gone, [{"of": digest} for digest in now])
+                # One that was set aside once more stays: the store did not take it.
+                gone = delete(table).where(table.c.digest == bindparam("of"), table.c.times == bindparam("read"))
+                times = {row.digest: row.times for row in rows}
+                connection.execute(gone, [{"of": digest, "read": times[digest]} for digest in now])
                 crash_point("in-rereading")
             crash_point("after-rereading")
             read_now += len(now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from typing import Annotated, Literal
@@ -52,10 +53,10 @@ class Roi(_Part):
             raise ValueError(f"region {self.name} is {self.box}, expected x, y from 0 and at least 8 x 8 pixels")
         if self.polygon is not None and (self.box is None or len(self.polygon) < 3):
             raise ValueError(f"region {self.name} has a polygon of {len(self.polygon)} points, expected 3 or more")
-        if self.polygon is not None and _area(self.polygon) < LEAST_AREA_PX:
+        if self.polygon is not None and _most_area(self.polygon) < LEAST_AREA_PX:
             raise ValueError(
-                f"the polygon of region {self.name} encloses {_area(self.polygon):g} pixels, expected {LEAST_AREA_PX} "
-                "or more. Give its corners in their order around it"
+                f"the polygon of region {self.name} encloses at most {_most_area(self.polygon):g} pixels, expected "
+                f"{LEAST_AREA_PX} or more. Give its corners in their order around it"
             )
         return self
 
@@ -193,10 +194,11 @@ def _says(wrong: ErrorDetails) -> str:
     return f"{place}: {wrong['msg']}"
 
 
-def _area(polygon: tuple[Point, ...]) -> float:
-    """Pixels that a polygon encloses, one that crosses itself less what it encloses the other way round."""
-    turned = (*polygon[1:], polygon[0])
-    return abs(sum(x * down - right * y for (x, y), (right, down) in zip(polygon, turned, strict=True))) / 2
+def _most_area(polygon: tuple[Point, ...]) -> float:
+    """Pixels that a polygon encloses at the most, also where it crosses itself: those of its fan of triangles."""
+    (left, top), *others = polygon
+    spokes = [(x - left, y - top) for x, y in others]
+    return sum(abs(x * down - right * y) for (x, y), (right, down) in itertools.pairwise(spokes)) / 2
 
 
 def recipe_text(recipe: Recipe) -> str:

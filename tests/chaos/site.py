@@ -242,7 +242,6 @@ class Site:
         for example, here in (
             ("/etc/mosquitto/certs", authority),
             ("/etc/mosquitto/edge-resad.acl", folder / "acl"),
-            ("/var/lib/mosquitto/", f"{folder}/"),
             ("listener 8883", f"listener {port} 127.0.0.1"),
             ("autosave_interval 60", "autosave_interval 5"),
             ("max_queued_messages 10000", "max_queued_messages 300"),
@@ -251,7 +250,7 @@ class Site:
             text = text.replace(example, str(here))
         (folder / "acl").write_text((EXAMPLE / "acl").read_text())
         (folder / "acl").chmod(0o600)
-        (folder / "mosquitto.conf").write_text(f"user root\n{text}")
+        (folder / "mosquitto.conf").write_text(f"user root\npersistence_location {folder}/\n{text}")
         return [MOSQUITTO, "-c", str(folder / "mosquitto.conf")]
 
     def _collector(self, authority: Path, port: int) -> Program:

@@ -52,7 +52,6 @@ def example(folder: Path, authority: Path, name: str, *, acl: str | None = None)
     places = {
         "/etc/mosquitto/certs": authority,
         "/etc/mosquitto/edge-resad.acl": folder / "acl",
-        "/var/lib/mosquitto/": f"{folder}/",
         "listener 8883": f"listener {port} 127.0.0.1",
     }
     if "passwords" in name:
@@ -66,7 +65,10 @@ def example(folder: Path, authority: Path, name: str, *, acl: str | None = None)
         text = text.replace(there, str(here))
     (folder / "acl").write_text(acl or (EXAMPLE / "acl").read_text())
     (folder / "acl").chmod(0o600)
-    (folder / "mosquitto.conf").write_text(f"user root\n{text}")
+    (folder / "conf.d").mkdir(exist_ok=True)
+    (folder / "conf.d" / "edge-resad.conf").write_text(text)
+    debian = f"user root\npersistence true\npersistence_location {folder}/\ninclude_dir {folder}/conf.d\n"
+    (folder / "mosquitto.conf").write_text(debian)  # two of one kind in both would stop the broker
     assert MOSQUITTO is not None
     with (folder / "log").open("wb") as log:
         broker = subprocess.Popen([MOSQUITTO, "-c", str(folder / "mosquitto.conf")], stdout=log, stderr=log)

@@ -9,15 +9,16 @@ import subprocess
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from itertools import cycle
 from pathlib import Path
 
 import pytest
 
+from edge_resad.device.quarantine import Quarantine
 from edge_resad.device.spool import Kind, Spool
-from edge_resad.device.spoolfile import MOST_DELETED, SpoolFile
+from edge_resad.device.spoolfile import MOST_DELETED, Changes, SpoolFile
 from edge_resad.errors import SpoolError
 from edge_resad.messages import Address, Gap, gap_message, read_message
 from tests.mqtt_peers import eventually
@@ -439,6 +440,91 @@ def test_the_line_does_not_wait_while_a_damaged_file_is_salvaged(
         assert eventually(lambda: spool.waiting() >= 6 and not spool._has_work())
         events = [spool.event_id(letter) for letter in spool.oldest(100) if letter.kind != "gap"]
         assert events == [*(f"{first}-{number}" for number in range(4, 9)), f"{spool.stream_id}-{new}"]
+
+
+def test_a_damaged_file_that_cannot_be_set_aside_at_once_is_set_aside_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move, refused = Quarantine.move, threading.Event()
+
+    def refusing(quarantine: Quarantine) -> Path:
+        if not refused.is_set():
+            raise OSError(28, "No space left on device")
+        return move(quarantine)
+
+    monkeypatch.setattr(Quarantine, "move", refusing)
+    with spool_of(tmp_path / "spool.db", max_letters=3) as spool:
+        put(spool, 5, kind="pass")
+        assert spool.flush(60)
+        first = spool.stream_id
+        damaged = SpoolFile.is_damaged
+
+        def is_damaged(file: SpoolFile, _error: object = None) -> bool:
+            file.suspect = False
+            return True
+
+        monkeypatch.setattr(SpoolFile, "is_damaged", is_damaged)
+        spool._file.suspect = True
+        put(spool, 1)
+        assert eventually(lambda: "No space left on device" in str(spool.health()))
+        monkeypatch.setattr(SpoolFile, "is_damaged", damaged)
+        spool.tell_gaps()  # as a session asks, of what made room above: the file is closed now
+        put(spool, 1)
+        refused.set()
+        assert eventually(lambda: spool.stream_id != first and spool.flush(0.2))
+        assert spool.health() is None
+        assert spool.waiting() == 3
+
+
+@pytest.mark.parametrize("change", ["first = 9, last = 3", "reason = 'sun'", "kind = 'p\x01ss'"])
+def test_a_gap_whose_bits_have_turned_is_forgotten_and_holds_up_nothing(tmp_path: Path, change: str) -> None:
+    path = tmp_path / "spool.db"
+    with spool_of(path, max_letters=3) as spool:
+        put(spool, 5, kind="pass")
+        put(spool, 2, kind="fail")
+        assert spool.flush(60)
+        assert spool._totals.gaps
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute(f"UPDATE gap SET {change} WHERE id = (SELECT min(id) FROM gap)")
+    with spool_of(path) as spool:
+        before = spool.next_seq
+        spool.tell_gaps()
+        assert eventually(lambda: spool._totals.gaps == 0 and not spool._has_work())
+        assert put(spool, 1)[0] - before <= 1  # at most one letter told the gaps that are sound
+        assert spool.flush(60)
+        assert spool.health() is None
+
+
+def test_numbers_that_were_given_out_and_never_written_are_given_again_after_a_kill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or they would be missing for ever: no letter has them, and no gap tells them."""
+    path, written = tmp_path / "spool.db", threading.Event()
+    write = SpoolFile.write
+
+    def write_late(file: SpoolFile, changes: Changes) -> object:
+        put(spool, 1)  # comes while the commit is on its way
+        done = write(file, changes)
+        written.set()
+        return done
+
+    with spool_of(path, commit_ms=200.0) as spool:
+        begin = spool._begin
+
+        def begin_late() -> Changes:
+            put(spool, 1)  # comes after what was composed
+            return begin()
+
+        monkeypatch.setattr(spool, "_begin", begin_late)
+        monkeypatch.setattr(SpoolFile, "write", write_late)
+        put(spool, 1)
+        assert written.wait(60)
+        monkeypatch.setattr(spool, "_begin", begin)
+        monkeypatch.setattr(SpoolFile, "write", write)
+        with closing(sqlite3.connect(path)) as other:
+            (next_seq,) = other.execute("SELECT next_seq FROM stream").fetchone()
+            (last,) = other.execute("SELECT max(seq) FROM letter").fetchone()
+        assert next_seq == last + 1
 
 
 @pytest.fixture(params=["2m", "8m"])

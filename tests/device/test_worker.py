@@ -45,6 +45,42 @@ def test_a_worker_that_nobody_wants_any_more_ends_with_its_error(caplog: pytest.
     assert "while it was closed" in caplog.text
 
 
+def test_a_worker_whose_error_comes_while_it_is_closed_begins_once_more(caplog: pytest.LogCaptureFixture) -> None:
+    closing, tries = threading.Event(), list[int]()
+
+    def work() -> None:
+        tries.append(1)
+        closing.set()
+        raise RuntimeError("a bad day")
+
+    worker = Worker(work, name="diary", closing=closing)
+    worker.start()
+    worker.join(WAIT_S)
+    assert (len(tries), worker.restarts) == (2, 1)
+    assert "while it was closed" in caplog.text
+
+
+def test_a_worker_that_went_well_for_long_pauses_no_longer_than_the_first_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, pauses = [0.0], list[float]()
+
+    class Closing(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            pauses.append(timeout or 0.0)
+            return False
+
+    def work() -> None:
+        if len(pauses) == 12:
+            return
+        now[0] += 3600.0
+        raise RuntimeError("a bad day")
+
+    monkeypatch.setattr("edge_resad.device.worker.time.monotonic", lambda: now[0])
+    worker = Worker(work, name="diary", closing=Closing())
+    worker.run()
+    assert len(pauses) == 12
+    assert max(pauses) <= 1.0
+
+
 def test_the_verdict_log_goes_on_after_an_error_that_nobody_foresaw_and_counts_its_line(tmp_path: Path) -> None:
     failed, written = threading.Event(), threading.Event()
 

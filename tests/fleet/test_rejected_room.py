@@ -13,6 +13,7 @@ from hypothesis import given
 from sqlalchemy import Engine, select
 
 from edge_resad.fleet import schema
+from edge_resad.fleet.coverage import settle, settle_some
 from edge_resad.fleet.database import open_database
 from edge_resad.fleet.reading import Arrival, Unreadable, read, refuse
 from edge_resad.fleet.rejected_room import NOBODY, fair_share
@@ -75,6 +76,33 @@ def test_what_was_dropped_is_missing_for_nobody_ever_read_it(engine: Engine) -> 
     with engine.connect() as connection:
         (account,) = accounts(connection)
     assert (account.stored, account.missing) == (4, [(1, 1)])
+
+
+def test_what_was_dropped_is_missing_although_the_stream_was_settled_meanwhile(engine: Engine) -> None:
+    store = Store(engine, rejected_rows_of_device=5)
+    store.add([*newer(*(press.verdict(seq) for seq in (1, 2, 4, 5, 6))), read(press.verdict(3))])
+    with engine.begin() as connection:
+        settle(connection, 1, 1, 6)
+    store.add(newer(press.verdict(7), press.verdict(8)))
+    with engine.connect() as connection:
+        (account,) = accounts(connection)
+    assert (account.stored, account.missing) == (6, [(1, 2)])
+    assert store.add([read(press.verdict(1))]).stored == 1  # it comes again, and can be read: it is counted
+    with engine.connect() as connection:
+        (account,) = accounts(connection)
+    assert (account.stored, account.missing) == (7, [(2, 2)])
+
+
+def test_a_stream_whose_rows_were_dropped_holds_up_no_other(engine: Engine) -> None:
+    store = Store(engine, rejected_rows_of_device=5)
+    store.add(newer(replace(hostile.verdict(10**9), received_ms=NOW_MS)))
+    flood = Writer(device="press-9", stream_id="stream-y")
+    store.add(newer(*(flood.verdict(seq) for seq in range(1, 9))))
+    assert all(seq != 10**9 for seq, _ in kept(engine))
+    store.add([read(press.verdict(seq)) for seq in range(1, 41)])
+    with engine.begin() as connection:
+        settled = sum(settle_some(connection, 10) for _ in range(20))
+    assert settled >= 30
 
 
 def test_what_nobody_can_ever_read_goes_first_and_alerts_go_last(engine: Engine) -> None:

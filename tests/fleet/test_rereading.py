@@ -28,3 +28,15 @@ def test_what_can_be_read_by_now_moves_to_where_it_belongs(engine: Engine) -> No
         assert (account.stored, account.missing) == (3, [])
         assert connection.execute(select(schema.hour.c.parts)).scalar_one() == 1
         assert connection.execute(select(func.count()).select_from(schema.rejected)).scalar_one() == 1
+
+
+def test_of_two_with_one_number_the_other_stays_as_a_conflict_when_both_can_be_read(engine: Engine) -> None:
+    store = Store(engine)
+    said = (press.verdict(1), press.verdict(1, "fail"))
+    store.add([refuse(arrival, "of a newer station", press.address) for arrival in said])
+    reread(engine, store)
+    with engine.connect() as connection:
+        kept = connection.execute(select(schema.rejected.c.seq, schema.rejected.c.conflict)).all()
+        (account,) = accounts(connection)
+    assert [tuple(row) for row in kept] == [(1, True)]
+    assert (account.stored, account.conflicts) == (1, 1)

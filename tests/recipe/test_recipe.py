@@ -43,6 +43,11 @@ def test_a_recipe_at_its_defaults_is_read_as_it_was_written(alignment: Alignment
     assert read_recipe(recipe_text(plain), "recipe.toml") == plain
 
 
+def test_a_region_whose_outline_crosses_itself_is_filled_and_so_it_is_one() -> None:
+    knot = Roi(name="knot", bank="knot.npz", box=(0, 0, 64, 64), polygon=((0, 0), (60, 60), (60, 0), (0, 60)))
+    assert read_recipe(recipe_text(Recipe(product="cap", picture_px=(64, 64), regions=(knot,))), "x").regions == (knot,)
+
+
 def test_every_file_is_named_once() -> None:
     assert FULL.files == ("face.npz", "ignore.png", "reference.png")
 
@@ -81,7 +86,7 @@ def test_an_area_in_square_millimetres_is_one_in_pixels() -> None:
                     {"name": "a", "bank": "a.npz", "box": (0, 0, 64, 64), "polygon": ((0, 0), (32, 32), (64, 64))}
                 ],
             },
-            "the polygon of region a encloses 0 pixels, expected 64 or more",
+            "the polygon of region a encloses at most 0 pixels, expected 64 or more",
         ),
         ({"severity": {"major": 2.0, "critical": 1.5}}, "set critical higher"),
         ({"product": "a flange"}, "product is 'a flange', expected 1 to 64 letters, digits, - or _"),
