@@ -618,7 +618,7 @@ class Spool:
         """The number that the next run begins with if this commit is the last: those behind it were never there."""
         given_up = [last for ranges in self._given_up.values() for _, last in ranges]
         first = next((seq for seq in self._pending if seq > 0), self._next_seq)
-        return max(first, *(last + 1 for last in given_up), 1) if given_up else first
+        return max([first, *(last + 1 for last in given_up)])
 
     def _end(self, changes: Changes, done: Sequence[tuple[int, int]]) -> None:
         self._in_flight = None

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, Table, select
 
 from edge_resad.fleet import schema
-from edge_resad.fleet.keys import keys_table
+from edge_resad.fleet.keys import keys_table, not_beyond
 
 _FACTS = {
     schema.verdict.name: ("camera", "status", "frame_id"),
@@ -53,11 +53,9 @@ def conflicting(
     """
     if not facts_of:
         return set()
-    stream = schema.stream.c
-    asked = select(stream.id, stream.max_seq).where(stream.id.in_({number for number, _ in facts_of}))
-    before = {row.id: row.max_seq for row in connection.execute(asked)}
     # A number beyond all that came cannot be another message's, so that mostly there is nothing to look up.
-    within = {name: {key for key in keys if key[1] <= before[key[0]]} for name, keys in new.items() if keys}
+    known = not_beyond(connection, set[Key]().union(*new.values()))
+    within = {name: keys & known for name, keys in new.items() if keys}
     found: set[Key] = set()
     for table in schema.LETTERS:
         again = {key for key, facts in facts_of.items() if facts[0] == table.name} - new[table.name]

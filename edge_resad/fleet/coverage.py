@@ -8,7 +8,7 @@ from typing import TypeAlias
 from sqlalchemy import Connection, delete, exists, func, insert, or_, select, union_all
 
 from edge_resad.fleet import schema
-from edge_resad.fleet.keys import keys_table
+from edge_resad.fleet.keys import keys_table, not_beyond
 
 _MOST_LOOKS = 20  # more holes than that are looked at in one go
 Ranges: TypeAlias = list[tuple[int, int]]
@@ -116,10 +116,7 @@ def removed_before(connection: Connection, letters: Collection[tuple[int, int]])
 
     letters: which were in no table but `rejected` until now.
     """
-    streams = schema.stream.c
-    asked = select(streams.id, streams.max_seq).where(streams.id.in_({stream for stream, _ in letters}))
-    before = {row.id: row.max_seq for row in connection.execute(asked)} if letters else {}
-    known = sorted(key for key in letters if key[1] <= before[key[0]])  # beyond it nothing came yet
+    known = sorted(not_beyond(connection, letters))
     if not known:
         return set()
     these, stream, seq = keys_table(connection, known)

@@ -175,18 +175,23 @@ def ack(stream_id: str, last: int) -> bytes:
     return acknowledgement_message(ADDRESS, stored=[(1, last)], **about)  # type: ignore[arg-type]
 
 
+def is_heard_and_leaves(spool: Spool, collector: Peer, station: Publisher) -> None:
+    """What a station says reaches the collector, and leaves its spool when that says so."""
+    collector.hear("er/v1/#")
+    stamp = spool.put(ADDRESS.alert_topic("major"), lambda stamp: b"alert")
+    with station as publisher:
+        assert eventually(lambda: (ADDRESS.alert_topic("major"), b"alert") in collector.heard)
+        assert spool.waiting() == 1
+        assert collector.say(ADDRESS.ack_topic, ack(stamp.stream_id, stamp.seq)) < 0x80
+        assert eventually(lambda: spool.waiting() == 0)
+        assert publisher.status.problem is None
+
+
 def test_a_station_is_heard_by_the_collector_and_its_letters_leave_when_that_says_so(
     tmp_path: Path, port: int, authority: Path
 ) -> None:
     with spool_of(tmp_path) as spool, Peer("collector", port, authority, tmp_path) as collector:
-        collector.hear("er/v1/#")
-        stamp = spool.put(ADDRESS.alert_topic("major"), lambda stamp: b"alert")
-        with publisher_of(spool, port, authority, tmp_path) as publisher:
-            assert eventually(lambda: (ADDRESS.alert_topic("major"), b"alert") in collector.heard)
-            assert spool.waiting() == 1
-            assert collector.say(ADDRESS.ack_topic, ack(stamp.stream_id, stamp.seq)) < 0x80
-            assert eventually(lambda: spool.waiting() == 0)
-            assert publisher.status.problem is None
+        is_heard_and_leaves(spool, collector, publisher_of(spool, port, authority, tmp_path))
 
 
 def test_a_stolen_certificate_speaks_and_hears_for_its_own_station_alone(
@@ -326,14 +331,7 @@ def test_a_station_with_a_password_is_heard_and_its_letters_leave_when_the_colle
         spool_of(tmp_path) as spool,
         Peer("collector", port, authority, tmp_path, password="word of collector") as collector,
     ):
-        collector.hear("er/v1/#")
-        stamp = spool.put(ADDRESS.alert_topic("major"), lambda stamp: b"alert")
-        with with_password(spool, port, authority, tmp_path) as publisher:
-            assert eventually(lambda: (ADDRESS.alert_topic("major"), b"alert") in collector.heard)
-            assert spool.waiting() == 1
-            assert collector.say(ADDRESS.ack_topic, ack(stamp.stream_id, stamp.seq)) < 0x80
-            assert eventually(lambda: spool.waiting() == 0)
-            assert publisher.status.problem is None
+        is_heard_and_leaves(spool, collector, with_password(spool, port, authority, tmp_path))
 
 
 def test_a_wrong_password_stays_outside_and_says_what_to_check(

@@ -15,18 +15,12 @@ from edge_resad.device.sparkplug.sparkplug import Sparkplug
 from tests.device.certificates import make_certificate
 from tests.device.sparkplug.host import Shown, read, rebirth_command
 from tests.device.test_broker_examples import Peer, publisher_of, spool_of
-from tests.mqtt_peers import Mosquitto, eventually, make_certificates
+from tests.device.test_broker_examples import authority as authority
+from tests.mqtt_peers import Mosquitto, eventually
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 NAME = "press-7-sparkplug"
 pytestmark = pytest.mark.broker
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("authority")
-    make_certificates(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
