@@ -187,6 +187,7 @@ class SpoolFile:
         self.next_seq = 1
         self.bd_seq = 0
         self.totals = Totals()
+        self.over_budget = False  # more than allowed is here and none of it may be given up
         self.earlier: dict[str, int] = {}  # stream -> what is added to its numbers here
         self.open_alerts: dict[str, bytes] = {}  # alert -> the last that was said of it; over streams and kills
         self.suspect = False  # a read found what should not be
@@ -218,11 +219,6 @@ class SpoolFile:
     ) -> None:
         self._close()
         os.close(self._lock)
-
-    @property
-    def over_budget(self) -> bool:
-        """More than allowed is here and none of it may be given up."""
-        return self.totals.size > self._max_bytes or self.totals.waiting + self.totals.dead > self._max_rows
 
     @property
     def reserve_in_use(self) -> bool:
@@ -542,6 +538,15 @@ class SpoolFile:
             dropped=writer.execute("SELECT dropped FROM stream").fetchone()[0],
             gaps=writer.execute("SELECT count(*) FROM gap").fetchone()[0],
         )
+        self.over_budget = self._is_too_much(self.totals.waiting + self.totals.dead, self.totals.size)
+
+    def _is_too_much(self, letters: int, size: int) -> bool:
+        """Letters about gaps are beside the budget: what tells a loss must be neither one nor a complaint."""
+        if size <= self._max_bytes and letters <= self._max_rows:
+            return False
+        query = "SELECT count(*), ifnull(sum(size), 0) FROM letter WHERE kind = 'gap'"
+        gaps, of_gaps = self._writer.execute(query).fetchone()
+        return bool(size - of_gaps > self._max_bytes or letters - gaps > self._max_rows)
 
     def _check(self, writer: sqlite3.Connection) -> None:
         tables = {name for (name,) in writer.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -696,6 +701,7 @@ class SpoolFile:
             writer.execute(
                 "UPDATE stream SET next_seq = ?, bd_seq = ?, dropped = ?", (changes.next_seq, changes.bd_seq, dropped)
             )
+            over_budget = self._is_too_much(waiting + dead, held)
             reach("before-commit")
             writer.execute("COMMIT")
             self._done = changes, done
@@ -705,6 +711,7 @@ class SpoolFile:
                 writer.execute("ROLLBACK")
             raise
         self.totals = Totals(waiting=waiting, dead=dead, size=held, dropped=dropped, gaps=gaps)
+        self.over_budget = over_budget
         self.next_seq, self.bd_seq = changes.next_seq, changes.bd_seq
         self.open_alerts = now_open
         reach("after-commit")

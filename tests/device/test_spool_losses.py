@@ -473,7 +473,23 @@ def test_a_damaged_file_that_cannot_be_set_aside_at_once_is_set_aside_later(
         refused.set()
         assert eventually(lambda: spool.stream_id != first and spool.flush(0.2))
         assert spool.health() is None
-        assert spool.waiting() == 3
+        assert [letter.kind for letter in spool.oldest(100)].count("fail") == 2
+
+
+def test_what_tells_of_a_loss_is_not_said_to_be_beyond_the_budget(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    with spool_of(path, max_letters=3) as spool:
+        put(spool, 3, kind="fail")
+        put(spool, 1, kind="pass")  # for which there is no room
+        assert spool.flush(60)
+        spool.tell_gaps()
+        assert eventually(lambda: spool.waiting() == 4)
+        assert spool.health() is None
+    with spool_of(path, max_letters=3) as spool:
+        assert spool.health() is None
+        put(spool, 1, kind="fail")
+        assert spool.flush(60)
+        assert "more than its budget" in str(spool.health())
 
 
 @pytest.mark.parametrize("change", ["first = 9, last = 3", "reason = 'sun'", "kind = 'p\x01ss'"])
