@@ -94,14 +94,16 @@ def lanes(rows: Sequence[tuple[str, Sequence[float], str]], *, unit: str, bins: 
     return _chart("".join(drawn) + axis, f"{len(every)} parts by {unit}", width=NARROW, height=height)
 
 
-def trend(values: Sequence[float], shares: Sequence[float], *, usual: tuple[float, float] | None, unit: str) -> str:
+def trend(
+    values: Sequence[float], shares: Sequence[float] = (), *, usual: tuple[float, float] | None = None, unit: str
+) -> str:
     """Values in order over a band of what is usual (lowest, highest), and below them shares of a limit, which is 1.
 
-    values, shares: as many as there are points.
+    shares: as many as there are values, or none.
     """
     if len(values) < 2:
         return _nothing("nothing to draw yet")
-    base, foot = HEIGHT - BOTTOM - 36, HEIGHT - 10
+    base, foot = HEIGHT - BOTTOM - (36 if shares else 0), HEIGHT - 10
     every = [*values, *(usual or ())]
     low, top = min(every), max(every)
     pad = 0.08 * (top - low) or 0.01 * abs(top) or 1.0
@@ -124,6 +126,9 @@ def trend(values: Sequence[float], shares: Sequence[float], *, usual: tuple[floa
         )
     points = " ".join(f"{x:.1f},{height(value):.1f}" for x, value in zip(xs, values, strict=True))
     drawn.append(f'<polyline class="trend" points="{points}"/>')
+    if not shares:
+        drawn.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{base}" y2="{base}"/>')
+        return _chart("".join(drawn), f"{len(values)} points, in {unit}")
     full = foot - base - 14  # height of what is at its limit
     drawn.append(
         f'<line class="mark" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{foot - full:.1f}" y2="{foot - full:.1f}"/>'

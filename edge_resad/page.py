@@ -143,6 +143,7 @@ section > p, figcaption > p, .nothing { color: var(--quiet); }
 .chart { width: 100%; height: auto; display: block; margin-top: 12px; overflow: visible; }
 .chart text { font-size: 12px; fill: var(--quiet); }
 .chart .mark-name { fill: var(--ink); font-weight: 600; }
+.chart .trend { fill: none; stroke: var(--bar); stroke-width: 1.8; stroke-linejoin: round; }
 .bar { fill: var(--bar); }
 .lane { fill: var(--lane); }
 .axis { stroke: var(--line); }

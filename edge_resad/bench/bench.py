@@ -17,7 +17,7 @@ from edge_resad.bank import Bank, Threshold, load_bank, save_bank
 from edge_resad.bench.allocation import Allocation, AllocationMeter, allocation
 from edge_resad.bench.first import ColdStart, cold_start
 from edge_resad.bench.line import Parts, PreparedLine, draw_parts
-from edge_resad.bench.watch import Heat, Held, Watch, held, slope_per_hour
+from edge_resad.bench.watch import SLOPE_S, USUAL_S, Heat, Held, Watch, held, slope_per_hour, usual
 from edge_resad.bundle import Bundle, Precision, open_bundle
 from edge_resad.device.camera import Products
 from edge_resad.device.histogram import Histogram
@@ -94,7 +94,7 @@ class Figures:
     @property
     def rss_mb_per_h(self) -> float | None:
         """How fast memory grows once caches are full: over the last two thirds; None where those are under a minute."""
-        return slope_per_hour(self.memory[len(self.memory) // 3 :])
+        return slope_per_hour(usual(self.memory[len(self.memory) // 3 :]), least_s=SLOPE_S - USUAL_S)
 
 
 class _Observer:

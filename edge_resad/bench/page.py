@@ -12,10 +12,12 @@ import numpy as np
 from edge_resad import __version__, charts
 from edge_resad.bench.bench import Figures
 from edge_resad.bench.report import COLUMNS, PERCENTS, overhead, rows, sentences, shown, shown_row, title
+from edge_resad.bench.watch import USUAL_S, usual
 from edge_resad.device.histogram import Histogram
 from edge_resad.page import whole, write_page
 
 SHOWN = 20_000  # durations drawn at most: a bar of fewer parts than one in so many would not be seen
+POINTS = 300  # of memory over time at most
 
 
 def write_bench_page(figures: Figures, path: Path, *, day: date) -> Path:
@@ -36,6 +38,7 @@ def render(figures: Figures, *, day: date) -> str:
         '<section class="pair">'
         + _figure("From picture to done", "All parts after the warm-up.", figures.stages["total"])
         + _figure("Engine", "Of that, the network with its matching.", figures.stages["engine"])
+        + _memory(figures)
         + "</section>",
         f"<section><h2>Stages</h2><p>Milliseconds.</p>{_table(rows(figures))}</section>",
         "<section><h2>Besides</h2><ul>"
@@ -67,6 +70,14 @@ def _figure(name: str, note: str, histogram: Histogram) -> str:
     marks = [(mark, 1e3 * (histogram.percentile_s(percent) or 0.0)) for mark, percent in PERCENTS.items()]
     chart = charts.histogram(_durations_ms(histogram), marks, unit="ms")
     return f"<figure><figcaption><h2>{name}</h2><p>{note}</p></figcaption>{chart}</figure>"
+
+
+def _memory(figures: Figures) -> str:
+    """Resident memory from the warm-up to the last part."""
+    held = usual(figures.memory, every_s=max(USUAL_S, figures.seconds / POINTS))
+    chart = charts.trend([mb for _, mb in held], unit="MB")
+    note = f"From the warm-up to the end, {figures.seconds / 60:.1f} minutes."
+    return f"<figure><figcaption><h2>Memory</h2><p>{note}</p></figcaption>{chart}</figure>"
 
 
 def _durations_ms(histogram: Histogram) -> list[float]:

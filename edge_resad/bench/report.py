@@ -11,6 +11,7 @@ from rich.text import Text
 
 from edge_resad import __version__
 from edge_resad.bench.bench import Figures
+from edge_resad.bench.watch import usual
 from edge_resad.device.histogram import Histogram
 
 PERCENTS = {"p50": 50.0, "p95": 95.0, "p99": 99.0}
@@ -61,6 +62,7 @@ def as_json(figures: Figures) -> dict[str, object]:
         "allocation": {name: round(value, 1) for name, value in asdict(figures.allocation).items()},
         "station_allocation": {name: round(value, 1) for name, value in asdict(figures.station_allocation).items()},
         "rss_mb_per_h": _rounded(figures.rss_mb_per_h),
+        "memory_mb": [[round(at, 1), round(held, 2)] for at, held in usual(figures.memory)],
         "held": {moment: asdict(what) for moment, what in figures.held.items()},
         "heat": asdict(figures.heat),
         "precision": figures.precision,

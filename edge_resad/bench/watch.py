@@ -18,6 +18,7 @@ from edge_resad.device.sysfs import Throttling, throttling, zones
 ROOT = Path("/")
 EVERY_S = 0.5
 SLOPE_S = 60.0  # a slope over less time says nothing
+USUAL_S = 10.0  # of so much time the middle is taken: what is held for a moment is no growth
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +112,16 @@ def held(root: Path = ROOT) -> Held:
     except (OSError, ValueError, IndexError):
         rss_mb = None
     return Held(rss_mb=rss_mb, handles=_count(process / "fd"), threads=_count(process / "task"))
+
+
+def usual(samples: Sequence[tuple[float, float]], *, every_s: float = USUAL_S) -> list[tuple[float, float]]:
+    """What was held most of the time: the medians of (seconds, value) of each `every_s`."""
+    spans: dict[int, list[tuple[float, float]]] = {}
+    for sample in samples:
+        spans.setdefault(int((sample[0] - samples[0][0]) // every_s), []).append(sample)
+    return [
+        (float(np.median([at for at, _ in span])), float(np.median([v for _, v in span]))) for span in spans.values()
+    ]
 
 
 def slope_per_hour(samples: Sequence[tuple[float, float]], *, least_s: float = SLOPE_S) -> float | None:

@@ -137,6 +137,14 @@ def test_the_page_shows_the_histogram_and_needs_no_network(figures: Figures, tmp
     assert "<script" not in page
 
 
+def test_the_page_and_the_json_show_memory_over_time(figures: Figures) -> None:
+    figures = replace(figures, memory=tuple((0.5 * number, 200.0 + number / 1e3) for number in range(240)))
+    page = render(figures, day=date(2026, 11, 25))
+    assert page.count('<svg class="chart"') == 3
+    assert re.search(r'aria-label="12 points, in MB">.*<polyline class="trend"', page)
+    assert as_json(figures)["memory_mb"][:2] == [[4.8, 200.01], [14.8, 200.03]]  # type: ignore[index]
+
+
 def test_a_page_of_a_machine_with_signs_in_its_name_stays_a_page(figures: Figures) -> None:
     page = render(replace(figures, machine="<b>CPU</b> & more"), day=date(2026, 11, 25))
     assert "<b>CPU</b>" not in page

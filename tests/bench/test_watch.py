@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_resad.bench.watch import Watch, held, slope_per_hour
+from edge_resad.bench.watch import Watch, held, slope_per_hour, usual
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -85,3 +85,11 @@ def test_the_warmest_moment_stays_and_what_slowed_the_machine_is_counted_from_th
     assert (heat.warmest_c, heat.where) == (93.5, "tj-thermal")
     assert heat.alerts == ("gpu-throttle-alert",)
     assert heat.over_current == 2
+
+
+def test_what_is_held_for_a_moment_is_no_growth() -> None:
+    level = [(0.5 * number, 100.0 + (14.0 if number % 9 == 0 else 0.0)) for number in range(600)]
+    assert usual(level) == [(10 * span + 4.75, 100.0) for span in range(30)]
+    late = [(second, value + (14.0 if second > 290 and second % 2 == 1 else 0.0)) for second, value in level]
+    assert abs(slope_per_hour(usual(late)) or 0) < 1e-6
+    assert usual([]) == []

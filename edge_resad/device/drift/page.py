@@ -126,7 +126,6 @@ STYLE = """
 .charts figure {
   background: var(--sheet); border: 1px solid var(--line); border-radius: 14px; padding: 14px 16px;
 }
-.chart .trend { fill: none; stroke: var(--bar); stroke-width: 1.8; stroke-linejoin: round; }
 .chart .sum { fill: none; stroke: var(--heat); stroke-width: 1.4; stroke-linejoin: round; }
 header + p { margin-top: 14px; }
 """
