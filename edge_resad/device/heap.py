@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ctypes
 
-LARGE = 256 << 10
-"""Bytes of a piece that is large: a picture is larger, a message smaller."""
+LARGE = 128 << 10
+"""Bytes of a piece that is large: where glibc itself begins, before it learns."""
 
 _M_MMAP_THRESHOLD = -3  # of malloc.h
 
