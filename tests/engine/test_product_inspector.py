@@ -318,8 +318,5 @@ def test_nothing_is_allocated_for_a_frame(kind: str, halves: Product, aligned: P
         for frame in frames:
             inspector.inspect(frame)
         highest, growth = traced(lambda index: inspector.inspect(frames[index % 2]), 30)
-        for frame in frames:
-            inspector.inspect(frame)
-        highest, growth = traced(lambda index: inspector.inspect(frames[index % 2]), 30)
     assert highest < 12 * 1024, "a region's picture takes 63504 bytes, the map of a frame 16384"
     assert growth < 8 * 1024
