@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 
 from edge_resad.bank import Bank, Threshold, load_bank, save_bank
-from edge_resad.bench.allocation import Allocation, AllocationMeter, allocation
+from edge_resad.bench.allocation import Allocation, AllocationMeter, allocation, rest
 from edge_resad.bench.first import ColdStart, cold_start
 from edge_resad.bench.line import Parts, PreparedLine, draw_parts
 from edge_resad.bench.watch import SLOPE_S, USUAL_S, Heat, Held, Watch, held, slope_per_hour, usual
@@ -41,6 +41,7 @@ BARE = 60  # parts whose engine alone is timed, before the station and again aft
 SETTLE_S = 1.0
 THRESHOLD = 2.5  # between drawn good parts and the defective one: a bench asks for times, not for verdicts
 WARM_UP = 20  # parts that are not counted: clocks rise, caches fill
+STATION_ROUND, STATION_ROUNDS = 256, 2  # parts: of fewer, what bounded caches take while they fill hides the rest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -305,7 +306,7 @@ def _engine_alone(inspector: Inspector, parts: Parts, engine: Histogram, rate: f
 def _allocation_of_a_station(settings: StationFile, parts: Parts) -> Allocation:
     """In a run of its own, for counting takes time. Of good parts: a reject stays until twelve newer ones are there."""
     lines: list[PreparedLine] = []
-    with AllocationMeter() as meter:
+    with AllocationMeter(parts_a_round=STATION_ROUND, rounds=STATION_ROUNDS, rest=rest) as meter:
 
         def open_line(_settings: StationFile, halt: threading.Event) -> PreparedLine:
             lines.append(PreparedLine(parts.good * meter.parts, halt, frames=meter.parts))

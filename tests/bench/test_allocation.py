@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_resad.bench.allocation import allocation
+from edge_resad.bench.allocation import AllocationMeter, allocation
 from tests.fakes import picture
 
 PARTS = [picture()] * 32
@@ -67,3 +69,23 @@ def test_what_grows_with_every_part_is_kept() -> None:
 
 def test_a_cache_that_fills_once_is_no_growth() -> None:
     assert allocation(Collector(), PARTS).kept_bytes < 64
+
+
+def test_what_waits_for_another_thread_between_two_rounds_is_not_kept() -> None:
+    waiting: list[bytes] = []
+    with AllocationMeter(rest=waiting.clear) as meter:
+        for _ in range(meter.parts):
+            waiting.append(bytes(KIB))
+            meter.done()
+    assert meter.found.kept_bytes < 16
+
+
+def test_weak_references_to_what_is_gone_are_not_kept() -> None:
+    class Cursor: ...
+
+    gone: list[weakref.ref[Cursor]] = []
+    with AllocationMeter() as meter:
+        for _ in range(meter.parts):
+            gone.append(weakref.ref(Cursor()))
+            meter.done()
+    assert meter.found.kept_bytes < 16

@@ -39,6 +39,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a process of its own for the cold start."""
     monkeypatch.setattr(bench_module, "_cold", lambda *_: ColdStart(seconds=1.0, peak_rss_mb=100.0, stages_ms={}))
     monkeypatch.setattr(bench_module, "BARE", 1)
+    monkeypatch.setattr(bench_module, "STATION_ROUND", 4)
 
 
 def test_every_part_after_the_warm_up_is_in_every_stage(figures: Figures) -> None:
@@ -75,7 +76,7 @@ def test_an_inspection_keeps_no_memory(figures: Figures) -> None:
 def test_what_a_whole_station_allocates_is_counted_apart(figures: Figures) -> None:
     station = figures.station_allocation
     assert station.temporary_bytes > figures.allocation.temporary_bytes  # a verdict's message and line of the log
-    assert station.kept_bytes < 256  # what waits for the spool's writer comes and goes
+    assert station.kept_bytes < 96  # 10 MB an hour at 30 parts a second; 0 to 48 were seen in 30 runs
     told = json.loads(json.dumps(as_json(figures)))
     assert told["station_allocation"].keys() == told["allocation"].keys()
 
