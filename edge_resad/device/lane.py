@@ -24,7 +24,7 @@ from edge_resad.device.part_queue import EveryFrame, PartQueue, Parts
 from edge_resad.device.pipeline import Alarm, Alert, Inspection, Judge, Line, Reason, Tally
 from edge_resad.device.post import Post
 from edge_resad.device.presence_trigger import PresenceTrigger
-from edge_resad.device.progress import Progress, VitalSigns
+from edge_resad.device.progress import Pace, Progress, VitalSigns
 from edge_resad.device.revival import Absent
 from edge_resad.device.settings import SourceKind, StationFile, split_source
 from edge_resad.device.spool import Spool
@@ -56,12 +56,14 @@ class Lane:
         say: SayFaults | None = None,
         changed: threading.Condition | None = None,
         is_bypassed: Callable[[], bool] = lambda: False,
+        may_be_missing: bool = False,
     ) -> None:
         """told: the station file as if this camera were its only one.
 
         say:     who puts camera -> faults into the station's state.
         changed: notified whenever there is news of this camera.
         is_bypassed: whether parts go by without inspection.
+        may_be_missing: a camera that is not there at the start is looked for, where the watch can say so.
         """
         self.name = told.camera.name
         self.judge = judge
@@ -101,7 +103,15 @@ class Lane:
         waits_for_wire = told.camera.trigger.kind == "camera" and silent_s is None
         wired_s = WIRED_S.get(split_source(told.camera.source)[0]) if waits_for_wire else None
         self._is_asked = wired_s is not None  # a camera that may be silent for long shows otherwise that it is there
-        self.capture = Capture(source, halt, reopen=opened, silent_s=silent_s or wired_s, changed=changed, slot=slot)
+        self.capture = Capture(
+            source,
+            halt,
+            reopen=opened,
+            silent_s=silent_s or wired_s,
+            changed=changed,
+            slot=slot,
+            may_be_missing=may_be_missing and limits is not None,
+        )
         self._progress = Progress(self.capture, may_be_still=waits_for_wire)
         self._counts_unreadable = told.camera.trigger.kind in ("free", "camera")  # of others a picture is no part yet
         self._looked_at = 0.0  # when the watch last looked at a picture without a part
@@ -198,15 +208,20 @@ class Lane:
         if self.drift is not None:
             self.drift.use(enrolled_of(changeover, self._post.product))
 
-    def look(self, now: float, inspection: Inspection | None) -> bool:
-        """See how the camera does; whether this lane gets on. To be called a few times a second.
+    @property
+    def is_away(self) -> bool:
+        """Whether the camera is known to give no picture, and looked for. From any thread."""
+        return self._watch is not None and "silent" in self._watch.said
+
+    def look(self, now: float, inspection: Inspection | None) -> Pace:
+        """See how the camera does, and say how this lane does. To be called a few times a second.
 
         now: monotonic seconds. inspection: of this camera's part, where there was one since the last look.
         """
         self.capture.look()
         self._look_at_pin()
-        if not self.capture.opened:
-            return False
+        if not self.capture.opened and not self.capture.is_looked_for:
+            return "still"
         if self._health is not None and not self.capture.slot.ended:
             if self._watch is not None and now - self._looked_at >= IDLE_LOOK_S:
                 idle = self.capture.slot.idle()
@@ -216,12 +231,15 @@ class Lane:
             was_held_up = now - self._last_look_at >= HELD_UP_S
             if self._watch is not None and was_held_up and self.capture.slot.has_news:
                 self._watch.arrived(now)  # its frames came and were overwritten
-            if self._watch is not None and self._is_asked:
-                self._watch.gone(self.capture.is_gone)
+            if self._watch is not None:
+                self._watch.gone(self.capture.is_looked_for or (self._is_asked and self.capture.is_gone))
             self._health.step(now)
             self._last_look_at = now
-        gets_on = self._progress.step(inspection) and not self.capture.is_stuck
-        return gets_on or self.capture.slot.ended
+        if self.capture.slot.ended:
+            return "over"
+        if self._progress.step(inspection) and self.capture.opened and not self.capture.is_stuck:
+            return "on"
+        return "away" if self.is_away and not self._progress.fails else "still"
 
     def _look_at_pin(self) -> None:
         """Without its pin nobody tells of parts: they pass uncounted, so the outputs must be safe."""
