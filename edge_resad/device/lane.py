@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 import threading
 from collections import Counter
@@ -33,6 +34,8 @@ from edge_resad.device.unseen import MissedPart
 from edge_resad.device.watch import WORDS, Limits, Watch
 from edge_resad.engine.inspector import Inspector
 from edge_resad.overlay import thumbnail
+
+log = logging.getLogger(__name__)
 
 OpenSource = Callable[[StationFile, threading.Event], FrameSource]
 
@@ -115,6 +118,7 @@ class Lane:
         self._progress = Progress(self.capture, may_be_still=waits_for_wire)
         self._counts_unreadable = told.camera.trigger.kind in ("free", "camera")  # of others a picture is no part yet
         self._looked_at = 0.0  # when the watch last looked at a picture without a part
+        self._said: set[str] = set()  # kinds of errors in that
         self._open = ExitStack()
         self._last_look_at = -math.inf
 
@@ -226,8 +230,7 @@ class Lane:
             if self._watch is not None and now - self._looked_at >= IDLE_LOOK_S:
                 idle = self.capture.slot.idle()
                 if idle is not None:
-                    self._watch.look(idle, now)
-                    self._looked_at = now
+                    self._look_at(idle, self._watch, now)
             was_held_up = now - self._last_look_at >= HELD_UP_S
             if self._watch is not None and was_held_up and self.capture.slot.has_news:
                 self._watch.arrived(now)  # its frames came and were overwritten
@@ -240,6 +243,17 @@ class Lane:
         if self._progress.step(inspection) and self.capture.opened and not self.capture.is_stuck:
             return "on"
         return "away" if self.is_away and not self._progress.fails else "still"
+
+    def _look_at(self, idle: Frame, watch: Watch, now: float) -> None:
+        """Let the watch take a picture that shows no part."""
+        self._looked_at = now
+        try:
+            watch.look(idle, now)
+        except Exception as error:  # whatever the camera gave, the next part is already on its way
+            kind = type(error).__name__
+            if kind not in self._said:
+                self._said.add(kind)
+                log.exception("camera %s: a picture without a part could not be looked at (%s)", self.name, kind)
 
     def _look_at_pin(self) -> None:
         """Without its pin nobody tells of parts: they pass uncounted, so the outputs must be safe."""
