@@ -13,6 +13,9 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edge_resad.device.changeover import Changeover
 from edge_resad.device.drift.drift import Drift
 from edge_resad.device.drift.product_charts import Enrolled
@@ -91,7 +94,13 @@ class Lane:
         self.drift = _drift(told, self._post, roll)
         max_age_s = told.inspection.max_age_s if source.live else None
         self._line = Line(
-            judge, self._alarm, max_age_s=max_age_s, watch=self._watch, camera=self.name, is_bypassed=is_bypassed
+            judge,
+            self._alarm,
+            max_age_s=max_age_s,
+            watch=self._watch,
+            camera=self.name,
+            is_bypassed=is_bypassed,
+            before=self._before,
         )
         silent_s = limits.silent_s if limits is not None else None
         parts = _parts(told, changed)
@@ -165,9 +174,12 @@ class Lane:
 
     def step(self, frame: Frame) -> Inspection:
         """Judge one frame; change the product before it, where another one was asked for."""
-        if isinstance(self.judge, Changeover) and frame.missed is None and self.judge.before(frame.image):
-            self._begin(self.judge)
         return self._line.step(frame)
+
+    def _before(self, picture: NDArray[np.uint8] | None) -> None:
+        """Change the product, as was asked for or as the code on a part says. picture: None of what is not judged."""
+        if isinstance(self.judge, Changeover) and self.judge.before(picture):
+            self._begin(self.judge)
 
     def debounce(self, k: int, n: int) -> None:
         """Alert from now on when k of n parts fail; an alert that is open ends. Belongs to the line's thread."""
