@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 OpenSource = Callable[[StationFile, threading.Event], FrameSource]
 
 HELD_UP_S = 1.0  # without a look for so long the line was held up, by its engine as a rule
+FILES: frozenset[SourceKind] = frozenset({"synthetic", "folder", "video"})  # and what is drawn: no cameras
 IDLE_LOOK_S = 0.1  # between two looks of the watch at pictures that show no part
 WIRED_S: Mapping[SourceKind, float] = {"v4l2": 15.0, "genicam": 10.0, "basler": 10.0}
 """How long a camera that waits for its wire may show no sign of life: OpenCV comes back from V4L2 after ten seconds, a
@@ -69,7 +70,7 @@ class Lane:
         say:     who puts camera -> faults into the station's state.
         changed: notified whenever there is news of this camera.
         is_bypassed: whether parts go by without inspection.
-        may_be_missing: a camera that is not there at the start is looked for, where the watch can say so.
+        may_be_missing: a camera that is not there at the start is looked for; files and drawings must be there.
         """
         self.name = told.camera.name
         self.judge = judge
@@ -122,7 +123,7 @@ class Lane:
             silent_s=silent_s or wired_s,
             changed=changed,
             slot=slot,
-            may_be_missing=may_be_missing and limits is not None,
+            may_be_missing=may_be_missing and split_source(told.camera.source)[0] not in FILES,
         )
         self._progress = Progress(self.capture, may_be_still=waits_for_wire)
         self._counts_unreadable = told.camera.trigger.kind in ("free", "camera")  # of others a picture is no part yet
@@ -311,7 +312,7 @@ def limits_of(told: StationFile) -> Limits | None:
     watch, kind = told.watch, split_source(told.camera.source)[0]
     if kind == "synthetic":
         return None
-    is_camera = kind not in ("folder", "video")
+    is_camera = kind not in FILES
     repeats = kind != "rtsp" or "frozen_s" in watch.model_fields_set  # H.264 of a still scene repeats itself
     slowest_s = 2 / told.camera.fps if told.camera.fps else 0.0  # between two frames
     speaks = told.camera.trigger.kind != "camera" or "silent_s" in watch.model_fields_set  # or waits for its trigger
@@ -343,7 +344,7 @@ def _parts(told: StationFile, changed: threading.Condition | None) -> Parts | No
             moment=trigger.moment,
             changed=changed,
         )
-    capture_ms = 0.0 if kind in ("synthetic", "folder", "video") else None  # those are taken in no time
+    capture_ms = 0.0 if kind in FILES else None  # those are taken in no time
     if trigger.capture_ms is not None:
         capture_ms = trigger.capture_ms
     return Trigger(
