@@ -340,8 +340,7 @@ class Publisher:
         if hung_up and window.acknowledged == 0 and not taken_over:
             guilty = self._poison.hung_up(window.on_the_way, blamed=blames_a_letter(connection.close_reason))
             if guilty is not None:
-                letters = self._spool.oldest(1, guilty - 1)
-                session.bury(letters[0], f"the broker hangs up whenever it comes ({connection.closed})")
+                session.bury_at(guilty, f"the broker hangs up whenever it comes ({connection.closed})")
                 self._takeover.forget()
         lost = (
             f"the connection to the broker at {self._broker.where} was lost: {connection.closed}. "

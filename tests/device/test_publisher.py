@@ -331,6 +331,32 @@ def test_a_letter_that_a_broker_blames_when_it_hangs_up_is_put_aside(spool: Spoo
     assert set(_numbers(broker.letters())) == {1, 2, 3}
 
 
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_letter_that_left_before_it_was_found_guilty_costs_no_other_one(
+    spool: Spool, caplog: pytest.LogCaptureFixture, others: int
+) -> None:
+    _put(spool, 1)
+    alerts = _put(spool, others, ALERT, kind="fail")
+
+    def hangs_up(packet: Packet) -> bool:
+        if packet.topic != EVT:
+            return False
+        if packet.connection == 2:  # blamed once more; meanwhile a collector says that it has it
+            spool.acknowledged(spool.stream_id, [(1, 1)])
+            assert eventually(lambda: spool.waiting() == others)
+        return True
+
+    with (
+        FakeBroker(Script(hangs_up=hangs_up, disconnect_reason=0x95)) as broker,
+        _publisher(spool, broker.port) as publisher,
+    ):
+        assert eventually(lambda: len(broker.connects) == 3 and publisher.status.connected)
+        assert eventually(lambda: _delivered(spool))
+        assert publisher.status.dead == 0
+    assert _numbers(broker.letters(), ALERT)[-1:] == alerts
+    assert "stumbled" not in caplog.text
+
+
 def test_a_station_falls_back_to_the_old_protocol_by_itself(spool: Spool) -> None:
     seqs = _put(spool, 20)
     with FakeBroker(Script(protocols=(4,))) as broker, _publisher(spool, broker.port) as publisher:
