@@ -293,6 +293,32 @@ def test_more_commands_than_are_waited_for_are_refused_at_once(tmp_path: Path, m
         assert [wire.answered(name)[0].status for name in ("c0", "c1", "c2")] == ["done"] * 3
 
 
+def test_what_was_begun_is_remembered_until_the_ledger_knows_its_end_and_no_longer(tmp_path: Path) -> None:
+    begun: list[frozenset[str]] = []
+    with commanded(tmp_path) as (wire, line, commands):
+
+        def look(_arguments: dict[str, Any]) -> dict[str, Any]:
+            begun.append(frozenset(commands._begun))
+            return {"triggered": ["cam0"]}
+
+        line.controls.register("trigger", look, "trigger")
+        for number in range(20):
+            wire.hear(TOPIC, trigger(tmp_path, f"c{number}"))
+            wire.answered(f"c{number}")
+        assert eventually(lambda: not commands._begun, WAIT_S)
+        commands._ledger.finish = full  # type: ignore[method-assign]
+        wire.hear(TOPIC, trigger(tmp_path, "unnoted"))
+        wire.hear(TOPIC, trigger(tmp_path, "last"))
+        wire.answered("last")
+        assert "unnoted" in commands._begun  # or it would be called interrupted where its thread begins anew
+    assert [f"c{number}" in begun[number] for number in range(20)] == [True] * 20
+    assert max(len(some) for some in begun) <= 3  # the one before it may not have ended yet
+
+
+def full(*_: object) -> None:
+    raise sqlite3.OperationalError("database or disk is full")
+
+
 def hostile(random_: random.Random, good: bytes) -> bytes:
     """Random bytes, random JSON, or a command with something changed in it."""
     kind = random_.randrange(5)

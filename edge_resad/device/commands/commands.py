@@ -123,7 +123,7 @@ class Commands:
         self._ledger = Ledger(told.ledger)
         self._audit = Audit(told.audit, max_bytes=told.audit_mb * 10**6, keep=told.audit_keep)
         self._audit_lock = threading.Lock()
-        self._begun: set[str] = set()  # ids of what this run of the station began
+        self._begun: set[str] = set()  # ids of what this run of the station began and has not ended in the ledger
         self._unnoted: dict[str, Answer] = {}  # ends that the ledger did not take
         self._said_at: list[float] = []  # when refusals of nobody known were answered
         self._reports = 0
@@ -376,6 +376,8 @@ class Commands:
         self._write_down(ended)
         reach("command-audited")
         self._reply(ended, answer, heard)
+        if record.command_id not in self._unnoted:
+            self._begun.discard(record.command_id)
 
     # After a crash
 
