@@ -42,7 +42,7 @@ from edge_resad.messages import (
 from edge_resad.sections import BrokerAddress
 from tests.device.commanded import ADDRESS, make_keys, meet, running, station_file
 from tests.mqtt.fault_proxy import Cut, FaultProxy
-from tests.mqtt_peers import Mosquitto, eventually
+from tests.mqtt_peers import Mosquitto, Subscriber, eventually
 
 pytestmark = pytest.mark.broker
 WAIT_S = 60.0  # a deadline, not a pause
@@ -302,6 +302,33 @@ def test_a_command_waits_for_a_station_that_is_away(
             assert office.replies(sent.command_id)[0].status == "done"
 
 
+@pytest.mark.parametrize(("expires_s", "says"), [(60.0, {59, 60}), (5.4, {4, 5})])
+def test_a_broker_is_told_when_a_command_is_too_old(
+    broker: Mosquitto, keys: dict[Role, SigningKey], expires_s: float, says: set[int]
+) -> None:
+    with (
+        Subscriber(broker.port, topics=f"{ADDRESS.prefix}/cmd/+") as ear,
+        Sender(BrokerAddress(host="127.0.0.1", port=broker.port)) as sender,
+    ):
+        about: dict[str, Any] = {"key": keys["operator"], "issued_by": "anna", "timeout_s": 0.0}
+        sender.command(ADDRESS, None, "snapshot", {}, expires_s=expires_s, **about)
+        assert eventually(lambda: bool(ear.heard), WAIT_S)
+    assert [one.expiry_s in says for one in ear.heard] == [True]
+
+
+def test_the_answer_to_a_command_is_forgotten_after_an_hour(
+    tmp_path: Path, broker: Mosquitto, keys: dict[Role, SigningKey]
+) -> None:
+    with (
+        Subscriber(broker.port, topics=f"{ADDRESS.prefix}/rsp/+") as ear,
+        Office(broker.port) as office,
+        running(station_file(tmp_path, broker.port)),
+    ):
+        done(office.send("snapshot", keys["operator"]))
+        assert eventually(lambda: bool(ear.heard), WAIT_S)
+    assert {one.expiry_s for one in ear.heard} <= {3599, 3600}
+
+
 def test_a_command_whose_acknowledgement_is_cut_off_comes_again_and_is_done_once(
     tmp_path: Path, broker: Mosquitto, keys: dict[Role, SigningKey]
 ) -> None:
@@ -407,9 +434,15 @@ def test_a_station_says_how_it_does_and_what_holds(
 ) -> None:
     make_keys(tmp_path)
     monkeypatch.setattr(station_module, "Telemeter", lambda *given: Telemeter(*given, every_s=0.05))
-    with Office(broker.port) as office, running(station_file(tmp_path, broker.port)):
+    with (
+        Subscriber(broker.port, topics=ADDRESS.telemetry_topic) as ear,
+        Office(broker.port) as office,
+        running(station_file(tmp_path, broker.port)),
+    ):
         assert eventually(lambda: bool(office.told(ReportedMessage)), WAIT_S)
         assert eventually(lambda: any(said.parts["passed"] for said in office.told(TelemetryMessage)), WAIT_S)
+        assert eventually(lambda: bool(ear.heard), WAIT_S)
+    assert {said.expiry_s for said in ear.heard} <= {59, 60}  # a broker counts in whole seconds
     said = office.told(TelemetryMessage)[-1]
     assert said.memory.total_mb > said.memory.free_mb > 0
     assert {"total", "engine"} & set(said.stages_ms)
