@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 
 from edge_resad.device.access import Access, Certificate, read_access
+from edge_resad.device.acknowledgements import Acknowledgements, AckRefusal
 from edge_resad.device.bell import Bell
 from edge_resad.device.clock_floor import is_set
 from edge_resad.device.collectors import Collectors
@@ -32,7 +33,7 @@ from edge_resad.device.spool import Spool
 from edge_resad.device.telegram import Telegram, Telegrams
 from edge_resad.device.timing import Timing
 from edge_resad.errors import SettingsError
-from edge_resad.messages import COLLECTOR_STATES, AcknowledgementMessage, read_message
+from edge_resad.messages import COLLECTOR_STATES
 from edge_resad.takeover import TAKEN_OVER, TakeoverDetector
 
 __all__ = ["Heard", "LinkStatus", "Publisher", "Telegram", "Timing"]
@@ -73,6 +74,7 @@ class Publisher:
         self._hearing = Hearing()
         self._telegrams = Telegrams()
         self._bell: Bell | None = None
+        self._acknowledgements = Acknowledgements(station.address)
         self._collectors = Collectors(station.site)
         self._thrown_out = 0  # times in a row that the broker hung up when it was asked for collectors' states
         self._address = station.address
@@ -161,6 +163,11 @@ class Publisher:
             problem=problem,
         )
 
+    @property
+    def refused_acknowledgements(self) -> Mapping[AckRefusal, int]:
+        """What came where collectors say what they have stored, and was no such message for this station, by why."""
+        return dict(self._acknowledgements.refused)
+
     def _wake(self) -> None:
         bell = self._bell
         if bell is not None:
@@ -168,17 +175,8 @@ class Publisher:
 
     def _on_acknowledgement(self, heard: Heard) -> None:
         """A collector says what it has stored. Only letters of this station that were sent can leave for it."""
-        try:
-            message = read_message(heard.payload)
-        except ValueError as error:
-            log.warning("an acknowledgement on %s cannot be read: %s", heard.topic, str(error).partition("\n")[0])
-            return
-        if not isinstance(message, AcknowledgementMessage):
-            log.warning("a message on %s is no acknowledgement but %s", heard.topic, message.type)
-            return
-        said, ours = message.data, self._address
-        if (said.site, said.line, said.device) != (ours.site, ours.line, ours.device):
-            log.warning("an acknowledgement on %s is for %s/%s/%s", heard.topic, said.site, said.line, said.device)
+        said = self._acknowledgements.read(heard)
+        if said is None:
             return
         self._collectors.acknowledged()
         ranges = self._spool.acknowledged(said.stream_id, said.stored)

@@ -170,7 +170,7 @@ class Session:
         self.outgoing.delivered(letter.seq)
 
     def bury_at(self, seq: int, why: str) -> None:
-        """Give a letter up that is on its way, if it waits still: another one may be first by now, or have its number."""
+        """Give a letter up that is on its way, if it waits still: another may be first by now, or have its number."""
         sent = self.window.letter(seq)
         found = self._spool.oldest(1, seq - 1)
         if sent is None or not found or self._spool.event_id(found[0]) != self._spool.event_id(sent):

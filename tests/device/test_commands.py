@@ -353,6 +353,25 @@ def test_prometheus_is_told_what_became_of_commands() -> None:
     assert 'edge_resad_commands_refused_total{device="press-7",reason="signature"} 3' in text
 
 
+def test_a_station_writes_down_for_prometheus_what_became_of_messages_to_it(
+    tmp_path: Path, broker: Mosquitto, keys: dict[Role, SigningKey]
+) -> None:
+    told = station_file(
+        tmp_path,
+        broker.port,
+        spool={"ack": "collector"},
+        metrics={"prometheus_file": str(tmp_path / "press-7.prom")},
+    )
+    with running(told), Office(broker.port) as office:
+        office.meets()
+        office.say(ADDRESS.ack_topic, command("snapshot", keys["operator"], "c9"))
+        done(office.send("snapshot", keys["operator"]))  # what was said before it was dealt with before it
+    text = (tmp_path / "press-7.prom").read_text()
+    labels = 'site="berlin",line="a",device="press-7"'
+    assert f'edge_resad_acknowledgements_refused_total{{{labels},reason="other_kind"}} 1' in text
+    assert f'edge_resad_commands_total{{{labels},status="done"}} 1' in text
+
+
 def test_a_station_whose_ledger_cannot_be_opened_inspects_and_refuses_commands(
     tmp_path: Path, broker: Mosquitto, keys: dict[Role, SigningKey]
 ) -> None:

@@ -29,6 +29,7 @@ from edge_resad.device.crash_points import reach
 from edge_resad.device.errands import Errands
 from edge_resad.device.hearing import Handler, Heard
 from edge_resad.device.pictures.pictures import Pictures
+from edge_resad.device.ration import Ration
 from edge_resad.device.settings import StationFile
 from edge_resad.device.spool import Spool
 from edge_resad.device.telegram import Telegram
@@ -125,7 +126,7 @@ class Commands:
         self._audit_lock = threading.Lock()
         self._begun: set[str] = set()  # ids of what this run of the station began and has not ended in the ledger
         self._unnoted: dict[str, Answer] = {}  # ends that the ledger did not take
-        self._said_at: list[float] = []  # when refusals of nobody known were answered
+        self._ration = Ration(SAID_REFUSALS)  # of refusals of nobody known that are answered
         self._reports = 0
         self._problem: str | None = None  # why nothing can be done at all
         self._workers: list[Worker] = []
@@ -540,11 +541,8 @@ class Commands:
         """
         self.refused[kind] += 1
         self.counts["refused"] += 1
-        now = time.monotonic()
-        self._said_at = [at for at in self._said_at if now - at < 60.0]
-        if len(self._said_at) >= SAID_REFUSALS:
+        if not self._ration.take():
             return
-        self._said_at.append(now)
         log.warning("a message on %s is refused: %s", heard.topic, why)
         named = _named(heard.payload) if len(heard.payload) <= LARGEST else None
         command_id, command, issued_by = named or (None, None, None)
