@@ -161,6 +161,7 @@ class Publisher:
             waiting=self._spool.waiting(),
             dead=self._spool.dead,
             problem=problem,
+            state_problem=self._presence.too_large if protocol is not None else None,
         )
 
     @property

@@ -110,6 +110,19 @@ def nobody_subscribes(topic: str, *, where: str) -> str:
     )
 
 
+def state_too_large(most_bytes: int, *, where: str, is_sent: bool) -> str:
+    """What it means that the broker takes no message as large as the state. is_sent: with less in it."""
+    what = (
+        "this station's state is larger and goes with less in it"
+        if is_sent
+        else "this station's state is larger and is not sent, so nobody sees that it is there. Other messages go on"
+    )
+    return (
+        f"the broker at {where} takes no message of more than {most_bytes} bytes: {what}. Let it take larger ones "
+        "(mosquitto: max_packet_size)."
+    )
+
+
 def not_heard(topic_filter: str, said: str, *, where: str, user: str) -> str:
     """What it means that the broker does not let the station hear a topic. said: the broker's reason."""
     return (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from edge_resad.device.bell import Bell
 from edge_resad.device.collectors import Collectors
@@ -13,7 +13,7 @@ from edge_resad.device.crash_points import reach
 from edge_resad.device.hearing import Hearing
 from edge_resad.device.link import NOBODY_SUBSCRIBES, PoisonDetector, fate_of
 from edge_resad.device.outgoing import Outgoing
-from edge_resad.device.presence import Presence
+from edge_resad.device.presence import SPARES, Presence
 from edge_resad.device.refusal import (
     collector_stores_nothing,
     collectors_gone,
@@ -21,6 +21,7 @@ from edge_resad.device.refusal import (
     nobody_acknowledges,
     nobody_subscribes,
     not_heard,
+    state_too_large,
     topic_refused,
 )
 from edge_resad.device.settings import BrokerSection, SpoolSection
@@ -90,6 +91,7 @@ class Session:
         self._said_version = 0  # of the presence
         self._said_dead = False  # that there are dead letters
         self._announced = 0  # times
+        self._spared = 0  # of what a state can do without, for the broker takes none so large
         self._announce_at = float("inf")  # when to say it again
 
     def announce(self) -> None:
@@ -97,10 +99,30 @@ class Session:
         self._said_version = self._presence.version
         self._said_dead = self._spool.dead > 0  # before it is counted: one that comes in between is said once more
         again = self._announced
-        payload = self._presence.birth(bd_seq=self._bd_seq, live_from_seq=self._live_from_seq, again=again)
-        self._send_state(payload, birth_id(self._spool.stream_id, self._bd_seq, again))
+        event_id = birth_id(self._spool.stream_id, self._bd_seq, again)
+        packet_id = self._send_state(self._birth(again), event_id)
+        while packet_id is None and self._spared < len(SPARES):
+            self._spared += 1  # and so for all of this connection
+            packet_id = self._send_state(self._birth(again), event_id)
+        self._say_if_too_large(is_sent=packet_id is not None)
         self._announced += 1
         self._announce_at = time.monotonic() + self._timing.state_s
+
+    def _birth(self, again: int) -> bytes:
+        return self._presence.birth(
+            bd_seq=self._bd_seq,
+            live_from_seq=self._live_from_seq,
+            again=again,
+            left_out=SPARES[: self._spared],
+        )
+
+    def _say_if_too_large(self, *, is_sent: bool) -> None:
+        limit, problem = self.connection.maximum_packet, None
+        if limit is not None and (self._spared or not is_sent):
+            problem = state_too_large(limit, where=self._broker.where, is_sent=is_sent)
+        if problem is not None and problem != self._presence.too_large:
+            log.warning("%s", problem)
+        self._presence.too_large = problem
 
     def step(self, *, stopping: bool) -> bool:
         """Settle, send and wait for news, at most a second; False where the session is over."""
@@ -154,6 +176,8 @@ class Session:
             return
         payload = self._presence.offline(bd_seq=self._bd_seq)
         packet_id = self._send_state(payload, f"{self._spool.stream_id}-d{self._bd_seq}")
+        if packet_id is None:  # without a goodbye the broker says our will, which it has taken
+            return
         until = time.monotonic() + self._timing.goodbye_s
         while not any(answered == packet_id for answered, _, _ in self.connection.answers) and self._waited(until):
             pass
@@ -237,15 +261,13 @@ class Session:
             telegram = self._telegrams.take(now)
             if telegram is None:
                 return
-            limit = self.connection.maximum_packet
             user = dict(telegram.user)
-            size = packet_size(telegram.topic, telegram.payload, content_type=telegram.content_type, user=user)
-            if limit is not None and size + 32 + len(telegram.correlation or b"") > limit:
-                log.warning("a message on %s is larger than the broker takes: %d bytes", telegram.topic, size)
+            payload = self._fitting(telegram, user)
+            if payload is None:
                 continue
             packet_id = self.connection.send(
                 telegram.topic,
-                telegram.payload,
+                payload,
                 qos=telegram.qos,
                 retain=telegram.retain,
                 content_type=telegram.content_type,
@@ -256,6 +278,18 @@ class Session:
             if telegram.qos:
                 self._on_the_wire[packet_id] = telegram
                 self.window.sent(packet_id, None, now)
+
+    def _fitting(self, telegram: Telegram, user: Mapping[str, str]) -> bytes | None:
+        """What of it the broker takes: all, or what is short; None where it takes neither."""
+        limit = self.connection.maximum_packet
+        for payload in (telegram.payload, telegram.short):
+            if payload is None:
+                continue
+            size = packet_size(telegram.topic, payload, content_type=telegram.content_type, user=user)
+            if limit is None or size + 32 + len(telegram.correlation or b"") <= limit:
+                return payload
+            log.warning("a message on %s is larger than the broker takes: %d bytes", telegram.topic, size)
+        return None
 
     @property
     def _pause_s(self) -> float:
@@ -404,9 +438,13 @@ class Session:
             self._unheard_since = now
         reach("after-publish")
 
-    def _send_state(self, payload: bytes, event_id: str) -> int:
+    def _send_state(self, payload: bytes, event_id: str) -> int | None:
+        """Its packet id; None where the broker takes no message so large, and would hang up."""
         topic = self._presence.topic
         user = {"id": event_id, "type": type_of(topic)}
+        limit = self.connection.maximum_packet
+        if limit is not None and packet_size(topic, payload, content_type=JSON_TYPE, user=user) > limit:
+            return None
         packet_id = self.connection.send(topic, payload, retain=True, content_type=JSON_TYPE, user=user)
         self.window.sent(packet_id, None, time.monotonic())
         return packet_id

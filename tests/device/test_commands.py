@@ -329,6 +329,22 @@ def test_the_answer_to_a_command_is_forgotten_after_an_hour(
     assert {one.expiry_s for one in ear.heard} <= {3599, 3600}
 
 
+def test_an_answer_that_is_larger_than_the_broker_takes_is_said_in_short(
+    tmp_path: Path, keys: dict[Role, SigningKey]
+) -> None:
+    told = ["max_packet_size 1500"]
+    with (
+        Mosquitto(tmp_path / "broker", settings=told) as broker,
+        Office(broker.port) as office,
+        running(station_file(tmp_path, broker.port)),
+    ):
+        reply = done(office.send("snapshot", keys["operator"]))
+        again = done(office.send("set-config", keys["engineer"], settings={"log.level": "info"}))
+    assert reply.result is None
+    assert str(reply.sentence).startswith("The last part as its camera saw it. The rest of this answer is larger than")
+    assert again.result is not None  # what fits is not cut
+
+
 def test_a_command_whose_acknowledgement_is_cut_off_comes_again_and_is_done_once(
     tmp_path: Path, broker: Mosquitto, keys: dict[Role, SigningKey]
 ) -> None:

@@ -59,6 +59,7 @@ WAITING = 64  # commands that wait to be looked at
 UPLOADS = 16  # commands that wait for the thread of slow ones
 SKEW_S = 300.0  # how far a command may seem to come from the future
 REPLY_S = 3600.0  # how long an answer waits for a connection
+SHORT_SENTENCE = 100  # letters of one where the broker takes no more
 LONGEST_SENTENCE = 500  # letters of what is said to others
 SAID_REFUSALS = 20  # refusals of nobody known that are answered and written down within a minute; the rest is counted
 CLOSE_S = 1.0
@@ -520,19 +521,25 @@ class Commands:
         return True
 
     def _reply(self, record: Record, answer: Answer, heard: Heard | None, *, again: bool = False) -> None:
-        topic = self._address.reply_topic(record.command_id)
-        payload = reply_message(
+        compose = partial(
+            reply_message,
             self._address,
             self._moment(),
             command_id=record.command_id,
             command=record.command,
             status=answer.status,
-            sentence=answer.sentence,
-            result=answer.result,
             again=again,
         )
-        correlation = heard.correlation if heard is not None else None
-        self._wire.say(Telegram(topic=topic, payload=payload, qos=1, expiry_s=REPLY_S, correlation=correlation))
+        self._wire.say(
+            Telegram(
+                topic=self._address.reply_topic(record.command_id),
+                payload=compose(sentence=answer.sentence, result=answer.result),
+                short=compose(sentence=_short(answer), result=None),
+                qos=1,
+                expiry_s=REPLY_S,
+                correlation=heard.correlation if heard is not None else None,
+            )
+        )
 
     def _refuse(self, kind: Refusal, heard: Heard, why: str, *, write: bool = True) -> None:
         """Count what is no command of ours. Who sent it is not known, so only some of them are answered.
@@ -569,6 +576,12 @@ def _sentence(error: ValueError) -> str:
 def _one_line(text: str) -> str:
     shown = " ".join(text.encode(errors="backslashreplace").decode().split())
     return "".join(letter if letter.isprintable() else "?" for letter in shown)[:LONGEST_SENTENCE]
+
+
+def _short(answer: Answer) -> str:
+    """What is said where the broker takes no message as large as the answer."""
+    left = "The rest of this answer is larger than the broker takes. Let it take larger messages, and ask again."
+    return f"{(answer.sentence or '')[:SHORT_SENTENCE]} {left}".strip()
 
 
 def _digest(command: Command) -> str:
