@@ -209,6 +209,7 @@ class Commands:
     def _work(self) -> None:
         self._settle_earlier()
         self._resume_settings()
+        self._ledger.note_horizon(self._moment())
         while not self._closing.is_set():
             came = self._came.get()
             if came is not None:
@@ -301,7 +302,13 @@ class Commands:
         waited_s = now.mono - came.mono
         if (left_s is not None and left_s <= 0) or waited_s >= command.expires_s:
             return Answer(status="expired", sentence="It waited until it was too late, and was not done.")
-        if command.issued_wall_s <= self._ledger.horizon_s:
+        if not self._ledger.note_horizon(now):
+            return Answer(
+                status="refused",
+                sentence="This station's ledger of commands was damaged, and its clock is not set or behind: what was "
+                "done before is not known. Set the clock, and send a new one.",
+            )
+        if command.issued_wall_s <= self._ledger.horizon_s or self._is_from_before_a_loss(command, left_s, now):
             return Answer(
                 status="refused",
                 sentence="It is older than what this station remembers, and may have been done. Send a new one.",
@@ -322,6 +329,13 @@ class Commands:
                 "clock, or use MQTT 5 with a message expiry.",
             )
         return None  # the broker's word for how old it is, counted on by the clock that never jumps
+
+    def _is_from_before_a_loss(self, command: Command, left_s: float | None, now: Moment) -> bool:
+        """Whether the broker says that it is older than the loss of the ledger, where no clock is known to be right."""
+        lost_mono = self._ledger.lost_mono
+        if lost_mono is None or left_s is None or now.clock_synced:
+            return False
+        return now.mono - (command.expires_s - left_s) <= lost_mono
 
     def _end_at_once(self, record: Record, heard: Heard) -> None:
         """Not done, for a reason that stays."""
