@@ -91,7 +91,6 @@ class Session:
         self._said_version = 0  # of the presence
         self._said_dead = False  # that there are dead letters
         self._announced = 0  # times
-        self._spared = 0  # of what a state can do without, for the broker takes none so large
         self._announce_at = float("inf")  # when to say it again
 
     def announce(self) -> None:
@@ -100,25 +99,23 @@ class Session:
         self._said_dead = self._spool.dead > 0  # before it is counted: one that comes in between is said once more
         again = self._announced
         event_id = birth_id(self._spool.stream_id, self._bd_seq, again)
-        packet_id = self._send_state(self._birth(again), event_id)
-        while packet_id is None and self._spared < len(SPARES):
-            self._spared += 1  # and so for all of this connection
-            packet_id = self._send_state(self._birth(again), event_id)
-        self._say_if_too_large(is_sent=packet_id is not None)
+        for spared in range(len(SPARES) + 1):
+            payload = self._presence.birth(
+                bd_seq=self._bd_seq,
+                live_from_seq=self._live_from_seq,
+                again=again,
+                left_out=SPARES[:spared],
+            )
+            packet_id = self._send_state(payload, event_id)
+            if packet_id is not None:
+                break
+        self._say_if_too_large(is_whole=not spared, is_sent=packet_id is not None)
         self._announced += 1
         self._announce_at = time.monotonic() + self._timing.state_s
 
-    def _birth(self, again: int) -> bytes:
-        return self._presence.birth(
-            bd_seq=self._bd_seq,
-            live_from_seq=self._live_from_seq,
-            again=again,
-            left_out=SPARES[: self._spared],
-        )
-
-    def _say_if_too_large(self, *, is_sent: bool) -> None:
+    def _say_if_too_large(self, *, is_whole: bool, is_sent: bool) -> None:
         limit, problem = self.connection.maximum_packet, None
-        if limit is not None and (self._spared or not is_sent):
+        if limit is not None and not is_whole:
             problem = state_too_large(limit, where=self._broker.where, is_sent=is_sent)
         if problem is not None and problem != self._presence.too_large:
             log.warning("%s", problem)
