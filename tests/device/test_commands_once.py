@@ -418,6 +418,19 @@ def test_ten_thousand_hostile_messages_do_nothing_and_are_counted(tmp_path: Path
     assert len((tmp_path / "commands.jsonl").read_text().splitlines()) <= commands_module.SAID_REFUSALS + 1
 
 
+def test_configurations_that_are_refused_are_counted_and_do_not_fill_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    most = 3 * commands_module.SAID_REFUSALS
+    with commanded(tmp_path) as (wire, _, commands):
+        for _ in range(most):
+            assert eventually(lambda: not commands._came.full(), WAIT_S)
+            wire.hear(ADDRESS.desired_topic, b"nonsense")
+        assert eventually(lambda: commands.refused["unreadable"] == most, WAIT_S)
+    said = sum("a configuration is refused" in one for one in caplog.messages)
+    assert said == commands_module.SAID_REFUSALS
+
+
 def record(number: int, **more: Any) -> Record:
     about: dict[str, Any] = {"digest": "d", "command": "snapshot", "issued_by": "anna", "role": None, "arguments": {}}
     return Record(command_id=f"c{number}", issued_wall_s=float(number), **{**about, **more})

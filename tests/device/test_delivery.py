@@ -216,6 +216,23 @@ def test_what_is_no_acknowledgement_is_counted_by_why_and_does_not_fill_the_log(
     assert 'edge_resad_acknowledgements_refused_total{device="jetson-07",reason="unreadable"} 60' in text
 
 
+def test_messages_that_are_too_large_to_be_heard_do_not_fill_the_log(
+    spool: Spool, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        ScriptedBroker() as broker,
+        Reader(broker.port, spool) as hostile,
+        publisher_of(spool, broker.port, protocol="3.1.1"),  # MQTT 5 tells the broker how large they may be
+    ):
+        put(spool, 1)
+        assert eventually(lambda: hostile.seqs[:1] == [1])
+        for _ in range(30):
+            hostile.say(ADDRESS.ack_topic, b"x" * (256 * 1024 + 1))
+        hostile.say(ADDRESS.ack_topic, ack(spool.stream_id, (1, 1)))
+        assert eventually(lambda: spool.waiting() == 0)
+    assert sum("is passed over" in said for said in caplog.messages) == 20
+
+
 def test_a_ration_allows_so_many_within_each_minute() -> None:
     now = [0.0]
     ration = Ration(2, clock=lambda: now[0])

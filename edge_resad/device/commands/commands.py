@@ -128,7 +128,7 @@ class Commands:
         self._audit_lock = threading.Lock()
         self._begun: set[str] = set()  # ids of what this run of the station began and has not ended in the ledger
         self._unnoted: dict[str, Answer] = {}  # ends that the ledger did not take
-        self._ration = Ration(SAID_REFUSALS)  # of refusals of nobody known that are answered
+        self._ration = Ration(SAID_REFUSALS)  # of refusals of nobody known that are said
         self._reports = 0
         self._problem: str | None = None  # why nothing can be done at all
         self._workers: list[Worker] = []
@@ -427,7 +427,8 @@ class Commands:
         except ValueError as error:
             kind: Refusal = "signature" if type(error).__name__ == "SignatureRefused" else "unreadable"
             self.refused[kind] += 1
-            log.warning("a configuration is refused: %s", _sentence(error))
+            if self._ration.take():
+                log.warning("a configuration is refused: %s", _sentence(error))
             return
         last = self._ledger.fact("desired")
         if last is not None and desired.version <= last["version"]:
