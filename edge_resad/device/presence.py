@@ -46,10 +46,22 @@ class Presence:
         self._stages = stages or dict
         self._changing: AskFacts = changing or dict
         self.too_large: str | None = None  # that the broker takes no state so large, and what becomes of it
+        self.forms: list[Sequence[str]] = [SPARES[:count] for count in range(len(SPARES) + 1)]
+        """What a state may leave out, the whole first: a broker that hangs up at the whole one leaves fewer."""
 
     @property
     def topic(self) -> str:
         return self._address.state_topic
+
+    def spare(self, *, blamed: bool) -> None:
+        """The broker hangs up at the state: from now on it goes in its shortest form, and in none where that is blamed.
+
+        blamed: the broker said that it was because of what it was sent, and not the network.
+        """
+        if len(self.forms) > 1:
+            self.forms = self.forms[-1:]
+        elif blamed:
+            self.forms = []
 
     def set_faults(self, faults: Mapping[str, tuple[str, ...]]) -> None:
         """camera -> what is wrong with it now; what was said of other cameras stays. From any thread."""

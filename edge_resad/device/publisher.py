@@ -89,6 +89,7 @@ class Publisher:
         self._backoff = Backoff(self._broker.reconnect_min_s, self._broker.reconnect_max_s)
         self._takeover = TakeoverDetector(short_s=self._timing.short_s)
         self._poison = PoisonDetector()
+        self._state_poison = PoisonDetector()  # of the one message that is no letter
         self._link_problem: str | None = None
         self._certificate: Certificate | None = None  # the station's own, of the last try
         self._older_said = False  # that the broker seems to know no newer protocol
@@ -341,12 +342,22 @@ class Publisher:
             if guilty is not None:
                 session.bury_at(guilty, f"the broker hangs up whenever it comes ({connection.closed})")
                 self._takeover.forget()
+        if not session.state_waits:
+            self._state_poison.acknowledged()
+        elif hung_up and not window.on_the_way and not taken_over:
+            self._judge_state(blamed=blames_a_letter(connection.close_reason))
         lost = (
             f"the connection to the broker at {self._broker.where} was lost: {connection.closed}. "
             "Messages wait in the spool."
         )
         self._say(self._suspicion() or lost)
         return self._backoff.next()
+
+    def _judge_state(self, *, blamed: bool) -> None:
+        """The broker hung up at nothing but the state. blamed: it said so; a bad network looks the same for a while."""
+        if self._state_poison.hung_up([0], blamed=blamed) is not None:
+            self._presence.spare(blamed=blamed)
+            self._takeover.forget()
 
     def _suspicion(self) -> str | None:
         if self._poison.careful:

@@ -110,16 +110,24 @@ def nobody_subscribes(topic: str, *, where: str) -> str:
     )
 
 
-def state_too_large(most_bytes: int, *, where: str, is_sent: bool) -> str:
-    """What it means that the broker takes no message as large as the state. is_sent: with less in it."""
+def state_too_large(most_bytes: int | None, *, where: str, is_sent: bool) -> str:
+    """What it means that the broker takes no message as large as the state. is_sent: with less in it.
+
+    most_bytes: what it takes; None where it only hangs up.
+    """
+    until = "" if most_bytes is not None else " until the next start"
     what = (
-        "this station's state is larger and goes with less in it"
+        f"goes with less in it{until}"
         if is_sent
-        else "this station's state is larger and is not sent, so nobody sees that it is there. Other messages go on"
+        else f"is not sent{until}, so nobody sees that it is there. Other messages go on"
     )
+    if most_bytes is None:
+        return (
+            f"the broker at {where} hangs up at this station's state: it {what}. Let the broker take larger messages."
+        )
     return (
-        f"the broker at {where} takes no message of more than {most_bytes} bytes: {what}. Let it take larger ones "
-        "(mosquitto: max_packet_size)."
+        f"the broker at {where} takes no message of more than {most_bytes} bytes: this station's state is larger and "
+        f"{what}. Let it take larger ones (mosquitto: max_packet_size)."
     )
 
 

@@ -13,7 +13,7 @@ from edge_resad.device.crash_points import reach
 from edge_resad.device.hearing import Hearing
 from edge_resad.device.link import NOBODY_SUBSCRIBES, PoisonDetector, fate_of
 from edge_resad.device.outgoing import Outgoing
-from edge_resad.device.presence import SPARES, Presence
+from edge_resad.device.presence import Presence
 from edge_resad.device.refusal import (
     collector_stores_nothing,
     collectors_gone,
@@ -59,6 +59,7 @@ class Session:
         self.connection = connection
         self.began = time.monotonic()
         self.problem: str | None = None  # what the broker does not take now
+        self.state_waits = False  # a state was sent, and the broker has not answered
         self._spool = spool
         self._presence = presence
         self._poison = poison
@@ -99,24 +100,25 @@ class Session:
         self._said_dead = self._spool.dead > 0  # before it is counted: one that comes in between is said once more
         again = self._announced
         event_id = birth_id(self._spool.stream_id, self._bd_seq, again)
-        for spared in range(len(SPARES) + 1):
+        for left_out in self._presence.forms:
             payload = self._presence.birth(
                 bd_seq=self._bd_seq,
                 live_from_seq=self._live_from_seq,
                 again=again,
-                left_out=SPARES[:spared],
+                left_out=left_out,
             )
-            packet_id = self._send_state(payload, event_id)
-            if packet_id is not None:
+            if self._send_state(payload, event_id) is not None:
+                self._say_if_too_large(is_whole=not left_out, is_sent=True)
                 break
-        self._say_if_too_large(is_whole=not spared, is_sent=packet_id is not None)
+        else:
+            self._say_if_too_large(is_whole=False, is_sent=False)
         self._announced += 1
         self._announce_at = time.monotonic() + self._timing.state_s
 
     def _say_if_too_large(self, *, is_whole: bool, is_sent: bool) -> None:
-        limit, problem = self.connection.maximum_packet, None
-        if limit is not None and not is_whole:
-            problem = state_too_large(limit, where=self._broker.where, is_sent=is_sent)
+        problem = None
+        if not is_whole:
+            problem = state_too_large(self.connection.maximum_packet, where=self._broker.where, is_sent=is_sent)
         if problem is not None and problem != self._presence.too_large:
             log.warning("%s", problem)
         self._presence.too_large = problem
@@ -235,7 +237,7 @@ class Session:
         """The broker answered to a state or a telegram."""
         telegram = self._on_the_wire.pop(packet_id, None)
         if telegram is None:
-            self._state_refusal = refused
+            self._state_refusal, self.state_waits = refused, False
         elif refused is not None:
             log.warning("the broker does not take a message on %s: %s", telegram.topic, refused)
 
@@ -444,6 +446,7 @@ class Session:
             return None
         packet_id = self.connection.send(topic, payload, retain=True, content_type=JSON_TYPE, user=user)
         self.window.sent(packet_id, None, time.monotonic())
+        self.state_waits = True
         return packet_id
 
     def _waited(self, until: float) -> bool:
