@@ -22,7 +22,13 @@ from edge_resad.device.judges import OpenJudge, keep_warm, reviving_judges
 from edge_resad.device.lane import Lane, OpenSource
 from edge_resad.device.machine import Machine, MachineHealth, MachineLook
 from edge_resad.device.machine_ids import machine_ids
-from edge_resad.device.metrics import MetricsFile, commands_text, pictures_text, prometheus_text
+from edge_resad.device.metrics import (
+    MetricsFile,
+    acknowledgements_text,
+    commands_text,
+    pictures_text,
+    prometheus_text,
+)
 from edge_resad.device.notify import Service
 from edge_resad.device.operator_side import OperatorSide, product_facts
 from edge_resad.device.output_health import OutputHealth
@@ -385,6 +391,7 @@ class OpenStation:
             revivals=self.revival.revivals,
         )
         text += pictures_text(labels, pictures.kept, pictures.not_kept) if pictures else ""
+        text += acknowledgements_text(labels, self.publisher.refused_acknowledgements) if self.publisher else ""
         return text + commands_text(labels, commands.counts, commands.refused) if commands else text
 
 
