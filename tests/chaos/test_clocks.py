@@ -17,7 +17,8 @@ from tests.mqtt_peers import eventually
 from tests.wall_clock import LIBFAKETIME, WallClock
 
 LONG_S = 90.0
-DAY_BACK, DAY_ON, EPOCH, RIGHT = "-1d", "+1d", "@1970-01-01 00:00:05", "+0"
+DAY_BACK, DAY_ON, YEARS_ON, EPOCH, RIGHT = "-1d", "+1d", "+3650d", "@1970-01-01 00:00:05", "+0"
+LOOKED = 160  # parts, 8 seconds of them: a collector looks for what is too old every 5
 
 pytestmark = [
     pytest.mark.broker,
@@ -34,7 +35,7 @@ def clock_of(program: Program, file: Path, says: str = RIGHT) -> WallClock:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    with Site(tmp_path / "site", stations=1, a_second=20.0, ack_s=2.0) as entered:
+    with Site(tmp_path / "site", stations=1, a_second=20.0, ack_s=2.0, retention="every_s = 1") as entered:
         yield entered
 
 
@@ -100,7 +101,14 @@ def test_a_station_that_starts_with_a_wrong_clock_keeps_everything_until_it_is_r
     assert_nothing_lost(site)
 
 
-@pytest.mark.parametrize("says", [DAY_BACK, DAY_ON, EPOCH])
+def letters(site: Site) -> int:
+    """Messages that the store really has, beside what it knows to have had."""
+    with opened(site.url) as engine, engine.connect() as connection:
+        numbers = (connection.execute(select(func.count()).select_from(table)) for table in schema.LETTERS)
+        return sum(int(number.scalar_one()) for number in numbers)
+
+
+@pytest.mark.parametrize("says", [DAY_BACK, DAY_ON, YEARS_ON, EPOCH])
 def test_a_collector_with_a_wrong_clock_loses_nothing(site: Site, tmp_path: Path, says: str) -> None:
     (station,) = site.stations
     wait_for_parts(station)
@@ -109,8 +117,10 @@ def test_a_collector_with_a_wrong_clock_loses_nothing(site: Site, tmp_path: Path
     before = stored(site)
     assert eventually(lambda: stored(site) > before, LONG_S), site.collector.log[-3000:]
     clock.set(says)  # while it runs
-    wait_for_parts(station)
+    wait_for_parts(station, LOOKED)
     restart(site.collector)  # and from its start on
-    wait_for_parts(station)
+    wait_for_parts(station, LOOKED)
     clock.set(RIGHT)
+    wait_for_parts(station, LOOKED)
     assert_nothing_lost(site)
+    assert letters(site) == sum(1 for _ in read(station.history))
