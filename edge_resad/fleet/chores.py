@@ -12,13 +12,16 @@ from edge_resad.clock_floor import is_set
 from edge_resad.fleet.backdating import backdate
 from edge_resad.fleet.database import cause
 from edge_resad.fleet.doubt import UNSET, look_at_clock
-from edge_resad.fleet.receipts import date_receipts
+from edge_resad.fleet.receipts import Span, date_receipts
 from edge_resad.fleet.retention import retain, settle_streams
 from edge_resad.fleet.settings import RetentionSection
 
 _BUSY_S = 1.0  # while messages wait, one step in so long
 _AGAIN_S = 5.0  # between two looks at what can be dated
-_DATED_BACK_S = 3600.0  # what has no date is not made older than this
+_DAY_MS = 86_400_000
+_DATED_BACK_MS = 3_600_000  # what has no date is not made older than this
+_EARLY_S = 3600.0  # what was received before the clock was set ahead may be stored so much later
+_SLACK_MS = 60_000  # what came before our first round, too
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +36,10 @@ class Chores:
         self._next_step = 0.0
         self._next_round = 0.0
         self._next_retention = 0.0
-        self._dated: float | None = None  # when what had no date was looked for last
+        self._began: float | None = None  # our first round
+        self._before: tuple[float, int] | None = None  # both clocks at the round before
+        self._early: Span | None = None  # what a clock said before it was set ahead
+        self._early_until = 0.0
         self._looked: float | None = None  # when the clock was compared with the store's last
         self._doubt: str | None = None  # what is wrong with the clock, as it was said
         self._said: str | None = None
@@ -64,11 +70,26 @@ class Chores:
             yield from retain(self._engine, self._retention, now_ms if sure else None)
 
     def _date_receipts(self, now: float, now_ms: int) -> Iterator[int]:
-        """As of the round before: what came since the clock was set is newer than what came before."""
-        since_s = 0.0 if self._dated is None else min(now - self._dated, _DATED_BACK_S)
-        self._dated = now
-        if is_set(now_ms / 1000):
-            yield from date_receipts(self._engine, now_ms - round(since_s * 1000))
+        """Date what came by a wrong clock, as of the round before: what came since the clock is right is newer.
+
+        That is what came while it was not set, and where it is set ahead by more than a day while we run, what came in
+        the day before: a computer without a clock battery may begin with the time at which it was switched off.
+        """
+        then, then_ms = self._before or (now, now_ms)
+        self._before = now, now_ms
+        if self._began is None:
+            self._began = now
+        if not is_set(now_ms / 1000):
+            return
+        elapsed_ms = round((now - then) * 1000)
+        if is_set(then_ms / 1000) and now_ms - then_ms > elapsed_ms + _DAY_MS:
+            run_ms = min(round((now - self._began) * 1000), _DAY_MS)
+            self._early = (then_ms - run_ms - _SLACK_MS, then_ms + elapsed_ms + _SLACK_MS)
+            self._early_until = now + _EARLY_S
+        as_of_ms = now_ms - min(elapsed_ms, _DATED_BACK_MS)
+        yield from date_receipts(self._engine, as_of_ms)
+        if self._early is not None and now < self._early_until:
+            yield from date_receipts(self._engine, as_of_ms, self._early)
 
     def _is_sure(self, now: float, now_ms: int) -> bool:
         """Whether the clock can be trusted with what is old; where not, that is said once."""

@@ -1,9 +1,9 @@
-"""Receipts: what came while the collector's clock was not set is given a time, once there is one."""
+"""Receipts: what came while the collector's clock was wrong is given another time, once it is right."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import ColumnElement, Connection, Engine, Table, bindparam, case, delete, literal, or_, select, update
 
@@ -27,11 +27,15 @@ _ROWS: tuple[tuple[Table, ColumnElement[bool] | None], ...] = (
     *((table, None) for table in schema.LETTERS if table is not schema.verdict),
     *((table, None) for table in _OTHERS),
 )
+Span: TypeAlias = "tuple[int, int]"
+"""From, and up to, in ms since 1970."""
+UNDATED: Span = (0, EARLIEST_MS)
+"""What a clock that is not set says."""
 _HOURS_NEED = ("at_ms", "at_quality", "device", "product", "status", "score", "threshold")
 
 
-def date_receipts(engine: Engine, now_ms: int) -> Iterator[int]:
-    """Date what waits for it, a small transaction at a time; each yields its number of rows.
+def date_receipts(engine: Engine, now_ms: int, span: Span = UNDATED) -> Iterator[int]:
+    """Date what came in a span of a wrong clock, a small transaction at a time; each yields its number of rows.
 
     now_ms: the time that it gets, of a clock that is set.
     """
@@ -39,41 +43,45 @@ def date_receipts(engine: Engine, now_ms: int) -> Iterator[int]:
         waiting = [
             (table, only)
             for table, only in _ROWS
-            if connection.execute(select(literal(1)).where(_undated(table, ("received_ms",), only)).limit(1)).first()
+            if connection.execute(
+                select(literal(1)).where(_wrong(table, ("received_ms",), only, span)).limit(1)
+            ).first()
         ]
     if not waiting:
         return
     # Who spoke before what was said: nobody looks at them where no message waits.
     for table, names in _SPEAKERS:
-        yield from _dated(engine, table, names, None, now_ms)
+        yield from _dated(engine, table, names, None, now_ms, span)
     for table, only in waiting:
-        yield from _dated(engine, table, ("received_ms",), only, now_ms)
+        yield from _dated(engine, table, ("received_ms",), only, now_ms, span)
 
 
 def _dated(
-    engine: Engine, table: Table, names: Sequence[str], only: ColumnElement[bool] | None, now_ms: int
+    engine: Engine, table: Table, names: Sequence[str], only: ColumnElement[bool] | None, now_ms: int, span: Span
 ) -> Iterator[int]:
     dated = _CHUNK
     while dated == _CHUNK:
         with engine.begin() as connection:
-            undated = _undated(table, names, only)
-            dated = _date(connection, table, names, undated, now_ms) if alone(connection, DATING) else 0
+            wrong = _wrong(table, names, only, span)
+            dated = _date(connection, table, names, wrong, now_ms, span) if alone(connection, DATING) else 0
             crash_point("in-dating-of-receipts")
         crash_point("after-dating-of-receipts")
         yield dated
 
 
-def _date(connection: Connection, table: Table, names: Sequence[str], undated: ColumnElement[bool], now_ms: int) -> int:
+def _date(
+    connection: Connection, table: Table, names: Sequence[str], wrong: ColumnElement[bool], now_ms: int, span: Span
+) -> int:
     keys = [key.name for key in table.primary_key.columns]
     wanted = dict.fromkeys([*keys, *(_HOURS_NEED if table is schema.verdict else ())])
-    asked = select(*(table.c[name] for name in wanted)).where(undated).limit(_CHUNK)
+    asked = select(*(table.c[name] for name in wanted)).where(wrong).limit(_CHUNK)
     # One that another collector writes now is dated the next time.
     rows = [dict(row._mapping) for row in connection.execute(asked.with_for_update(skip_locked=True))]
     if not rows:
         return 0
-    changes: dict[str, Any] = {name: _or_now(table, name, now_ms) for name in names}
+    changes: dict[str, Any] = {name: _or_now(table.c[name], now_ms, span) for name in names}
     if table is schema.rejected:
-        changes["first_ms"] = _or_now(table, "first_ms", now_ms)
+        changes["first_ms"] = _or_now(table.c.first_ms, now_ms, span)
     if table in schema.DATED:
         changes["at_ms"] = case((table.c.at_quality == "received", now_ms), else_=table.c.at_ms)
     these = [table.c[name] == bindparam(f"its_{name}") for name in keys]
@@ -95,10 +103,14 @@ def _move_hours(connection: Connection, verdicts: Sequence[Mapping[str, Any]], n
         connection.execute(delete(hour).where(hour.c.device.in_(devices), hour.c.parts <= 0))
 
 
-def _undated(table: Table, names: Sequence[str], only: ColumnElement[bool] | None) -> ColumnElement[bool]:
-    unknown = or_(*(table.c[name] < EARLIEST_MS for name in names))
-    return unknown if only is None else unknown & only
+def _wrong(table: Table, names: Sequence[str], only: ColumnElement[bool] | None, span: Span) -> ColumnElement[bool]:
+    found = or_(*(_within(table.c[name], span) for name in names))
+    return found if only is None else found & only
 
 
-def _or_now(table: Table, name: str, now_ms: int) -> ColumnElement[Any]:
-    return case((table.c[name] < EARLIEST_MS, now_ms), else_=table.c[name])
+def _or_now(column: ColumnElement[Any], now_ms: int, span: Span) -> ColumnElement[Any]:
+    return case((_within(column, span), now_ms), else_=column)
+
+
+def _within(column: ColumnElement[Any], span: Span) -> ColumnElement[bool]:
+    return (column >= span[0]) & (column < span[1])

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, func, select
 
 from edge_resad.fleet import schema
+from edge_resad.fleet.clock import EARLIEST_MS
 from edge_resad.fleet.coverage import unsettle
 from edge_resad.fleet.database import REMOVING, alone
 from edge_resad.fleet.inserting import insert_into
@@ -38,7 +39,7 @@ def make_room(connection: Connection, those: ColumnElement[bool], most: int, *, 
     going = (
         select(table.c.digest)  # alone: SQLite reads whole payloads to get at what is behind them
         .where(those)
-        .order_by(worth, table.c.received_ms, table.c.digest)
+        .order_by(worth, table.c.received_ms < EARLIEST_MS, table.c.received_ms, table.c.digest)  # undated: the newest
         .limit(min(there - most + most // _SPARE, at_once))
         .with_for_update(skip_locked=True)  # another collector counts one that came again: it stays
     )

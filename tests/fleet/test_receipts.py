@@ -17,6 +17,7 @@ from edge_resad.fleet.backdating import backdate
 from edge_resad.fleet.chores import Chores
 from edge_resad.fleet.clock import EARLIEST_MS, receipt_ms
 from edge_resad.fleet.database import open_database
+from edge_resad.fleet.doubt import trust_clock
 from edge_resad.fleet.reading import Arrival, refuse
 from edge_resad.fleet.receipts import date_receipts
 from edge_resad.fleet.report import alerts, devices
@@ -171,6 +172,27 @@ def test_what_a_station_reported_after_the_clock_was_set_is_its_newest(engine: E
     with engine.connect() as connection:
         assert [status.settings_version for status in devices(connection)] == [2]
         assert list(connection.execute(select(schema.state.c.bd_seq)).scalars()) == [2]
+
+
+def test_what_came_by_a_clock_that_stood_still_while_the_collector_was_off_is_not_as_old_as_it_seems(
+    engine: Engine,
+) -> None:
+    """A computer without a battery begins with the time at which it was switched off, until a time server is there."""
+    store, chores, off_s = Store(engine, raw="all"), Chores(engine, short), 90 * 86_400
+    run(Chores(engine, short), 0.0, SET_S)
+    store.add(reads(*received(everything(), SET_S + 20)))
+    run(chores, 20.0, SET_S + 40)
+    before = numbers(engine)
+    run(chores, 30.0, SET_S + off_s)  # set ahead
+    store.add(reads(*received([press.verdict(8)], SET_S + 41)))  # had waited in memory meanwhile
+    run(chores, 40.0, SET_S + off_s + 10)
+    trust_clock(engine, SET_MS + off_s * 1000)
+    run(chores, 110.0, SET_S + off_s + 80)
+    after = numbers(engine)
+    more = {name: after[name] - number for name, number in before.items() if after[name] != number}
+    assert more == {"verdict": 1, "raw": 1}
+    run(chores, 110.0 + 1.1 * 86_400, SET_S + off_s + 1.1 * 86_400)
+    assert numbers(engine)["verdict"] == 0
 
 
 def test_one_collector_removes_nothing_that_another_receives_in_1970(engine: Engine, url: str) -> None:

@@ -103,10 +103,10 @@ def test_an_alert_of_which_a_message_comes_again_after_it_was_removed_does_not_b
     receipt = Store(engine).add(said)
     assert (receipt.stored, receipt.duplicates) == (1, 1)
     assert list(receipt.acknowledged.values()) == [((3, 3), (8, 8))]
-    assert number(engine, schema.alert_message) == 1
     with engine.connect() as connection:
         assert [alert.alert_id for alert in alerts(connection)] == ["a2"]
         (account,) = accounts(connection)
+    assert number(engine, schema.alert_message) == 1
     assert (account.stored, account.missing) == (8, [])
 
 
