@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import tracemalloc
 from pathlib import Path
 
 import cv2
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from edge_resad.errors import ImageError
 from edge_resad.image import check_frame, decode_image, file_content, fit, image_files, read_image
+from tests.traced import traced
 
 
 def _write(path: Path, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> Path:
@@ -133,13 +133,8 @@ def test_an_image_of_the_right_size_is_not_changed() -> None:
 def test_fit_allocates_no_pixels() -> None:
     image, out = np.zeros((512, 512, 3), np.uint8), np.empty((256, 256, 3), np.uint8)
     fit(image, 256, out)
-    tracemalloc.start()
-    try:
-        fit(image, 256, out)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 10_000
+    most, _ = traced(lambda _: fit(image, 256, out), 1)
+    assert most < 10_000
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from edge_resad.bench.line import Parts, PreparedLine, draw_parts
 from edge_resad.bench.watch import SLOPE_S, USUAL_S, Heat, Held, Watch, held, slope_per_hour, usual
 from edge_resad.bundle import Bundle, Precision, open_bundle
 from edge_resad.device.camera import Products
+from edge_resad.device.frame import Clock, Pace
 from edge_resad.device.histogram import Histogram
 from edge_resad.device.pipeline import Inspection
 from edge_resad.device.procfs import module, processor
@@ -70,7 +71,7 @@ class Figures:
     stages: Mapping[str, Histogram]  # of the parts after the warm-up
     overhead: Histogram  # a part's total without its engine
     overhead_to_signal: Histogram  # until the line's outputs have their signal
-    bare_engine: Histogram  # back to back, before and after the station
+    bare_engine: Histogram  # at the pace of the line, before and after the station
     first_stages_ms: Mapping[str, float]  # of the first part: the warm-up begins with it
     seconds: float  # that the parts after the warm-up took
     summary: StationSummary
@@ -168,7 +169,7 @@ def run_bench(request: Request, products: Products, *, progress: Progress = lamb
         bare = Histogram()
         progress("bare engine", 0, 1)
         with _inspector(request, bundle, bank) as inspector:
-            _engine_alone(inspector, parts, bare)
+            _engine_alone(inspector, parts, bare, request.rate)
             memory_use = allocation(inspector, parts)
         before = held()
         stages, watch = Stages(), Watch()
@@ -196,7 +197,7 @@ def run_bench(request: Request, products: Products, *, progress: Progress = lamb
         if not seen.is_warm:
             raise EngineError(_too_few(summary))
         with _inspector(request, bundle, bank) as inspector:
-            _engine_alone(inspector, parts, bare)
+            _engine_alone(inspector, parts, bare, request.rate)
         progress("allocation", 0, 1)
         station_use = _allocation_of_a_station(settings, parts)
         progress("cold start", 0, 1)
@@ -291,9 +292,11 @@ def _inspector(request: Request, bundle: Bundle, bank: Bank) -> Inspector:
     )  # fmt: skip
 
 
-def _engine_alone(inspector: Inspector, parts: Parts, engine: Histogram) -> None:
-    """The engine of an inspector without a station, back to back."""
+def _engine_alone(inspector: Inspector, parts: Parts, engine: Histogram, rate: float | None) -> None:
+    """The engine of an inspector without a station. At the pace of the line: between parts caches cool, clocks fall."""
+    pace = Pace(rate, threading.Event(), Clock())
     for number in range(WARM_UP + BARE):
+        pace.wait()
         inspector.inspect(parts[number])
         if number >= WARM_UP:
             engine.record(1e-3 * inspector.timings["engine_ms"])

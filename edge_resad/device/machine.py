@@ -12,7 +12,7 @@ from types import TracebackType
 
 from edge_resad.device.faults import Faults
 from edge_resad.device.procfs import memory
-from edge_resad.device.sysfs import ROOT, GpuClock, Zone, gpu_clock, throttling, zones
+from edge_resad.device.sysfs import ROOT, GpuClock, Zone, cpu_mhz, gpu_clock, throttling, zones
 from edge_resad.device.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ class MachineLook:
     throttled_now: tuple[str, ...]  # what lowers clocks now, by the kernel's name
     throttled_times: int  # since the machine started: overloaded supply, cores slowed for heat
     gpu: GpuClock | None
+    cpu_mhz: float | None  # of the fastest core
     memory_free_mb: float | None
     disk_free_mb: float | None
 
@@ -44,6 +45,7 @@ class MachineLook:
             "to_limit_c": self.near_c,
             "throttled": float(len(self.throttled_now)),
             "gpu_mhz": self.gpu.now_mhz if self.gpu else None,
+            "cpu_mhz": self.cpu_mhz,
             "memory_free_mb": self.memory_free_mb,
             "disk_free_mb": self.disk_free_mb,
         }
@@ -60,6 +62,7 @@ def look_at(folder: Path, root: Path = ROOT) -> MachineLook:
         throttled_now=slowed.now,
         throttled_times=slowed.over_current + slowed.hot_cores,
         gpu=gpu_clock(root),
+        cpu_mhz=cpu_mhz(root),
         memory_free_mb=None if room is None else room.free_mb,
         disk_free_mb=_free_mb(folder),
     )

@@ -195,6 +195,7 @@ def _machine_lines(labels: Labels, machine: MachineLook) -> Iterator[str]:
         ("machine_celsius_to_limit", "Degrees to where clocks are lowered, of the closest place.", machine.near_c),
         ("machine_throttled", "Alerts of the kernel that lower clocks now.", len(machine.throttled_now)),
         ("machine_gpu_hertz", "Clock of the GPU.", _hertz(machine.gpu.now_mhz if machine.gpu else None)),
+        ("machine_cpu_hertz", "Clock of the fastest core.", _hertz(machine.cpu_mhz)),
         ("machine_memory_free_bytes", "Memory that can be had without swapping.", _bytes(machine.memory_free_mb)),
         ("machine_disk_free_bytes", "Free on the disk of the spool.", _bytes(machine.disk_free_mb)),
     ):

@@ -89,6 +89,12 @@ def gpu_clock(root: Path = ROOT) -> GpuClock | None:
     return None
 
 
+def cpu_mhz(root: Path = ROOT) -> float | None:
+    """The clock of the fastest core now; None where the kernel scales none."""
+    files = (root / "sys/devices/system/cpu").glob("cpu*/cpufreq/scaling_cur_freq")
+    return max((mhz for file in files if (mhz := _number(file, 1e-3)) is not None), default=None)
+
+
 def _trips(zone: Path) -> dict[str, float]:
     """Kind of trip point -> the lowest temperature of that kind, °C."""
     trips: dict[str, float] = {}

@@ -30,6 +30,7 @@ from edge_resad.device.spool import Spool
 from edge_resad.errors import BrokerError, EdgeResadError
 from edge_resad.image import image_files, read_image
 from edge_resad.messages import Address
+from tests.mqtt_peers import eventually
 
 PARTS = 12
 SEED = 25  # its first defect is a clear dent, which no bundle worth its name lets through
@@ -51,7 +52,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Shown:
         patient.setattr(open_station, "DELIVER_S", 60.0)
         patient.setattr(open_station, "CLOSING", replace(open_station.CLOSING, close_s=60.0))
         summary = run_demo(broker=None, out=out, parts=PARTS, seed=SEED, console=Console(file=said, width=100))
-    assert set(threading.enumerate()) <= before, "a demo that has ended leaves no thread behind"
+    assert eventually(lambda: set(threading.enumerate()) <= before), "a demo that has ended leaves no thread behind"
     return Shown(summary, said.getvalue(), out)
 
 

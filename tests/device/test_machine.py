@@ -21,6 +21,7 @@ WELL = MachineLook(
     throttled_now=(),
     throttled_times=0,
     gpu=None,
+    cpu_mhz=None,
     memory_free_mb=4000.0,
     disk_free_mb=20_000.0,
 )
@@ -41,11 +42,12 @@ def test_a_jetson_and_a_pc_are_seen(tmp_path: Path) -> None:
     assert jetson.hottest.name == "gpu-thermal"
     assert jetson.near_c == pytest.approx(46.0)
     assert jetson.figures["gpu_mhz"] == pytest.approx(306.0)
+    assert jetson.figures["cpu_mhz"] == pytest.approx(1728.0)
     assert jetson.figures["memory_free_mb"] == pytest.approx(5120.0)
     assert jetson.figures["disk_free_mb"] > 0
     pc = look_at(tmp_path, plant(tmp_path / "pc", PC))
     assert pc.near_c == pytest.approx(85.0 - 61.0)
-    assert "gpu_mhz" not in pc.figures
+    assert pc.figures.keys().isdisjoint({"gpu_mhz", "cpu_mhz"})
 
 
 def test_nothing_is_known_of_a_machine_that_says_nothing(tmp_path: Path) -> None:

@@ -56,13 +56,14 @@ def test_every_part_is_in_one_of_the_counters() -> None:
 def test_charts_and_machine_are_there_where_somebody_looks() -> None:
     look = MachineLook(
         hottest=Zone(name="gpu-thermal", celsius=61.5, slows_c=99.0, off_c=None), near_c=37.5, throttled_now=(),
-        throttled_times=0, gpu=None, memory_free_mb=1234.5, disk_free_mb=None,
+        throttled_times=0, gpu=None, cpu_mhz=1728.0, memory_free_mb=1234.5, disk_free_mb=None,
     )  # fmt: skip
     found = samples(text(drift=[(CAMERA, {"scores": 0.25, "rejects": 0.0})], machine=look, revivals=2))
     assert found['edge_resad_drift_share{chart="scores"}'] == 0.25
     assert found["edge_resad_machine_celsius"] == 61.5
     assert found["edge_resad_machine_celsius_to_limit"] == 37.5
     assert found["edge_resad_machine_throttled"] == 0
+    assert found["edge_resad_machine_cpu_hertz"] == 1.728e9
     assert found["edge_resad_machine_memory_free_bytes"] == 1234.5e6
     assert found["edge_resad_engine_revivals_total"] == 2
     assert not any("disk_free" in name or "gpu_hertz" in name for name in found)

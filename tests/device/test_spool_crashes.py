@@ -93,7 +93,7 @@ def test_what_was_committed_is_there_after_a_crash(tmp_path: Path, point: str) -
     assert committed
 
 
-@pytest.mark.parametrize("point", ["after-publish:25", "after-commit:23"])
+@pytest.mark.parametrize("point", ["after-publish:25", "after-commit:22"])
 def test_what_was_sent_before_a_crash_comes_again_and_nothing_is_missing(tmp_path: Path, point: str) -> None:
     path = tmp_path / "spool.db"
     committed = set[str]()

@@ -251,7 +251,10 @@ def test_a_frame_of_a_live_camera_that_is_too_old_is_counted(tmp_path: Path) -> 
     assert said.data.reason == "too_old"
 
 
-def test_parts_that_nobody_looked_at_because_of_the_stop_are_counted(tmp_path: Path) -> None:
+def test_parts_that_nobody_looked_at_because_of_the_stop_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_resad.device.handover.LEAVE_S", WAIT_S)
     stop = threading.Event()
     summary = station(settings(tmp_path), FakeCamera([GOOD] * 100), stop=stop, on_inspection=lambda _: stop.set())
     assert summary.passed == 1
@@ -522,7 +525,10 @@ def test_an_outbox_that_comes_from_another_machine_does_not_go_on_in_its_stream(
 
 
 @pytest.mark.broker
-def test_what_a_folder_gave_reaches_the_broker_before_the_station_ends(tmp_path: Path) -> None:
+def test_what_a_folder_gave_reaches_the_broker_before_the_station_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_resad.device.open_station.DELIVER_S", WAIT_S)
     with Mosquitto(tmp_path / "broker") as broker, Subscriber(broker.port):
         told = settings(tmp_path, broker={"host": "127.0.0.1", "port": broker.port}, spool={"ack": "broker"})
         summary = station(told, FakeCamera([GOOD, MINOR, GOOD]))
@@ -613,11 +619,18 @@ def test_a_camera_that_stays_black_has_an_alert_that_ends_with_the_station(
 def test_the_state_of_the_station_says_what_is_wrong_with_its_camera(tmp_path: Path) -> None:
     with FakeBroker(Script()) as broker:
         told = settings(tmp_path, broker={"host": "127.0.0.1", "port": broker.port}, camera={"source": "folder:parts"})
-        camera, stop = FakeCamera([GOOD, 0], live=True, hangs=True), threading.Event()
+        stop = threading.Event()
 
         def births() -> list[Birth]:
             told = [read_message(packet.payload).data for packet in broker.packets if packet.topic.endswith("/state")]
             return [birth for birth in told if isinstance(birth, Birth)]
+
+        class BlackAfterTheFirstState(FakeCamera):
+            def read(self) -> Frame | None:
+                assert self._taken != 1 or eventually(lambda: any(birth.faults is not None for birth in births()))
+                return super().read()
+
+        camera = BlackAfterTheFirstState([GOOD, 0], live=True, hangs=True)
 
         watching = eventually_in_thread(
             lambda: any((birth.faults or {}).get("cam0") == ("black",) for birth in births()), stop.set

@@ -43,6 +43,8 @@ ORIN_NANO: Mapping[str, str] = {
     "sys/class/devfreq/17000000.gpu/device/load": "345\n",
     "sys/class/devfreq/17000000.gpu/cur_freq": "306000000\n",
     "sys/class/devfreq/17000000.gpu/max_freq": "1020000000\n",
+    "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": "1728000\n",
+    "sys/devices/system/cpu/cpu1/cpufreq/scaling_cur_freq": "729600\n",
 }
 """A Jetson Orin Nano with JetPack 6.2 in its 25 W mode."""
 

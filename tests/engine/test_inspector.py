@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import tracemalloc
 from dataclasses import replace
 
 import cv2
@@ -19,6 +17,7 @@ from edge_resad.engine.golden_run import golden_runs
 from edge_resad.engine.inspector import Inspector
 from edge_resad.engine.onnx_runtime import OnnxRuntimeEngine
 from edge_resad.errors import BankError, EngineError, ImageError
+from tests.traced import traced
 
 Image = NDArray[np.uint8]
 BUNDLE = open_bundle()
@@ -224,21 +223,7 @@ def test_nothing_is_allocated_for_a_frame(flange: Bank) -> None:
     ) as inspector:  # parts pass: outlines of a failed one are new by nature
         for frame in frames:
             inspector.inspect(frame)
-        tracemalloc.start()
-        try:
-            inspector.inspect(frames[0])
-            gc.collect()
-            start = tracemalloc.get_traced_memory()[0]
-            highest = 0  # not a list: what the test keeps would count as growth
-            for index in range(200):
-                tracemalloc.reset_peak()
-                before = tracemalloc.get_traced_memory()[0]
-                inspector.inspect(frames[index % 2])
-                highest = max(highest, tracemalloc.get_traced_memory()[1] - before)
-            gc.collect()  # what the test's own process has lying about
-            growth = tracemalloc.get_traced_memory()[0] - start
-        finally:
-            tracemalloc.stop()
+        highest, growth = traced(lambda index: inspector.inspect(frames[index % 2]), 200)
     assert highest < 8 * 1024, "a frame's picture takes 196608 bytes, its map 4096"
     assert growth < 8 * 1024
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from edge_resad.bank import bank_content
 from edge_resad.decision import NotInspected, Verdict
@@ -20,6 +18,7 @@ from edge_resad.engine.product_inspector import ProductInspector
 from edge_resad.errors import EngineError, ImageError, ProductError
 from edge_resad.recipe import Alignment, Product, Recipe, Roi, Severity, Shelf
 from tests.products import BUNDLE, SIDE, Image, bank_of, enrolled, good_parts, moved, part, stocked
+from tests.traced import traced
 
 LEFT, RIGHT = (20, 30, 108, 196), (128, 30, 108, 196)
 HALVES = Recipe(
@@ -316,26 +315,8 @@ def test_nothing_is_allocated_for_a_frame(kind: str, halves: Product, aligned: P
     product = replace(product, recipe=product.recipe.model_copy(update={"regions": calm}))
     frames = [part("board", seed) for seed in (80, 81)]
     with ProductInspector(BUNDLE, product) as inspector:
-        highest, growth = _allocated(inspector, frames)
+        for frame in frames:
+            inspector.inspect(frame)
+        highest, growth = traced(lambda index: inspector.inspect(frames[index % 2]), 30)
     assert highest < 12 * 1024, "a region's picture takes 63504 bytes, the map of a frame 16384"
     assert growth < 8 * 1024
-
-
-def _allocated(inspector: ProductInspector, frames: list[NDArray[np.uint8]]) -> tuple[int, int]:
-    """Bytes above the ground during one part at most, and left after 30."""
-    for frame in frames:
-        inspector.inspect(frame)
-    tracemalloc.start()
-    try:
-        inspector.inspect(frames[0])
-        start = tracemalloc.get_traced_memory()[0]
-        highest = 0
-        for index in range(30):
-            tracemalloc.reset_peak()
-            before = tracemalloc.get_traced_memory()[0]
-            inspector.inspect(frames[index % 2])
-            highest = max(highest, tracemalloc.get_traced_memory()[1] - before)
-        growth = tracemalloc.get_traced_memory()[0] - start
-    finally:
-        tracemalloc.stop()
-    return highest, growth

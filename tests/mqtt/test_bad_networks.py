@@ -154,8 +154,8 @@ def test_resets_again_and_again_lose_nothing(spool: Spool) -> None:
     with ScriptedBroker() as broker, FaultProxy(broker.port, wire=Wire(jitter_s=0.002)) as proxy:
         with _publisher(spool, proxy.port):
             for round_ in range(8):
-                seqs |= _put(spool, 25)
                 heard = len(broker.published)
+                seqs |= _put(spool, 25)
                 assert eventually(lambda heard=heard: len(broker.published) > heard, WITHIN_S)  # type: ignore[misc]
                 proxy.reset() if round_ % 2 else proxy.close()
             assert _delivered(spool)

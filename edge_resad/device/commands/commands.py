@@ -60,6 +60,7 @@ SKEW_S = 300.0  # how far a command may seem to come from the future
 REPLY_S = 3600.0  # how long an answer waits for a connection
 LONGEST_SENTENCE = 500  # letters of what is said to others
 SAID_REFUSALS = 20  # refusals of nobody known that are answered and written down within a minute; the rest is counted
+FLUSH_S = 1.0  # how long the outbox may take for a line of the audit before the next start writes it once more
 CLOSE_S = 1.0
 
 Refusal = Literal["too_large", "too_many", "retained", "unreadable", "signature", "repeated", "no_ledger"]
@@ -502,7 +503,7 @@ class Commands:
         reach("audit-put")
         written = self._append({"written_wall_s": self._moment().wall, **about})
         reach("audit-written")
-        if self._spool.flush(1.0) and self._spool.is_committed(stamp.seq) and written:
+        if self._spool.flush(FLUSH_S) and self._spool.is_committed(stamp.seq) and written:
             with suppress(sqlite3.Error):  # then it is written down once more, after the next start
                 self._ledger.audited(record.command_id)
 
