@@ -32,8 +32,11 @@ def make_room(connection: Connection, those: ColumnElement[bool], most: int, *, 
     rows: there will be another time.
     """
     table, dropped = schema.rejected, schema.dropped
-    there = int(connection.execute(select(func.count()).select_from(table).where(those)).scalar_one())
-    if there <= most or not alone(connection, REMOVING):
+    counted = select(func.count()).select_from(table).where(those)
+    if int(connection.execute(counted).scalar_one()) <= most or not alone(connection, REMOVING):
+        return 0
+    there = int(connection.execute(counted).scalar_one())  # another collector may have made room just now
+    if there <= most:
         return 0
     worth = case((table.c.stream.is_(None), 0), (table.c.topic.like("%/alert/%"), 2), else_=1)
     going = (
