@@ -76,6 +76,8 @@ def trust_clock(engine: Engine, now_ms: int) -> None:
     with engine.begin() as connection:
         _begin(connection, now_ms)
         _note(connection, trusted_ms=now_ms, doubted_ms=None, waited_ms=0)
+        crash_point("in-clock-look")
+    crash_point("after-clock-look")
 
 
 def doubt_in(connection: Connection) -> Doubt | None:
