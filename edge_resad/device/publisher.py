@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
 
+from edge_resad.clock_floor import is_set
 from edge_resad.device.access import Access, Certificate, read_access
 from edge_resad.device.acknowledgements import Acknowledgements, AckRefusal
 from edge_resad.device.bell import Bell
-from edge_resad.device.clock_floor import is_set
 from edge_resad.device.collectors import Collectors
 from edge_resad.device.connection import Connection, Protocol, Will
 from edge_resad.device.hearing import Handler, Heard, Hearing

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import edge_resad.device.commands.commands as commands_module
-from edge_resad.device.clock_floor import FLOOR_S
+from edge_resad.clock_floor import FLOOR_S
 from edge_resad.device.commands.audit import Audit
 from edge_resad.device.commands.ledger import LARGE, LARGE_KEPT, Answer, Ledger, Record
 from edge_resad.device.crash_points import (

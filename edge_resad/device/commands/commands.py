@@ -19,7 +19,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import ValidationError
 
-from edge_resad.device.clock_floor import is_set
+from edge_resad.clock_floor import is_set
 from edge_resad.device.commands.audit import Audit
 from edge_resad.device.commands.ledger import Answer, Ledger, Record
 from edge_resad.device.commands.orders import SLOW, Orders

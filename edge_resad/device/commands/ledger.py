@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from edge_resad.device.clock_floor import is_set
+from edge_resad.clock_floor import is_set
 from edge_resad.device.crash_points import reach
 from edge_resad.device.quarantine import Quarantine
 from edge_resad.errors import ControlError
