@@ -87,7 +87,7 @@ def _to_pin(signals: int, *, busy_s: float) -> tuple[list[float], list[float]]:
     """Seconds from the verdict to the pin, and those that the call took."""
     pin, latencies, calls = StampingPin(), list[float](), list[float]()
     with _outputs(pin) as outputs:
-        outputs.alive()
+        outputs.alive({"cam0": True})
         for _ in range(signals):
             pin.was_active.clear()
             failed = _failed_part()
@@ -111,7 +111,7 @@ def _to_coil(signals: int, *, busy_s: float) -> list[float]:
         terminal = ModbusTerminal(server=Server(host="127.0.0.1", port=_received(ours)), table="coil", address=0)
         latencies = []
         with _outputs(terminal) as outputs:
-            outputs.alive()
+            outputs.alive({"cam0": True})
             _received(ours)  # idle at the start
             for _ in range(signals):
                 failed = _failed_part()

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from edge_resad.errors import BrokerError, SettingsError
+from edge_resad.clock_floor import is_set
+from edge_resad.errors import BrokerError, SettingsError, StoreError
 from edge_resad.moment import ago
 from edge_resad.options import read_pair
 
@@ -87,10 +88,12 @@ def migrate(config: ConfigArgument) -> None:
 def status(config: ConfigArgument, as_json: JsonOption = False) -> None:
     """Show every station: whether it is there, what waits in its outbox, what is missing of it."""
     with _needing_extra():
+        from edge_resad.fleet.doubt import doubt_in
         from edge_resad.fleet.report import devices, dropped, rejected
 
     with _opened(_fleet(config)) as engine, engine.connect() as connection:
         found, refused, gone = devices(connection), rejected(connection), dropped(connection)
+        doubt = doubt_in(connection)
     if as_json:
         print(json.dumps([asdict(device) for device in found]))
         return
@@ -130,6 +133,8 @@ def status(config: ConfigArgument, as_json: JsonOption = False) -> None:
             "rejected_rows_of_device and rejected_rows allow",
             file=sys.stderr,
         )
+    if doubt is not None:
+        print(doubt, file=sys.stderr)
 
 
 @fleet_app.command()
@@ -265,10 +270,14 @@ def dedupe(config: ConfigArgument, device: DeviceOption = None, as_json: JsonOpt
 def retain(
     config: ConfigArgument,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    clock_is_right: Annotated[
+        bool, typer.Option("--clock-is-right", help="Go by this computer's clock though it is suddenly far ahead.")
+    ] = False,
 ) -> None:
     """Remove what is older than [retention] allows; the collector does so by itself."""
     fleet = _fleet(config)
     with _needing_extra():
+        from edge_resad.fleet.doubt import UNSET, look_at_clock, trust_clock
         from edge_resad.fleet.retention import forecast
         from edge_resad.fleet.retention import retain as remove
 
@@ -278,6 +287,12 @@ def retain(
             for what, days, rows in forecast(engine, fleet.retention, now_ms):
                 print(f"{rows:>10}  {what} older than {days} days")
             return
+        if not is_set(now_ms / 1000):
+            raise StoreError(UNSET)
+        if clock_is_right:
+            trust_clock(engine, now_ms)
+        elif (doubt := look_at_clock(engine, now_ms, elapsed_ms=0)) is not None:
+            raise StoreError(str(doubt))
         print(f"{sum(remove(engine, fleet.retention, now_ms))} rows removed")
 
 

@@ -1,4 +1,4 @@
-"""`edge-resad output VERB`: the signals to the line, tried by hand."""
+"""`edge-resad output VERB`: the signals to the line, tried or set to their safe level by hand."""
 
 from __future__ import annotations
 
@@ -7,12 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-output_app = typer.Typer(no_args_is_help=True, help="Signals to the line: try their wires.")
-
-
-@output_app.callback()
-def _output() -> None:
-    """Keep the group a group while it has one verb."""
+output_app = typer.Typer(no_args_is_help=True, help="Signals to the line: try their wires, make them safe.")
 
 
 @output_app.command(name="test")
@@ -41,3 +36,30 @@ def try_wires(
             seconds = output.pulse_ms / 1e3 if hold_s is None else hold_s
             for line in fire(terminal_of(output), pulse_s=seconds, after=int(output.safe_active)):
                 print(f"{output.name}: {line}", flush=True)
+
+
+@output_app.command(name="safe")
+def make_outputs_safe(station: Annotated[Path, typer.Argument(help="The station file.")]) -> None:
+    """Set every output to its level while nobody judges, as after a crash of the station. The station must not run.
+
+    Exit code 1 where one could not be set.
+    """
+    from edge_resad.device.outputs import terminal_of
+    from edge_resad.device.outputs.safe import PATIENCE_S, make_safe
+    from edge_resad.device.settings import load_station
+    from edge_resad.errors import OutputError
+
+    told = load_station(station)
+    if not told.outputs:
+        print(f"{station} has no outputs.")
+    terminals = {output.name: (terminal_of(output), output.safe_active) for output in told.outputs}
+    failed = []
+    for left in make_safe(terminals, patience_s=PATIENCE_S):
+        print(left, flush=True)
+        if not left.is_safe:
+            failed.append(left.name)
+    if failed:
+        raise OutputError(
+            f"{len(failed)} of {len(told.outputs)} outputs could not be set to their safe level: {', '.join(failed)}. "
+            "What they show is unknown; see above what to do."
+        )

@@ -157,6 +157,7 @@ class Heard:
     retain: bool
     content_type: str | None = None
     user: tuple[tuple[str, str], ...] = ()
+    expiry_s: int | None = None  # what is left of it
 
 
 class Subscriber:
@@ -206,7 +207,8 @@ class Subscriber:
         about: Any = getattr(message, "properties", None)
         user = tuple(getattr(about, "UserProperty", ()))
         kind = getattr(about, "ContentType", None)
-        self.heard.append(Heard(message.topic, bytes(message.payload), message.retain, kind, user))
+        expiry_s = getattr(about, "MessageExpiryInterval", None)
+        self.heard.append(Heard(message.topic, bytes(message.payload), message.retain, kind, user, expiry_s))
 
 
 @contextmanager

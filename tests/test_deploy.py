@@ -214,6 +214,7 @@ def test_the_unit_runs_what_the_installer_installs() -> None:
     service = unit()["Service"]
     assert service["ExecStart"] == f"{PROGRAM} run /etc/edge-resad/%i.toml"
     assert service["ExecStartPre"] == f"-{PROGRAM} doctor /etc/edge-resad/%i.toml"
+    assert service["ExecStopPost"] == f"-{PROGRAM} output safe /etc/edge-resad/%i.toml"
     assert service["User"] == "edge-resad"
     assert "edge-resad/%i" in service["StateDirectory"].split()
     for path in ("/opt/edge-resad/venv", "/etc/edge-resad", "/var/lib/edge-resad"):

@@ -34,6 +34,7 @@ ROOMS_MAY_IMPORT = {
         "image",
         "bundle",
         "bank",
+        "clock_floor",
         "decision",
         "messages",
         "overlay",
@@ -50,7 +51,7 @@ ROOMS_MAY_IMPORT = {
     "evaluation": {"errors", "image", "bundle", "bank", "datasets", "overlay", "charts", "page", "engine"},
     "model": {"errors", "image"},
     "train": {"errors", "whole_file", "image", "datasets", "evaluation", "model"},
-    "fleet": {"errors", "messages", "parting", "sections", "signals", "takeover", "web_server"},
+    "fleet": {"clock_floor", "errors", "messages", "parting", "sections", "signals", "takeover", "web_server"},
 }
 ROOMS_WITH_TORCH = {"model", "train"}
 ENTRANCES = {

@@ -97,7 +97,7 @@ class TimedChangeover(Changeover):
 
     in_line_s: list[float]
 
-    def before(self, frame: Picture) -> bool:
+    def before(self, frame: Picture | None) -> bool:
         began = time.perf_counter()
         changed = super().before(frame)
         if changed:

@@ -54,6 +54,20 @@ def hangs_for_a_while(stage: Stage) -> Outcome:
         return scene.outcome("every read() hangs for 4 s", recovered_s=scene.until_recovered(), words=("hangs",))
 
 
+def the_second_hangs(stage: Stage) -> Outcome:
+    """The second camera of two hangs, also when it is opened anew, and no part of the first one is lost by it."""
+    with Scene(stage, "second-camera-hangs", has_second=True) as scene:
+        scene.until_judged()
+        scene.begin()
+        scene.second.hang(opened_anew_too=True)
+        scene.last_for(2 * LASTS_S)
+        scene.second.mood = "well"
+        scene.second.release()
+        scene.end()
+        recovered_s = scene.until_recovered()
+        return scene.outcome("second camera of two hangs for 8 s", recovered_s=recovered_s, words=("hangs",))
+
+
 def goes_and_comes_back(stage: Stage) -> Outcome:
     """Unplugged, and plugged in again as another device."""
     tree = stage.folder / "dev"
@@ -105,6 +119,7 @@ def gives(mood: Mood, words: str, stage: Stage) -> Outcome:
 CAMERA_FAULTS: dict[str, Play] = {
     "camera-hangs": hangs,
     "camera-hangs-a-while": hangs_for_a_while,
+    "camera-second-hangs": the_second_hangs,
     "camera-goes": goes_and_comes_back,
     **{f"camera-{mood.replace(' ', '-')}": partial(gives, mood, words) for mood, words in MOODS},
 }

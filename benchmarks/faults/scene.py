@@ -39,6 +39,7 @@ from tests.plc import Plc
 RATE = 10.0  # parts a second
 WAIT_S = 60.0  # a deadline, not a pause
 FIRST_PARTS = 10  # judged before anything goes wrong
+FIRST = "cam0"  # the camera whose parts are followed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +96,9 @@ class Scene:
         sections: Mapping[str, Mapping[str, Any]] | None = None,
         open_judge: OpenJudge | None = None,
         open_camera: Callable[[BeltCamera, threading.Event], FrameSource] | None = None,
+        has_second: bool = False,
     ) -> None:
+        """has_second: a second camera above the same belt; the outputs are those of the first alone."""
         self.folder = stage.folder / name
         self.plc = Plc()
         self.said: list[Said] = []
@@ -107,6 +110,7 @@ class Scene:
         self._sections = sections or {}
         self._open_judge = open_judge
         self._open_camera = open_camera or _v4l2
+        self._has_second = has_second
         self._stop = threading.Event()
         self._news = threading.Condition()
         self._error: BaseException | None = None
@@ -117,7 +121,7 @@ class Scene:
         self._stack.enter_context(self.plc)
         self._stack.enter_context(listening(self._hear))
         self.belt = Belt(self._stage.parts, RATE)
-        self.camera = BeltCamera(self.belt)
+        self.camera, self.second = BeltCamera(self.belt), BeltCamera(self.belt)
         self._thread = threading.Thread(target=self._run, name="station")
         self._thread.start()
         return self
@@ -128,6 +132,7 @@ class Scene:
         self.belt.end()
         self._stop.set()
         self.camera.release()
+        self.second.release()
         self._thread.join(WAIT_S)
         self._stack.close()
 
@@ -231,7 +236,7 @@ class Scene:
         """How many parts' messages are in the spool, or were given up and are told by a gap."""
         with Spool(self.folder / "spool.db", max_bytes=10**9) as spool:
             self.given_up = spool.dropped
-            return self.given_up + sum("/evt/" in letter.topic for letter in spool.oldest(100_000))
+            return self.given_up + sum(f"/evt/{FIRST}" in letter.topic for letter in spool.oldest(100_000))
 
     def _parts(self) -> dict[int, Part]:
         parts: dict[int, Part] = {}
@@ -254,7 +259,9 @@ class Scene:
                 self._settings(),
                 stop=self._stop,
                 on_inspection=self._inspected,
-                open_source=lambda _told, halt: self._open_camera(self.camera, halt),
+                open_source=lambda told, halt: self._open_camera(
+                    self.camera if told.camera.name == FIRST else self.second, halt
+                ),
                 open_judge=self._open_judge,
             )
         except BaseException as error:
@@ -266,7 +273,7 @@ class Scene:
         plc = {"kind": "modbus", "host": self.plc.server.host, "port": self.plc.server.port}
         raw: dict[str, Any] = {
             "station": {"device": "press-7", "product": "flange"},
-            "camera": {"source": "/dev/video0"},
+            "camera": {"source": "/dev/video0", "name": FIRST},
             "inspection": {"bank": str(self._stage.bank)},
             "output": [
                 {**plc, "name": "reject", "coil": REJECT, "pulse_ms": 1e3 * PULSE_S},
@@ -280,11 +287,15 @@ class Scene:
         }
         for section, keys in self._sections.items():
             raw[section] = {**raw.get(section, {}), **keys}
+        if self._has_second:
+            raw["camera"] = [raw["camera"], {"source": "/dev/video1", "name": "second"}]
+            for output in raw["output"]:
+                output["cameras"] = [FIRST]
         return StationFile.model_validate(raw)
 
     def _inspected(self, inspection: Inspection) -> None:
         seen = self.camera.part_of(inspection.frame.captured_mono)
-        if seen is None:
+        if seen is None or inspection.camera != FIRST:
             return
         verdict = inspection.verdict
         fate: Fate = "not inspected" if verdict is None else verdict.status

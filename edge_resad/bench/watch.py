@@ -1,4 +1,4 @@
-"""What a process holds while it runs, and how warm its machine gets: looked at twice a second."""
+"""What a process holds while it runs, looked at twice a second, and how warm its machine gets, every ten seconds."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from edge_resad.device.sysfs import Throttling, throttling, zones
 
 ROOT = Path("/")
 EVERY_S = 0.5
+HEAT_S = 10.0
 SLOPE_S = 60.0  # a slope over less time says nothing
 USUAL_S = 10.0  # of so much time the middle is taken: what is held for a moment is no growth
 
@@ -48,6 +49,7 @@ class Watch:
         self._memory = array("d")  # seconds since the beginning, MB, and so on: objects would be a growth of their own
         self._root = root
         self._every_s = every_s
+        self._heat_due = 0.0
         self._warmest: tuple[float, str] | None = None
         self._alerts: set[str] = set()
         self._closing = threading.Event()
@@ -69,14 +71,18 @@ class Watch:
         self.look()
 
     def look(self) -> None:
-        """Take one more look."""
-        rss_mb = held(self._root).rss_mb
-        if rss_mb is not None:
-            self._memory.extend((time.monotonic() - self.began, rss_mb))
+        """Take one more look at memory and heat."""
+        self._look_at_memory()
+        self._heat_due = time.monotonic() + HEAT_S
         for zone in zones(self._root)[:1]:  # the hottest
             self._warmest = max(self._warmest or (zone.celsius, zone.name), (zone.celsius, zone.name))
         self._after = throttling(self._root)
         self._alerts.update(self._after.now)
+
+    def _look_at_memory(self) -> None:
+        rss_mb = _rss_mb(self._root)
+        if rss_mb is not None:
+            self._memory.extend((time.monotonic() - self.began, rss_mb))
 
     @property
     def memory(self) -> Sequence[tuple[float, float]]:
@@ -101,17 +107,25 @@ class Watch:
 
     def _work(self) -> None:
         while not self._closing.wait(self._every_s):
-            self.look()
+            if time.monotonic() < self._heat_due:
+                self._look_at_memory()
+            else:
+                self.look()
 
 
 def held(root: Path = ROOT) -> Held:
     """What this process holds now."""
-    process = root / "proc/self"
+    return Held(rss_mb=_rss_mb(root), handles=_count(f"{root}/proc/self/fd"), threads=_count(f"{root}/proc/self/task"))
+
+
+def _rss_mb(root: Path) -> float | None:
+    # No Path: pathlib puts each name that it takes apart into Python's table of strings, 2 MB that are then made anew
+    # elsewhere every 56,000 names, and a look at memory must not be a growth of its own.
     try:
-        rss_mb = int((process / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+        with open(f"{root}/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
     except (OSError, ValueError, IndexError):
-        rss_mb = None
-    return Held(rss_mb=rss_mb, handles=_count(process / "fd"), threads=_count(process / "task"))
+        return None
 
 
 def usual(samples: Sequence[tuple[float, float]], *, every_s: float = USUAL_S) -> list[tuple[float, float]]:
@@ -133,7 +147,7 @@ def slope_per_hour(samples: Sequence[tuple[float, float]], *, least_s: float = S
     return float(3600 * (seconds @ values) / (seconds @ seconds))
 
 
-def _count(folder: Path) -> int | None:
+def _count(folder: str) -> int | None:
     try:
         return len(os.listdir(folder))
     except OSError:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_resad.device.clock_floor import is_set
+from edge_resad.clock_floor import is_set
 from edge_resad.device.settings import BrokerSection
 from edge_resad.errors import SettingsError
 from edge_resad.sections import read_password, read_tls

@@ -58,6 +58,7 @@ class Changeover:
         self._next: ReadyProduct | None = None
         self._coded: dict[str, Choice] = {}
         self._codes_of: dict[Choice, tuple[str, ...]] = {}  # read once: a version never changes
+        self._code_ms: float | None = None  # what reading the last part's code took
         self._refusal: Exception | None = None  # why this part is not judged: its code names no product, or worse
         self._ready: OrderedDict[Choice, ReadyProduct] = OrderedDict()
         self._closing = threading.Event()
@@ -123,7 +124,8 @@ class Changeover:
     @property
     def timings(self) -> Mapping[str, float]:
         """Milliseconds of the last part's stages."""
-        return self._inspector.timings
+        timings = self._inspector.timings
+        return timings if self._code_ms is None else {"code_ms": self._code_ms, **timings}
 
     def check(self, choice: Choice) -> None:
         """Refuse a version that cannot judge here, before anybody puts it to use. Any thread may ask.
@@ -133,14 +135,17 @@ class Changeover:
         """
         self._inspector.check(self._shelf.open(choice))
 
-    def before(self, frame: NDArray[np.uint8]) -> bool:
-        """Change to the product that was asked for, or that the part's code names; True where that is another one."""
+    def before(self, frame: NDArray[np.uint8] | None) -> bool:
+        """Change to the product that was asked for, or that the part's code names; True where that is another one.
+
+        frame: None of a part that is not judged: its code is not looked for.
+        """
         with self._lock:
             asked = wanted = self._next
             self._next = None
         self._refusal = None
         try:
-            coded = self._named_by_code(frame)
+            coded = self._named_by_code(frame) if frame is not None else None
             if coded is not None:
                 asked = None if coded == _choice(self.product) else self._prepared(coded)
         except Exception as error:  # of OpenCV's detectors too: a part whose product is in doubt is not judged
@@ -227,7 +232,10 @@ class Changeover:
 
     def _named_by_code(self, frame: NDArray[np.uint8]) -> Choice | None:
         """The product that a code on the part names; None where there is no code to be read."""
+        began = time.perf_counter()
         codes = self._reader.read(frame) if self._reader is not None else []
+        if self._reader is not None:
+            self._code_ms = 1e3 * (time.perf_counter() - began)
         named = {self._coded.get(code) for code in codes} - {None}
         if len(named) == 1:
             return next(iter(named))

@@ -20,6 +20,7 @@ from paho.mqtt.properties import Properties
 from edge_resad.device.access import Access
 from edge_resad.device.bell import Bell
 from edge_resad.device.hearing import Heard
+from edge_resad.device.ration import Ration
 from edge_resad.messages import JSON_TYPE
 from edge_resad.parting import last_word, parting_reason
 
@@ -30,6 +31,7 @@ _MAX_RECEIVE = 65535  # what MQTT 5 assumes where a broker does not say
 _SESSION_S = 3600  # what others say to a station waits so long for it to come back
 _MOST_HEARD = 64  # messages to us that the broker may send before we have dealt with the first
 _LARGEST_HEARD = 256 * 1024  # bytes of one
+_SAID = 20  # of messages that are passed over, lines of the log within a minute
 
 log = logging.getLogger(__name__)
 _Callback = TypeVar("_Callback", bound=Callable[..., None])
@@ -77,6 +79,7 @@ class Connection:
         self.hears: set[str] = set()  # topic filters that the broker has granted
         self.deaf_to: list[tuple[str, str]] = []  # topic filter and why the broker does not let us hear it
         self.answers: deque[tuple[int, int, str]] = deque()  # packet id, reason code and its name, of each PUBACK
+        self._ration = Ration(_SAID)
         self._access = access
         self._will = will
         self._clean_start = clean_start
@@ -257,7 +260,8 @@ class Connection:
     @_never_raises
     def _on_message(self, client: mqtt.Client, userdata: Any, message: mqtt.MQTTMessage) -> None:
         if len(message.payload) > _LARGEST_HEARD or len(self.heard) >= 2 * _MOST_HEARD:  # MQTT 3.1.1 has no such bounds
-            log.warning("a message on %s is passed over: too large, or too many at once", message.topic)
+            if self._ration.take():
+                log.warning("a message on %s is passed over: too large, or too many at once", message.topic)
             self.dealt_with(message.mid, message.qos)
             return
         about: Any = getattr(message, "properties", None)

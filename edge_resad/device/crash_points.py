@@ -47,7 +47,7 @@ CommandCrashPoint = Literal[
     "command-audited",
 ]
 ConfigCrashPoint = Literal["config-applied", "config-remembering", "config-remembered"]
-LedgerCrashPoint = Literal["ledger-making", "ledger-made", "audit-rotated"]
+LedgerCrashPoint = Literal["ledger-making", "ledger-made", "horizon-noting", "horizon-noted", "audit-rotated"]
 CRASH_POINTS: tuple[CrashPoint, ...] = get_args(CrashPoint)
 COMMAND_CRASH_POINTS: tuple[CommandCrashPoint, ...] = get_args(CommandCrashPoint)
 CONFIG_CRASH_POINTS: tuple[ConfigCrashPoint, ...] = get_args(ConfigCrashPoint)

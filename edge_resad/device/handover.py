@@ -175,16 +175,20 @@ class Capture:
         clock: Clock | None = None,
         changed: threading.Condition | None = None,
         slot: Slot | None = None,
+        may_be_missing: bool = False,
     ) -> None:
         """halt: the event that the source was given to stop at; set when the inspection ends.
         reopen:   another source of the same camera, which stops at the given event.
         silent_s: without a frame or another sign of life for so long, a camera hangs; None: it is not watched.
         changed:  what the slot says its news through.
         slot:     where frames are put; without it the newest one is kept.
+        may_be_missing: a live camera that is not there at the start is looked for, instead of being an error.
         """
         self.slot: Slot = slot or NewestFrame(live=source.live, changed=changed)
         self.opened = False  # whether the source was entered: frames may come
         self.hangs = 0  # how many times the camera hung
+        self.missing: CameraError | None = None  # why it cannot be opened, where it never was and is looked for
+        self._may_be_missing = may_be_missing and source.live
         self._reopen = reopen
         self._silent_s = silent_s if reopen is not None and source.live else None
         self._clock = clock or Clock()
@@ -239,6 +243,11 @@ class Capture:
     def is_gone(self) -> bool:
         """Whether the camera is known to be away: its driver says so, or hangs, or it is not open again yet."""
         return self.is_stuck or not getattr(self._reader.source, "is_open", True)
+
+    @property
+    def is_looked_for(self) -> bool:
+        """Whether it was never open and is known to be missing, or to hang in its opening."""
+        return not self.opened and (self.missing is not None or self.hangs > 0 or self.is_stuck)
 
     def shown(self) -> bool:
         """Whether the camera gave a sign of life since this was last asked, or is being opened again."""
@@ -298,6 +307,16 @@ class Capture:
             self._frames += 1
             return self.slot.put(frame)
 
+    def is_open(self) -> None:
+        """A reader has opened the camera."""
+        self.opened, self.missing = True, None
+
+    def misses(self, error: CameraError) -> bool:
+        """The camera is not there at the start; whether it is looked for."""
+        if self._may_be_missing:
+            self.missing = error
+        return self._may_be_missing
+
     def end(self, reader: _Reader, error: BaseException | None = None) -> None:
         """A reader is at its end."""
         with self._lock:
@@ -324,8 +343,8 @@ class _Reader:
             try:
                 self._read()
             except CameraError as error:
-                if self._is_first:  # a mistake of the station file
-                    self._capture.end(self, error)
+                if self._is_first and (self._capture.opened or not self._capture.misses(error)):
+                    self._capture.end(self, error)  # a mistake of the station file
                     return
                 log.debug("the camera cannot be opened yet: %s", error)
                 if self.halt.wait(pause_s):
@@ -340,7 +359,7 @@ class _Reader:
 
     def _read(self) -> None:
         with self.source:
-            self._capture.opened = True
+            self._capture.is_open()
             while (frame := self.source.read()) is not None and self._capture.put(self, frame):
                 pass
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 import threading
 from collections import Counter
@@ -11,6 +12,9 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edge_resad.device.changeover import Changeover
 from edge_resad.device.drift.drift import Drift
@@ -24,7 +28,7 @@ from edge_resad.device.part_queue import EveryFrame, PartQueue, Parts
 from edge_resad.device.pipeline import Alarm, Alert, Inspection, Judge, Line, Reason, Tally
 from edge_resad.device.post import Post
 from edge_resad.device.presence_trigger import PresenceTrigger
-from edge_resad.device.progress import Progress, VitalSigns
+from edge_resad.device.progress import Pace, Progress, VitalSigns
 from edge_resad.device.revival import Absent
 from edge_resad.device.settings import SourceKind, StationFile, split_source
 from edge_resad.device.spool import Spool
@@ -34,9 +38,12 @@ from edge_resad.device.watch import WORDS, Limits, Watch
 from edge_resad.engine.inspector import Inspector
 from edge_resad.overlay import thumbnail
 
+log = logging.getLogger(__name__)
+
 OpenSource = Callable[[StationFile, threading.Event], FrameSource]
 
 HELD_UP_S = 1.0  # without a look for so long the line was held up, by its engine as a rule
+FILES: frozenset[SourceKind] = frozenset({"synthetic", "folder", "video"})  # and what is drawn: no cameras
 IDLE_LOOK_S = 0.1  # between two looks of the watch at pictures that show no part
 WIRED_S: Mapping[SourceKind, float] = {"v4l2": 15.0, "genicam": 10.0, "basler": 10.0}
 """How long a camera that waits for its wire may show no sign of life: OpenCV comes back from V4L2 after ten seconds, a
@@ -56,12 +63,14 @@ class Lane:
         say: SayFaults | None = None,
         changed: threading.Condition | None = None,
         is_bypassed: Callable[[], bool] = lambda: False,
+        may_be_missing: bool = False,
     ) -> None:
         """told: the station file as if this camera were its only one.
 
         say:     who puts camera -> faults into the station's state.
         changed: notified whenever there is news of this camera.
         is_bypassed: whether parts go by without inspection.
+        may_be_missing: a camera that is not there at the start is looked for; files and drawings must be there.
         """
         self.name = told.camera.name
         self.judge = judge
@@ -87,7 +96,13 @@ class Lane:
         self.drift = _drift(told, self._post, roll)
         max_age_s = told.inspection.max_age_s if source.live else None
         self._line = Line(
-            judge, self._alarm, max_age_s=max_age_s, watch=self._watch, camera=self.name, is_bypassed=is_bypassed
+            judge,
+            self._alarm,
+            max_age_s=max_age_s,
+            watch=self._watch,
+            camera=self.name,
+            is_bypassed=is_bypassed,
+            before=self._before,
         )
         silent_s = limits.silent_s if limits is not None else None
         parts = _parts(told, changed)
@@ -102,10 +117,19 @@ class Lane:
         waits_for_wire = told.camera.trigger.kind == "camera" and silent_s is None
         wired_s = WIRED_S.get(split_source(told.camera.source)[0]) if waits_for_wire else None
         self._is_asked = wired_s is not None  # a camera that may be silent for long shows otherwise that it is there
-        self.capture = Capture(source, halt, reopen=opened, silent_s=silent_s or wired_s, changed=changed, slot=slot)
+        self.capture = Capture(
+            source,
+            halt,
+            reopen=opened,
+            silent_s=silent_s or wired_s,
+            changed=changed,
+            slot=slot,
+            may_be_missing=may_be_missing and split_source(told.camera.source)[0] not in FILES,
+        )
         self._progress = Progress(self.capture, may_be_still=waits_for_wire)
         self._counts_unreadable = told.camera.trigger.kind in ("free", "camera")  # of others a picture is no part yet
         self._looked_at = 0.0  # when the watch last looked at a picture without a part
+        self._said: set[str] = set()  # kinds of errors in that
         self._open = ExitStack()
         self._last_look_at = -math.inf
 
@@ -152,9 +176,12 @@ class Lane:
 
     def step(self, frame: Frame) -> Inspection:
         """Judge one frame; change the product before it, where another one was asked for."""
-        if isinstance(self.judge, Changeover) and frame.missed is None and self.judge.before(frame.image):
-            self._begin(self.judge)
         return self._line.step(frame)
+
+    def _before(self, picture: NDArray[np.uint8] | None) -> None:
+        """Change the product, as was asked for or as the code on a part says. picture: None of what is not judged."""
+        if isinstance(self.judge, Changeover) and self.judge.before(picture):
+            self._begin(self.judge)
 
     def debounce(self, k: int, n: int) -> None:
         """Alert from now on when k of n parts fail; an alert that is open ends. Belongs to the line's thread."""
@@ -204,30 +231,48 @@ class Lane:
         if self._watch is not None:
             self._watch.show((enrolled.product, enrolled.of))
 
-    def look(self, now: float, inspection: Inspection | None) -> bool:
-        """See how the camera does; whether this lane gets on. To be called a few times a second.
+    @property
+    def is_away(self) -> bool:
+        """Whether the camera is known to give no picture, and looked for. From any thread."""
+        return self._watch is not None and "silent" in self._watch.said
+
+    def look(self, now: float, inspection: Inspection | None) -> Pace:
+        """See how the camera does, and say how this lane does. To be called a few times a second.
 
         now: monotonic seconds. inspection: of this camera's part, where there was one since the last look.
         """
         self.capture.look()
         self._look_at_pin()
-        if not self.capture.opened:
-            return False
+        if not self.capture.opened and not self.capture.is_looked_for:
+            return "still"
         if self._health is not None and not self.capture.slot.ended:
             if self._watch is not None and now - self._looked_at >= IDLE_LOOK_S:
                 idle = self.capture.slot.idle()
                 if idle is not None:
-                    self._watch.look(idle, now)
-                    self._looked_at = now
+                    self._look_at(idle, self._watch, now)
             was_held_up = now - self._last_look_at >= HELD_UP_S
             if self._watch is not None and was_held_up and self.capture.slot.has_news:
                 self._watch.arrived(now)  # its frames came and were overwritten
-            if self._watch is not None and self._is_asked:
-                self._watch.gone(self.capture.is_gone)
+            if self._watch is not None:
+                self._watch.gone(self.capture.is_looked_for or (self._is_asked and self.capture.is_gone))
             self._health.step(now)
             self._last_look_at = now
-        gets_on = self._progress.step(inspection) and not self.capture.is_stuck
-        return gets_on or self.capture.slot.ended
+        if self.capture.slot.ended:
+            return "over"
+        if self._progress.step(inspection) and self.capture.opened and not self.capture.is_stuck:
+            return "on"
+        return "away" if self.is_away and not self._progress.fails else "still"
+
+    def _look_at(self, idle: Frame, watch: Watch, now: float) -> None:
+        """Let the watch take a picture that shows no part."""
+        self._looked_at = now
+        try:
+            watch.look(idle, now)
+        except Exception as error:  # whatever the camera gave, the next part is already on its way
+            kind = type(error).__name__
+            if kind not in self._said:
+                self._said.add(kind)
+                log.exception("camera %s: a picture without a part could not be looked at (%s)", self.name, kind)
 
     def _look_at_pin(self) -> None:
         """Without its pin nobody tells of parts: they pass uncounted, so the outputs must be safe."""
@@ -273,7 +318,7 @@ def limits_of(told: StationFile) -> Limits | None:
     watch, kind = told.watch, split_source(told.camera.source)[0]
     if kind == "synthetic":
         return None
-    is_camera = kind not in ("folder", "video")
+    is_camera = kind not in FILES
     repeats = kind != "rtsp" or "frozen_s" in watch.model_fields_set  # H.264 of a still scene repeats itself
     slowest_s = 2 / told.camera.fps if told.camera.fps else 0.0  # between two frames
     speaks = told.camera.trigger.kind != "camera" or "silent_s" in watch.model_fields_set  # or waits for its trigger
@@ -305,7 +350,7 @@ def _parts(told: StationFile, changed: threading.Condition | None) -> Parts | No
             moment=trigger.moment,
             changed=changed,
         )
-    capture_ms = 0.0 if kind in ("synthetic", "folder", "video") else None  # those are taken in no time
+    capture_ms = 0.0 if kind in FILES else None  # those are taken in no time
     if trigger.capture_ms is not None:
         capture_ms = trigger.capture_ms
     return Trigger(

@@ -58,10 +58,11 @@ def broker_light(status: LinkStatus | None) -> Light | None:
     """None where the station file names no broker."""
     if status is None:
         return None
-    if status.connected and status.problem is None:
+    problem = status.problem or status.state_problem
+    if status.connected and problem is None:
         return Light(name="broker", colour="green", says="connected")
     colour: Colour = "amber" if status.connected else "red"
-    return Light(name="broker", colour=colour, says=status.problem or "not connected yet; messages wait")
+    return Light(name="broker", colour=colour, says=problem or "not connected yet; messages wait")
 
 
 def spool_light(waiting: int, oldest_s: float | None, problem: str | None, *, has_broker: bool, dead: int = 0) -> Light:

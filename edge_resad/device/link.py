@@ -22,6 +22,7 @@ class LinkStatus:
     waiting: int  # messages
     dead: int  # messages that the broker refuses for ever
     problem: str | None  # one sentence for the operator
+    state_problem: str | None = None  # why the station's state is not whole at the broker; letters go all the same
 
 
 def fate_of(reason: int, *, final: bool = False) -> Fate:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
+from edge_resad.device.acknowledgements import AckRefusal
 from edge_resad.device.commands.commands import Refusal
 from edge_resad.device.machine import MachineLook
 from edge_resad.device.outputs import OutputStatus
@@ -148,6 +149,12 @@ def commands_text(labels: Labels, done: Mapping[str, int], refused: Mapping[Refu
         _figure("commands_total", "counter", done_says, _by("status", labels, done)),
         _figure("commands_refused_total", "counter", refused_says, _by("reason", labels, refused)),
     )
+
+
+def acknowledgements_text(labels: Labels, refused: Mapping[AckRefusal, int]) -> str:
+    """The figures of what collectors say, or who pretends to be one, as `prometheus_text` gives the others."""
+    says = "Messages that were no acknowledgement for this station, by why."
+    return _text(_figure("acknowledgements_refused_total", "counter", says, _by("reason", labels, refused)))
 
 
 def _fates(tally: Tally) -> tuple[tuple[str, int], ...]:

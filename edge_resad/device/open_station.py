@@ -22,7 +22,13 @@ from edge_resad.device.judges import OpenJudge, keep_warm, reviving_judges
 from edge_resad.device.lane import Lane, OpenSource
 from edge_resad.device.machine import Machine, MachineHealth, MachineLook
 from edge_resad.device.machine_ids import machine_ids
-from edge_resad.device.metrics import MetricsFile, commands_text, pictures_text, prometheus_text
+from edge_resad.device.metrics import (
+    MetricsFile,
+    acknowledgements_text,
+    commands_text,
+    pictures_text,
+    prometheus_text,
+)
 from edge_resad.device.notify import Service
 from edge_resad.device.operator_side import OperatorSide, product_facts
 from edge_resad.device.output_health import OutputHealth
@@ -31,6 +37,7 @@ from edge_resad.device.pictures.commands import register_pictures
 from edge_resad.device.pictures.pictures import Pictures
 from edge_resad.device.pipeline import Inspection, Judge, Tally
 from edge_resad.device.post import Post, end_interrupted
+from edge_resad.device.progress import StationProgress
 from edge_resad.device.publisher import Publisher, Timing
 from edge_resad.device.rota import Rota
 from edge_resad.device.rtsp import without_password
@@ -83,7 +90,9 @@ class OpenStation:
         self._open_source = open_source
         self._open_judge = open_judge
         self._changed = threading.Condition()  # notified whenever there is news of a camera
-        self._service = Service.of_environment(describe=lambda: str(self.tally))
+        self._has_begun = False
+        self._without: set[str] = set()  # cameras that were missing at the start, as far as it is said
+        self._service = Service.of_environment(describe=self._in_one_line)
         self._open = ExitStack()
 
     def __enter__(self) -> OpenStation:
@@ -159,7 +168,7 @@ class OpenStation:
         clock = Clock()
         slots = [lane.capture.slot for lane in lanes]
         rota = Rota(slots, self._changed)
-        got_on: set[str] = set()  # cameras that got on since the watchdog was last fed
+        progress = StationProgress()
         while not stop.is_set() and not all(slot.ended for slot in slots):
             people.errands.do()
             outputs.at_work(False)
@@ -180,13 +189,11 @@ class OpenStation:
             now = clock.monotonic()
             if self.output_health is not None:
                 self.output_health.step(now)
-            got_on.update(one.name for one in lanes if one.look(now, inspection if one is lane else None))
-            if all(one.capture.opened for one in lanes):
-                self._service.ready()  # the inspector was there before the cameras
-            if len(got_on) == len(lanes):
+            paces = {one.name: one.look(now, inspection if one is lane else None) for one in lanes}
+            outputs.alive({name: pace in ("on", "over") for name, pace in paces.items()})
+            self._begin()
+            if progress.step(paces):
                 self._service.progress()
-                outputs.alive()
-                got_on.clear()
 
     def say(self, lane: Lane, inspection: Inspection) -> None:
         """Hand on what became of a part to all whom it concerns, the most urgent first."""
@@ -235,6 +242,30 @@ class OpenStation:
             outputs=self.outputs.status,
         )
 
+    def _begin(self) -> None:
+        """Be ready once every camera is open, or known to be missing while another one is there.
+
+        Raises:
+            CameraError: none of them is there.
+        """
+        if self._has_begun:
+            return
+        captures = [lane.capture for lane in self.lanes]
+        missing = [capture.missing for capture in captures]
+        if missing[0] is not None and all(missing):
+            raise missing[0]
+        for lane in self.lanes:
+            if lane.capture.missing is not None and lane.name not in self._without:
+                self._without.add(lane.name)
+                log.error("camera %s: %s It is looked for; the others inspect", lane.name, lane.capture.missing)
+        if all(one.opened or one.is_looked_for for one in captures) and any(one.opened for one in captures):
+            self._has_begun = True
+            self._service.ready()  # the inspector was there before the cameras
+
+    def _in_one_line(self) -> str:
+        away = ", ".join(lane.name for lane in self.lanes if lane.is_away)
+        return f"{self.tally}; no picture from {away}" if away else str(self.tally)
+
     def _leave(self) -> None:
         """Take no more parts. Those that came and that nobody looked at are told as all others are."""
         for lane in self.lanes:
@@ -279,6 +310,7 @@ class OpenStation:
             say=self._say_faults,
             changed=self._changed,
             is_bypassed=self.people.is_bypassed,
+            may_be_missing=len(self._settings.cameras) > 1,
         )
 
     def _show_by_sparkplug(self, enter: Callable[[Sparkplug], Sparkplug]) -> None:
@@ -359,6 +391,7 @@ class OpenStation:
             revivals=self.revival.revivals,
         )
         text += pictures_text(labels, pictures.kept, pictures.not_kept) if pictures else ""
+        text += acknowledgements_text(labels, self.publisher.refused_acknowledgements) if self.publisher else ""
         return text + commands_text(labels, commands.counts, commands.refused) if commands else text
 
 

@@ -182,8 +182,11 @@ class Line:
         watch: Watch | None = None,  # what pictures must be like
         camera: str = "cam0",
         is_bypassed: Callable[[], bool] = lambda: False,  # whether parts go by without inspection
+        before: Callable[[NDArray[np.uint8] | None], None] = lambda _frame: None,
     ) -> None:
+        """before: called before every frame with its picture, or with None where it is not judged."""
         self._is_bypassed = is_bypassed
+        self._before = before
         self._camera = camera
         self._watch = watch
         self._judge = judge
@@ -200,15 +203,10 @@ class Line:
         """Judge one frame, unless it is too old or shows no part; a judge that fails costs this frame and no other."""
         began = self._clock.monotonic()
         age_s = began - frame.captured_mono
-        blind = self._blind(frame, began)
-        if self._is_bypassed():
-            return self._without(frame, "bypassed", Latency(waiting_ms=1e3 * age_s, inspecting_ms=0.0))
-        if frame.missed is not None:
-            return self._without(frame, frame.missed, Latency(waiting_ms=1e3 * age_s, inspecting_ms=0.0))
-        if self._max_age_s is not None and age_s > self._max_age_s:
-            return self._without(frame, "too_old", Latency(waiting_ms=1e3 * age_s, inspecting_ms=0.0))
-        if blind is not None:
-            return self._without(frame, blind, Latency(waiting_ms=1e3 * age_s, inspecting_ms=0.0))
+        obstacle = self._obstacle(frame, began, age_s)
+        self._before(frame.image if obstacle is None else None)
+        if obstacle is not None:
+            return self._without(frame, obstacle, Latency(waiting_ms=1e3 * age_s, inspecting_ms=0.0))
         verdict, reason = self._verdict(frame)
         now = self._clock.monotonic()
         latency = Latency(
@@ -222,6 +220,17 @@ class Line:
         return Inspection(
             frame=frame, verdict=verdict, not_inspected=None, latency=latency, alert=alert, camera=self._camera
         )
+
+    def _obstacle(self, frame: Frame, now: float, age_s: float) -> Reason | None:
+        """Why a frame is not to be judged at all; the watch looks at it in any case."""
+        blind = self._blind(frame, now)
+        if self._is_bypassed():
+            return "bypassed"
+        if frame.missed is not None:
+            return frame.missed
+        if self._max_age_s is not None and age_s > self._max_age_s:
+            return "too_old"
+        return blind
 
     def _blind(self, frame: Frame, now: float) -> Blind | None:
         """Why the watch says that a frame cannot be judged; what it cannot look at, the judge refuses."""

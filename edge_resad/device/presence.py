@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,6 +14,10 @@ from edge_resad.messages import birth_message, offline_message
 
 AskStages = Callable[[], Mapping[str, StageTimes]]
 AskFacts = Callable[[], Mapping[str, object]]
+
+SPARES = ("stages_ms", "machine", "about", "problems", "faults")
+"""What a state can do without, in the order in which it goes where a broker takes no message so large."""
+_NAMED = ("product", "version", "bundle")  # facts that have a field of their own
 
 
 class Presence:
@@ -41,10 +45,23 @@ class Presence:
         self.version = 0  # grows with everything that a birth would say anew
         self._stages = stages or dict
         self._changing: AskFacts = changing or dict
+        self.too_large: str | None = None  # that the broker takes no state so large, and what becomes of it
+        self.forms: list[Sequence[str]] = [SPARES[:count] for count in range(len(SPARES) + 1)]
+        """What a state may leave out, the whole first: a broker that hangs up at the whole one leaves fewer."""
 
     @property
     def topic(self) -> str:
         return self._address.state_topic
+
+    def spare(self, *, blamed: bool) -> None:
+        """The broker hangs up at the state: from now on it goes in its shortest form, and in none where that is blamed.
+
+        blamed: the broker said that it was because of what it was sent, and not the network.
+        """
+        if len(self.forms) > 1:
+            self.forms = self.forms[-1:]
+        elif blamed:
+            self.forms = []
 
     def set_faults(self, faults: Mapping[str, tuple[str, ...]]) -> None:
         """camera -> what is wrong with it now; what was said of other cameras stays. From any thread."""
@@ -70,8 +87,21 @@ class Presence:
             self._facts = kept
             self.version += 1
 
-    def birth(self, *, bd_seq: int, live_from_seq: int, again: int = 0) -> bytes:
-        """The station is there. live_from_seq: of the first letter that was written after it connected."""
+    def birth(self, *, bd_seq: int, live_from_seq: int, again: int = 0, left_out: Sequence[str] = ()) -> bytes:
+        """The station is there. live_from_seq: of the first letter that was written after it connected.
+
+        left_out: those of `SPARES` that it does without, which it says.
+        """
+        facts: dict[str, object] = {**self._facts, **self._changing()}
+        if "about" in left_out:
+            facts = {name: fact for name, fact in facts.items() if name in _NAMED}
+        if self._problems and "problems" not in left_out:
+            facts["problems"] = self._problems
+        stages_ms = (
+            {name: asdict(times) for name, times in self._stages().items()} if "stages_ms" not in left_out else {}
+        )
+        if left_out:
+            facts["left_out"] = list(left_out)
         return birth_message(
             self._address,
             bd_seq=bd_seq,
@@ -80,10 +110,10 @@ class Presence:
             waiting=self._spool.waiting(),
             dropped=self._spool.dropped,
             dead=self._spool.dead,
-            facts={**self._facts, **self._changing(), **({"problems": self._problems} if self._problems else {})},
-            faults=self._faults,
-            stages_ms={name: asdict(times) for name, times in self._stages().items()},
-            machine=self._machine,
+            facts=facts,
+            faults=self._faults if "faults" not in left_out else None,
+            stages_ms=stages_ms,
+            machine=self._machine if "machine" not in left_out else None,
             again=again,
         )
 

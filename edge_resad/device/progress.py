@@ -1,13 +1,18 @@
-"""Whether a station gets on: parts are judged, or its camera waits on purpose. What feeds the watchdog."""
+"""Whether a station gets on: parts are judged, or its cameras wait on purpose. What feeds the watchdog."""
 
 from __future__ import annotations
 
 import threading
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Literal, Protocol
 
 from edge_resad.device.pipeline import Inspection
 
 PATIENCE = 10  # parts in a row on which the inspector failed; then a new start is the better hope
+
+Pace = Literal["on", "over", "away", "still"]
+"""How a camera's lane does: it gets on, it has come to its end, its camera is known to give nothing and is looked for,
+or it stands still and nobody knows why."""
 
 
 class VitalSigns(threading.Event):
@@ -65,6 +70,11 @@ class Progress:
         self._may_be_still = may_be_still
         self._failures = 0  # in a row
 
+    @property
+    def fails(self) -> bool:
+        """Whether the inspector failed on as many parts in a row as it may."""
+        return self._failures >= PATIENCE
+
     def step(self, inspection: Inspection | None) -> bool:
         """Take what a step gave, None where no frame came in time; whether that was progress.
 
@@ -74,4 +84,24 @@ class Progress:
         alive = self._source.shown() or self._may_be_still
         if inspection is not None:
             self._failures = self._failures + 1 if inspection.not_inspected == "inspector_error" else 0
-        return self._failures < PATIENCE and (alive or inspection is not None)
+        return not self.fails and (alive or inspection is not None)
+
+
+class StationProgress:
+    """Judges whether a station of one or more cameras gets on, from how the lanes of all of them do.
+
+    One that stands still holds up the whole, for nobody else can help it. One whose camera is known to give nothing, is
+    said to and looked for, does not, as long as another one gets on.
+    """
+
+    def __init__(self) -> None:
+        self._got_on: set[str] = set()
+
+    def step(self, paces: Mapping[str, Pace]) -> bool:
+        """Take how all lanes do now; whether each has got on since this last was so, or is excused."""
+        self._got_on.update(name for name, pace in paces.items() if pace == "on")
+        excused = {name for name, pace in paces.items() if pace in ("over", "away")}
+        if not self._got_on or paces.keys() - self._got_on - excused:
+            return False
+        self._got_on.clear()
+        return True

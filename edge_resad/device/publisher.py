@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
 
+from edge_resad.clock_floor import is_set
 from edge_resad.device.access import Access, Certificate, read_access
+from edge_resad.device.acknowledgements import Acknowledgements, AckRefusal
 from edge_resad.device.bell import Bell
-from edge_resad.device.clock_floor import is_set
 from edge_resad.device.collectors import Collectors
 from edge_resad.device.connection import Connection, Protocol, Will
 from edge_resad.device.hearing import Handler, Heard, Hearing
@@ -32,7 +33,7 @@ from edge_resad.device.spool import Spool
 from edge_resad.device.telegram import Telegram, Telegrams
 from edge_resad.device.timing import Timing
 from edge_resad.errors import SettingsError
-from edge_resad.messages import COLLECTOR_STATES, AcknowledgementMessage, read_message
+from edge_resad.messages import COLLECTOR_STATES
 from edge_resad.takeover import TAKEN_OVER, TakeoverDetector
 
 __all__ = ["Heard", "LinkStatus", "Publisher", "Telegram", "Timing"]
@@ -73,6 +74,7 @@ class Publisher:
         self._hearing = Hearing()
         self._telegrams = Telegrams()
         self._bell: Bell | None = None
+        self._acknowledgements = Acknowledgements(station.address)
         self._collectors = Collectors(station.site)
         self._thrown_out = 0  # times in a row that the broker hung up when it was asked for collectors' states
         self._address = station.address
@@ -87,6 +89,7 @@ class Publisher:
         self._backoff = Backoff(self._broker.reconnect_min_s, self._broker.reconnect_max_s)
         self._takeover = TakeoverDetector(short_s=self._timing.short_s)
         self._poison = PoisonDetector()
+        self._state_poison = PoisonDetector()  # of the one message that is no letter
         self._link_problem: str | None = None
         self._certificate: Certificate | None = None  # the station's own, of the last try
         self._older_said = False  # that the broker seems to know no newer protocol
@@ -159,7 +162,13 @@ class Publisher:
             waiting=self._spool.waiting(),
             dead=self._spool.dead,
             problem=problem,
+            state_problem=self._presence.too_large if protocol is not None else None,
         )
+
+    @property
+    def refused_acknowledgements(self) -> Mapping[AckRefusal, int]:
+        """What came where collectors say what they have stored, and was no such message for this station, by why."""
+        return dict(self._acknowledgements.refused)
 
     def _wake(self) -> None:
         bell = self._bell
@@ -168,17 +177,8 @@ class Publisher:
 
     def _on_acknowledgement(self, heard: Heard) -> None:
         """A collector says what it has stored. Only letters of this station that were sent can leave for it."""
-        try:
-            message = read_message(heard.payload)
-        except ValueError as error:
-            log.warning("an acknowledgement on %s cannot be read: %s", heard.topic, str(error).partition("\n")[0])
-            return
-        if not isinstance(message, AcknowledgementMessage):
-            log.warning("a message on %s is no acknowledgement but %s", heard.topic, message.type)
-            return
-        said, ours = message.data, self._address
-        if (said.site, said.line, said.device) != (ours.site, ours.line, ours.device):
-            log.warning("an acknowledgement on %s is for %s/%s/%s", heard.topic, said.site, said.line, said.device)
+        said = self._acknowledgements.read(heard)
+        if said is None:
             return
         self._collectors.acknowledged()
         ranges = self._spool.acknowledged(said.stream_id, said.stored)
@@ -340,15 +340,24 @@ class Publisher:
         if hung_up and window.acknowledged == 0 and not taken_over:
             guilty = self._poison.hung_up(window.on_the_way, blamed=blames_a_letter(connection.close_reason))
             if guilty is not None:
-                letters = self._spool.oldest(1, guilty - 1)
-                session.bury(letters[0], f"the broker hangs up whenever it comes ({connection.closed})")
+                session.bury_at(guilty, f"the broker hangs up whenever it comes ({connection.closed})")
                 self._takeover.forget()
+        if not session.state_waits:
+            self._state_poison.acknowledged()
+        elif hung_up and not window.on_the_way and not taken_over:
+            self._judge_state(blamed=blames_a_letter(connection.close_reason))
         lost = (
             f"the connection to the broker at {self._broker.where} was lost: {connection.closed}. "
             "Messages wait in the spool."
         )
         self._say(self._suspicion() or lost)
         return self._backoff.next()
+
+    def _judge_state(self, *, blamed: bool) -> None:
+        """The broker hung up at nothing but the state. blamed: it said so; a bad network looks the same for a while."""
+        if self._state_poison.hung_up([0], blamed=blamed) is not None:
+            self._presence.spare(blamed=blamed)
+            self._takeover.forget()
 
     def _suspicion(self) -> str | None:
         if self._poison.careful:

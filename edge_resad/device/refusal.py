@@ -110,6 +110,27 @@ def nobody_subscribes(topic: str, *, where: str) -> str:
     )
 
 
+def state_too_large(most_bytes: int | None, *, where: str, is_sent: bool) -> str:
+    """What it means that the broker takes no message as large as the state. is_sent: with less in it.
+
+    most_bytes: what it takes; None where it only hangs up.
+    """
+    until = "" if most_bytes is not None else " until the next start"
+    what = (
+        f"goes with less in it{until}"
+        if is_sent
+        else f"is not sent{until}, so nobody sees that it is there. Other messages go on"
+    )
+    if most_bytes is None:
+        return (
+            f"the broker at {where} hangs up at this station's state: it {what}. Let the broker take larger messages."
+        )
+    return (
+        f"the broker at {where} takes no message of more than {most_bytes} bytes: this station's state is larger and "
+        f"{what}. Let it take larger ones (mosquitto: max_packet_size)."
+    )
+
+
 def not_heard(topic_filter: str, said: str, *, where: str, user: str) -> str:
     """What it means that the broker does not let the station hear a topic. said: the broker's reason."""
     return (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from edge_resad.device.bell import Bell
 from edge_resad.device.collectors import Collectors
@@ -21,6 +21,7 @@ from edge_resad.device.refusal import (
     nobody_acknowledges,
     nobody_subscribes,
     not_heard,
+    state_too_large,
     topic_refused,
 )
 from edge_resad.device.settings import BrokerSection, SpoolSection
@@ -58,6 +59,7 @@ class Session:
         self.connection = connection
         self.began = time.monotonic()
         self.problem: str | None = None  # what the broker does not take now
+        self.state_waits = False  # a state was sent, and the broker has not answered
         self._spool = spool
         self._presence = presence
         self._poison = poison
@@ -97,10 +99,29 @@ class Session:
         self._said_version = self._presence.version
         self._said_dead = self._spool.dead > 0  # before it is counted: one that comes in between is said once more
         again = self._announced
-        payload = self._presence.birth(bd_seq=self._bd_seq, live_from_seq=self._live_from_seq, again=again)
-        self._send_state(payload, birth_id(self._spool.stream_id, self._bd_seq, again))
+        event_id = birth_id(self._spool.stream_id, self._bd_seq, again)
+        for left_out in self._presence.forms:
+            payload = self._presence.birth(
+                bd_seq=self._bd_seq,
+                live_from_seq=self._live_from_seq,
+                again=again,
+                left_out=left_out,
+            )
+            if self._send_state(payload, event_id) is not None:
+                self._say_if_too_large(is_whole=not left_out, is_sent=True)
+                break
+        else:
+            self._say_if_too_large(is_whole=False, is_sent=False)
         self._announced += 1
         self._announce_at = time.monotonic() + self._timing.state_s
+
+    def _say_if_too_large(self, *, is_whole: bool, is_sent: bool) -> None:
+        problem = None
+        if not is_whole:
+            problem = state_too_large(self.connection.maximum_packet, where=self._broker.where, is_sent=is_sent)
+        if problem is not None and problem != self._presence.too_large:
+            log.warning("%s", problem)
+        self._presence.too_large = problem
 
     def step(self, *, stopping: bool) -> bool:
         """Settle, send and wait for news, at most a second; False where the session is over."""
@@ -154,6 +175,8 @@ class Session:
             return
         payload = self._presence.offline(bd_seq=self._bd_seq)
         packet_id = self._send_state(payload, f"{self._spool.stream_id}-d{self._bd_seq}")
+        if packet_id is None:  # without a goodbye the broker says our will, which it has taken
+            return
         until = time.monotonic() + self._timing.goodbye_s
         while not any(answered == packet_id for answered, _, _ in self.connection.answers) and self._waited(until):
             pass
@@ -168,6 +191,14 @@ class Session:
         log.error("the message %d for %s will never be taken: %s", letter.seq, letter.topic, why)
         self._spool.refused(letter, why)
         self.outgoing.delivered(letter.seq)
+
+    def bury_at(self, seq: int, why: str) -> None:
+        """Give a letter up that is on its way, if it waits still: another may be first by now, or have its number."""
+        sent = self.window.letter(seq)
+        found = self._spool.oldest(1, seq - 1)
+        if sent is None or not found or self._spool.event_id(found[0]) != self._spool.event_id(sent):
+            return
+        self.bury(sent, why)
 
     @property
     def _cap(self) -> int:
@@ -206,7 +237,7 @@ class Session:
         """The broker answered to a state or a telegram."""
         telegram = self._on_the_wire.pop(packet_id, None)
         if telegram is None:
-            self._state_refusal = refused
+            self._state_refusal, self.state_waits = refused, False
         elif refused is not None:
             log.warning("the broker does not take a message on %s: %s", telegram.topic, refused)
 
@@ -229,15 +260,13 @@ class Session:
             telegram = self._telegrams.take(now)
             if telegram is None:
                 return
-            limit = self.connection.maximum_packet
             user = dict(telegram.user)
-            size = packet_size(telegram.topic, telegram.payload, content_type=telegram.content_type, user=user)
-            if limit is not None and size + 32 + len(telegram.correlation or b"") > limit:
-                log.warning("a message on %s is larger than the broker takes: %d bytes", telegram.topic, size)
+            payload = self._fitting(telegram, user)
+            if payload is None:
                 continue
             packet_id = self.connection.send(
                 telegram.topic,
-                telegram.payload,
+                payload,
                 qos=telegram.qos,
                 retain=telegram.retain,
                 content_type=telegram.content_type,
@@ -248,6 +277,18 @@ class Session:
             if telegram.qos:
                 self._on_the_wire[packet_id] = telegram
                 self.window.sent(packet_id, None, now)
+
+    def _fitting(self, telegram: Telegram, user: Mapping[str, str]) -> bytes | None:
+        """What of it the broker takes: all, or what is short; None where it takes neither."""
+        limit = self.connection.maximum_packet
+        for payload in (telegram.payload, telegram.short):
+            if payload is None:
+                continue
+            size = packet_size(telegram.topic, payload, content_type=telegram.content_type, user=user)
+            if limit is None or size + 32 + len(telegram.correlation or b"") <= limit:
+                return payload
+            log.warning("a message on %s is larger than the broker takes: %d bytes", telegram.topic, size)
+        return None
 
     @property
     def _pause_s(self) -> float:
@@ -396,11 +437,16 @@ class Session:
             self._unheard_since = now
         reach("after-publish")
 
-    def _send_state(self, payload: bytes, event_id: str) -> int:
+    def _send_state(self, payload: bytes, event_id: str) -> int | None:
+        """Its packet id; None where the broker takes no message so large, and would hang up."""
         topic = self._presence.topic
         user = {"id": event_id, "type": type_of(topic)}
+        limit = self.connection.maximum_packet
+        if limit is not None and packet_size(topic, payload, content_type=JSON_TYPE, user=user) > limit:
+            return None
         packet_id = self.connection.send(topic, payload, retain=True, content_type=JSON_TYPE, user=user)
         self.window.sent(packet_id, None, time.monotonic())
+        self.state_waits = True
         return packet_id
 
     def _waited(self, until: float) -> bool:

@@ -62,7 +62,7 @@ class Spool:
 
     Only what is committed is ever handed to a publisher, so nothing is sent that a power cut could make unwritten.
     Where room runs out the oldest pictures go first, then verdicts of good parts, then of parts not inspected; never a
-    failed part, never an alert.
+    failed part, never an alert that is in the file. Where the disk refuses until memory is full, new ones go too.
     What goes is noted in the same transaction, and a letter tells it.
     """
 
@@ -365,7 +365,7 @@ class Spool:
         with self._changed:
             if self._trouble is not None:
                 todo = "Free disk space"
-                lost = f" Memory is full too: {self._lost} alerts are lost." if self._lost else ""
+                lost = f" Memory is full too: {self._lost} new messages are lost." if self._lost else ""
                 return (
                     f"the spool {self._path} cannot be written ({self._trouble}): "
                     f"{len(self._pending) + len(self._writing)} messages wait in memory.{lost} "

@@ -28,9 +28,10 @@ class StageTimes:
 class Stages:
     """A histogram for every stage: waiting, what the inspector times, outputs, and what several of them take together.
 
-    waiting: from the picture to the inspector. outputs: from the verdict until all that is said of the part was handed
-    on. signal: from the picture until the line's outputs have their signal, which is the first thing said. total: from
-    the picture until all was handed on. trigger: from the trigger to the verdict, of parts that one announced.
+    waiting: from the picture until the line takes it. outputs: from the verdict until all that is said of the part was
+    handed on. signal: from the picture until the line's outputs have their signal, which is the first thing said.
+    total: from the picture until all was handed on. trigger: from the trigger to the verdict, of parts that one
+    announced.
     """
 
     def __init__(self) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from edge_resad.bundle import Precision
 from edge_resad.device.camera import Products
-from edge_resad.device.heap import give_large_pieces_back
 from edge_resad.device.judges import OpenJudge
 from edge_resad.device.lane import OpenSource
 from edge_resad.device.open_station import OpenStation
@@ -74,7 +73,6 @@ def run_station(
     on_inspection: called for every part that reached the inspection, in this thread.
     stages: where stage times are counted; the station's own without it.
     """
-    give_large_pieces_back()
     opened = OpenStation(
         settings, stop=stop, products=products, open_source=open_source, open_judge=open_judge, stages=stages
     )

@@ -17,6 +17,7 @@ class Telegram:
 
     topic: str
     payload: bytes
+    short: bytes | None = None  # goes in its place where the broker takes no message so large
     qos: int = 0  # 1: sent again on the next connection where the broker did not answer
     retain: bool = False
     expiry_s: float | None = None  # not sent later than this, and forgotten by the broker then

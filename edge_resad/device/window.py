@@ -53,6 +53,10 @@ class Window:
         """The letters (seq) that were sent and not settled."""
         return sorted(self._seqs)
 
+    def letter(self, seq: int) -> Letter | None:
+        """One of the letters that are on their way; None where it is none of them."""
+        return next((letter for letter in self._sent.values() if letter is not None and letter.seq == seq), None)
+
     @property
     def held_topics(self) -> Sequence[str]:
         return sorted(self._holds)

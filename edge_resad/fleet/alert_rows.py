@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, case, func, select
 
 from edge_resad.fleet import schema
+from edge_resad.fleet.clock import EARLIEST_MS
 from edge_resad.fleet.inserting import insert_into
 from edge_resad.fleet.succession import rejoin
 
@@ -29,7 +30,7 @@ def write_alerts(connection: Connection, messages: Iterable[Mapping[str, Any]]) 
         now |= {"last_stream": row["stream"], "last_seq": row["seq"], "severity": severity}
         now["worst"] = max(now["worst"], severity)
         now["open"] = now["open"] and row["phase"] != "end"
-        now["received_ms"] = max(now["received_ms"], row["received_ms"])
+        now["received_ms"] = _later_receipt(now["received_ms"], row["received_ms"])
         now["messages"] += 1
     if not alerts:
         return
@@ -43,7 +44,10 @@ def write_alerts(connection: Connection, messages: Iterable[Mapping[str, Any]]) 
         name: case((later, said[name]), else_=had[name]) for name in ("last_stream", "last_seq", "severity")
     }
     changes |= {name: case((earlier, said[name]), else_=had[name]) for name in ("first_stream", "first_seq")}
-    changes |= {name: case((said[name] > had[name], said[name]), else_=had[name]) for name in ("worst", "received_ms")}
+    changes["worst"] = case((said.worst > had.worst, said.worst), else_=had.worst)
+    undated = had.received_ms < EARLIEST_MS
+    newer = (said.received_ms < EARLIEST_MS) | (said.received_ms > had.received_ms)
+    changes["received_ms"] = case((~undated & newer, said.received_ms), else_=had.received_ms)
     changes |= {"open": had.open & said.open, "messages": had.messages + said.messages}
     statement = statement.on_conflict_do_update(index_elements=["device", "alert_id"], set_=changes)
     known = connection.execute(
@@ -56,6 +60,11 @@ def write_alerts(connection: Connection, messages: Iterable[Mapping[str, Any]]) 
         if {now["first_stream"], now["last_stream"]} != {*streams} or len({*streams}) > 1:
             of_several.append((device, alert_id))
     rejoin(connection, of_several)
+
+
+def _later_receipt(one_ms: int, other_ms: int) -> int:
+    """One that has no date yet is the later one: an alert with such a message must not go by its age."""
+    return min(one_ms, other_ms) if min(one_ms, other_ms) < EARLIEST_MS else max(one_ms, other_ms)
 
 
 def rejoin_alerts(connection: Connection, devices: Iterable[int]) -> None:

@@ -13,7 +13,8 @@ from edge_resad.fleet.database import alone
 from edge_resad.fleet.hours import add_to_hours
 
 _CHUNK = 1000  # rows of one transaction
-_LOCK = 7_236_583  # PostgreSQL: of the collector that dates
+DATING = 7_236_583
+"""PostgreSQL's lock of the collector that dates."""
 
 
 def backdate(engine: Engine) -> Iterator[int]:
@@ -32,7 +33,7 @@ def backdate(engine: Engine) -> Iterator[int]:
 def _step(engine: Engine, number: int) -> int:
     """Date some rows of one boot session; 0 where none is left, and then its mark is gone."""
     with engine.begin() as connection:
-        dated = _date(connection, number) if alone(connection, _LOCK) else 0
+        dated = _date(connection, number) if alone(connection, DATING) else 0
         crash_point("in-backdating")
     crash_point("after-backdating")
     return dated

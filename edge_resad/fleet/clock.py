@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Literal
 
+from edge_resad.clock_floor import is_set
 from edge_resad.messages import Origin
 
 Quality = Literal["synced", "backdated", "unsure", "received"]
 UNDATED = ("unsure", "received")
 """What a later synchronisation of the same boot session improves."""
-_EARLIEST_MS = 1_704_067_200_000  # 2024: a clock before it has never been set
+EARLIEST_MS = 1_704_067_200_000
+"""2024: a clock before it has never been set. Unlike the clock's floor it never moves: a receipt before it has no date,
+and none that had one shall lose it.
+"""
 _AHEAD_MS = 86_400_000  # a day: a clock further ahead of ours is wrong
 
 
@@ -33,10 +37,19 @@ def is_synced(origin: Origin, received_ms: int) -> bool:
     return origin.clock_synced is True and _plausible(to_ms(origin.wall_s), received_ms)
 
 
+def receipt_ms(wall: float, mono: float) -> int:
+    """The time of a receipt, in ms since 1970. Where our own clock is not set nobody knows it yet: it is before
+    `EARLIEST_MS` then, namely how long this computer runs, which keeps receipts in their order.
+    """
+    return to_ms(wall if is_set(wall) else mono)
+
+
 def to_ms(seconds: float) -> int:
     """Seconds as whole milliseconds."""
     return round(seconds * 1000)
 
 
 def _plausible(wall_ms: int, received_ms: int) -> bool:
-    return _EARLIEST_MS <= wall_ms <= received_ms + _AHEAD_MS
+    if received_ms < EARLIEST_MS:  # ours is not set: nobody can say that a station's is ahead
+        return wall_ms >= EARLIEST_MS
+    return EARLIEST_MS <= wall_ms <= received_ms + _AHEAD_MS

@@ -55,6 +55,7 @@ class LetterRows:
             self._new[table.name] = insert_new(self._connection, table, rows, ("stream", "seq"))
         self._set_conflicts_aside()
         self._removed = removed_before(self._connection, [key for keys in self._new.values() for key in keys])
+        self._leave_alerts_removed()
         self._write_raw(raw)
         devices = self._write_gap_ranges()
         write_alerts(self._connection, self._new_rows(schema.alert_message))
@@ -86,11 +87,24 @@ class LetterRows:
             gone = sorted(found & self._rows[table.name].keys())
             for key in gone:
                 del self._rows[table.name][key]
-            new = [{"its_stream": key[0], "its_seq": key[1]} for key in gone if key in self._new[table.name]]
-            if new:
-                these = (table.c.stream == bindparam("its_stream")) & (table.c.seq == bindparam("its_seq"))
-                self._connection.execute(delete(table).where(these), new)
-                self._new[table.name] -= set(gone)
+            self._take_back(table, [key for key in gone if key in self._new[table.name]])
+
+    def _leave_alerts_removed(self) -> None:
+        """A message of an alert that retention has removed does not begin it anew: nothing would ever end it."""
+        table = schema.alert_message
+        again = self._removed & self._new[table.name]
+        for key in again:
+            del self._rows[table.name][key]
+        self._take_back(table, sorted(again))
+
+    def _take_back(self, table: Table, keys: Sequence[tuple[int, int]]) -> None:
+        """Delete rows that this batch has inserted."""
+        if keys:
+            these = (table.c.stream == bindparam("its_stream")) & (table.c.seq == bindparam("its_seq"))
+            self._connection.execute(
+                delete(table).where(these), [{"its_stream": stream, "its_seq": seq} for stream, seq in keys]
+            )
+            self._new[table.name] -= set(keys)
 
     def _set_aside(self, letter: Letter) -> None:
         origin = origin_of(letter)

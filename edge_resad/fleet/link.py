@@ -25,6 +25,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge_resad import __version__
 from edge_resad.errors import SettingsError
+from edge_resad.fleet.clock import receipt_ms
 from edge_resad.fleet.inbox import Inbox
 from edge_resad.fleet.reading import Arrival
 from edge_resad.fleet.settings import CollectorSection
@@ -346,7 +347,7 @@ class _Call:
             self.heard_at = time.monotonic()
             about = getattr(message.properties, "UserProperty", ())
             event_id = next((value for name, value in about if name == "id"), None)
-            now_ms = time.time_ns() // 1_000_000
+            now_ms = receipt_ms(time.time(), time.monotonic())
             topic, payload = _topic(message), bytes(message.payload)
             self._inbox.put(Arrival(topic, payload, now_ms, event_id, self.number, message.mid, message.qos))
 

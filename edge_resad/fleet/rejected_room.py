@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, func, select
 
 from edge_resad.fleet import schema
+from edge_resad.fleet.clock import EARLIEST_MS
 from edge_resad.fleet.coverage import unsettle
 from edge_resad.fleet.database import REMOVING, alone
 from edge_resad.fleet.inserting import insert_into
@@ -31,14 +32,17 @@ def make_room(connection: Connection, those: ColumnElement[bool], most: int, *, 
     rows: there will be another time.
     """
     table, dropped = schema.rejected, schema.dropped
-    there = int(connection.execute(select(func.count()).select_from(table).where(those)).scalar_one())
-    if there <= most or not alone(connection, REMOVING):
+    counted = select(func.count()).select_from(table).where(those)
+    if int(connection.execute(counted).scalar_one()) <= most or not alone(connection, REMOVING):
+        return 0
+    there = int(connection.execute(counted).scalar_one())  # another collector may have made room just now
+    if there <= most:
         return 0
     worth = case((table.c.stream.is_(None), 0), (table.c.topic.like("%/alert/%"), 2), else_=1)
     going = (
         select(table.c.digest)  # alone: SQLite reads whole payloads to get at what is behind them
         .where(those)
-        .order_by(worth, table.c.received_ms, table.c.digest)
+        .order_by(worth, table.c.received_ms < EARLIEST_MS, table.c.received_ms, table.c.digest)  # undated: the newest
         .limit(min(there - most + most // _SPARE, at_once))
         .with_for_update(skip_locked=True)  # another collector counts one that came again: it stays
     )

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, bindparam, delete, func, select
 
 from edge_resad.fleet import schema
+from edge_resad.fleet.clock import EARLIEST_MS
 from edge_resad.fleet.coverage import settle, settle_some
 from edge_resad.fleet.crash_points import crash_point
 from edge_resad.fleet.database import REMOVING, alone
@@ -32,8 +33,19 @@ class Rule:
 
     def too_old(self, now_ms: int) -> ColumnElement[bool]:
         """The rows that are older than the rule allows."""
-        old = self.table.c.received_ms < now_ms - self.days * _DAY_MS
-        return old if self.only is None else and_(old, self.only)
+        return and_(self.dated, self.table.c.received_ms < now_ms - self.days * _DAY_MS)
+
+    @property
+    def dated(self) -> ColumnElement[bool]:
+        """The rows whose time of receipt is known. What came while the clock was not set is not old, but undated."""
+        known = self.table.c.received_ms >= EARLIEST_MS
+        return known if self.only is None else and_(known, self.only)
+
+    @property
+    def undated(self) -> ColumnElement[bool]:
+        """The rows whose time of receipt is not known yet."""
+        unknown = self.table.c.received_ms < EARLIEST_MS
+        return unknown if self.only is None else and_(unknown, self.only)
 
 
 def rules(retention: RetentionSection) -> tuple[Rule, ...]:
@@ -54,13 +66,17 @@ def rules(retention: RetentionSection) -> tuple[Rule, ...]:
     )
 
 
-def retain(engine: Engine, retention: RetentionSection, now_ms: int) -> Iterator[int]:
-    """Remove what is too old, then what is too much, a small transaction at a time; each yields its number of rows."""
-    for rule in rules(retention):
-        removed = _CHUNK
-        while removed == _CHUNK:
-            removed = _remove(engine, rule, rule.too_old(now_ms), most=_CHUNK)
-            yield removed
+def retain(engine: Engine, retention: RetentionSection, now_ms: int | None) -> Iterator[int]:
+    """Remove what is too old, then what is too much, a small transaction at a time; each yields its number of rows.
+
+    now_ms: since 1970; None where no clock can be trusted: nothing is too old then.
+    """
+    if now_ms is not None:
+        for rule in rules(retention):
+            removed = _CHUNK
+            while removed == _CHUNK:
+                removed = _remove(engine, rule, rule.too_old(now_ms), most=_CHUNK)
+                yield removed
     while removed := _remove_rejected(engine, retention):
         yield removed
     if retention.max_mb is not None:
@@ -109,8 +125,8 @@ def used_bytes(connection: Connection) -> int:
 
 
 def _shrink(engine: Engine, retention: RetentionSection, budget: int) -> Iterator[int]:
-    for rule in rules(retention)[:5]:
-        meant = rule.only if rule.only is not None else rule.table.c.received_ms >= 0
+    going = rules(retention)[:5]
+    for rule, meant in ((one, rows) for one in going for rows in (one.dated, one.undated)):  # what is undated came last
         while True:
             with engine.connect() as connection:
                 used, rows = used_bytes(connection), _rows(connection, rule.table)

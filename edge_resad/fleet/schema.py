@@ -322,6 +322,15 @@ hour = Table(
     sqlite_with_rowid=False,
 )
 
+clock = Table(
+    "clock",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),  # 1: there is one row
+    _needed("trusted_ms", BigInteger),  # the newest time by which retention was allowed to go
+    Column("doubted_ms", BigInteger),  # what a clock said since that is too far ahead of it; null: none did
+    _count("waited_ms"),  # how long collectors have run with such a clock
+)
+
 DATED = (verdict, alert_message, thumbnail, gap, command)
 """Tables with `at_ms`."""
 LETTERS = (verdict, alert_message, thumbnail, gap, command)
@@ -331,7 +340,7 @@ IS_PASS = verdict.c.status == literal_column("'pass'")
 IS_NOT_PASS = verdict.c.status != literal_column("'pass'")
 """As literals: only so does a database see that the index of these rows will do."""
 
-for _table in (alert_message, alert, thumbnail, command, reply, raw, state, reported, telemetry, rejected):
+for _table in (alert_message, alert, thumbnail, gap, command, reply, raw, state, reported, telemetry, rejected):
     Index(f"{_table.name}_received", _table.c.received_ms)
 for _table in DATED:
     _undated = _table.c.at_quality.in_(("unsure", "received"))

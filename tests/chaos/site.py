@@ -164,11 +164,12 @@ class Site:
         ack_s: float = 30.0,
         budget: int = 5_000_000,
         seed: int = 0,
+        retention: str = "",
     ) -> None:
         """a_second: parts of each station. ack_s: after which a station sends again what no collector acknowledged.
-        budget: messages that may wait in an outbox.
+        budget: messages that may wait in an outbox. retention: what the fleet file says in [retention].
         """
-        self._budget = budget
+        self._budget, self._retention = budget, retention
         self._folder, self._count, self._a_second, self._on, self._ack_s = folder, stations, a_second, on, ack_s
         self._seed = seed
         self._stack = ExitStack()
@@ -261,6 +262,7 @@ class Site:
             f'[broker]\nhost = "localhost"\nport = {port}\nca_file = "{authority / "ca.pem"}"\n'
             f'cert_file = "{cert}"\nkey_file = "{key}"\n{reconnect}\n'
             f'[store]\nurl = "{self.url}"\nraw = "all"\n'
+            f"[retention]\n{self._retention}\n"
         )
         command = [sys.executable, "-m", "edge_resad", "fleet", "ingest", str(config)]
         return Program("collector", command, self._folder / "collector.log")

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from edge_resad.clock_floor import FLOOR_S, is_set
 from edge_resad.device.access import read_access
-from edge_resad.device.clock_floor import FLOOR_S, is_set
 from edge_resad.device.settings import BrokerSection
 from edge_resad.errors import SettingsError
 from tests.device.certificates import make_certificate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -44,11 +45,19 @@ def port(tmp_path_factory: pytest.TempPathFactory, authority: Path) -> Iterator[
 
 
 @contextmanager
-def example(folder: Path, authority: Path, name: str, *, acl: str | None = None) -> Iterator[int]:
-    """An example as it stands, with other paths and another port. acl: another access list than the one beside it."""
+def example(
+    folder: Path, authority: Path, name: str, *, acl: str | None = None, revokes: bool = False
+) -> Iterator[int]:
+    """An example as it stands, with other paths and another port.
+
+    acl: another access list than the one beside it. revokes: the line of the revocation list counts.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     text = (EXAMPLE / name).read_text()
+    if revokes:
+        text, lines = re.subn(r"^# (?=crlfile )", "", text, flags=re.M)
+        assert lines == 1
     places = {
         "/etc/mosquitto/certs": authority,
         "/etc/mosquitto/edge-resad.acl": folder / "acl",
@@ -275,6 +284,31 @@ def test_a_certificate_of_another_authority_stays_outside(tmp_path: Path, port: 
     with spool_of(tmp_path) as spool, publisher_of(spool, port, authority, tmp_path, foreign=True) as publisher:
         assert eventually(lambda: "does not let us in" in str(publisher.status.problem))
         assert not publisher.status.connected
+
+
+def test_a_certificate_that_was_revoked_as_the_readme_says_stays_outside_and_the_stations_new_one_does_not(
+    tmp_path: Path,
+) -> None:
+    authority = tmp_path / "authority"
+    make_certificates(authority)
+    shutil.copy(EXAMPLE / "revocation.cnf", authority)
+    section = (EXAMPLE / "README.md").read_text().partition("## A stolen certificate\n")[2].partition("\n## ")[0]
+    commands = re.findall(r"^\$ (.+)$", section, re.M)
+    assert len(commands) == 4
+    with spool_of(tmp_path) as spool:
+        stolen = publisher_of(spool, 1, authority, authority)
+        for command in commands:
+            subprocess.run(command, shell=True, cwd=authority, check=True, capture_output=True)
+        with (
+            example(tmp_path / "broker", authority, "mosquitto.conf", revokes=True) as port,
+            Peer("collector", port, authority, tmp_path) as collector,
+        ):
+            stolen._broker = stolen._broker.model_copy(update={"port": port})
+            with stolen as publisher:
+                assert eventually(lambda: "does not let us in" in str(publisher.status.problem))
+                assert not publisher.status.connected
+            assert "certificate verify failed" in (tmp_path / "broker" / "log").read_text()
+            is_heard_and_leaves(spool, collector, publisher_of(spool, port, authority, tmp_path / "new"))
 
 
 def test_a_certificate_of_another_station_is_refused_before_anything_starts(

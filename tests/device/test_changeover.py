@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -24,7 +25,7 @@ from edge_resad.device.changeover import Changeover
 from edge_resad.device.codes import CodeReader
 from edge_resad.device.drift.charts_file import read_charts
 from edge_resad.device.frame import Clock, Frame
-from edge_resad.device.lane import enrolled_of
+from edge_resad.device.lane import Lane, enrolled_of
 from edge_resad.device.pipeline import Inspection
 from edge_resad.device.settings import ProductsSection, StationFile
 from edge_resad.device.spool import Spool
@@ -33,11 +34,13 @@ from edge_resad.device.summary import StationSummary
 from edge_resad.errors import EngineError, ProductError
 from edge_resad.messages import AlertMessage, Verdict, VerdictMessage, read_message
 from edge_resad.recipe import Choice, Recipe, Roi, Shelf
+from tests.fakes import FakeCamera
 from tests.products import BUNDLE, SIDE, Image, bank_of, part, stocked
 
 WAIT_S = 60.0  # a deadline, not a pause
 CHANGE_S = 30.0  # a second, and the machine of a test may be busy
 NEVER_S = 1000.0
+READING_S = 0.05
 
 
 @pytest.fixture
@@ -402,6 +405,50 @@ def test_codes_are_not_looked_for_unless_they_are_asked_for(shelf: Shelf) -> Non
     with watched(shelf) as judge:
         assert judge.before(coded("4711", "cap")) is False
         assert judge.product.label == "flange@1"
+
+
+def test_the_code_of_a_part_that_is_not_judged_is_not_looked_for_and_what_a_person_asked_for_is_done(
+    shelf: Shelf, tmp_path: Path
+) -> None:
+    now, bypassed = time.monotonic(), threading.Event()
+    cap = Frame(image=coded("4711", "cap"), frame_id=0, captured_mono=now + 1000.0, captured_wall=1.0)
+    black = replace(cap, image=np.zeros_like(cap.image))
+    told = settings(tmp_path, code="qr")
+    told = told.model_copy(update={"cameras": (told.camera.model_copy(update={"source": "/dev/video9"}),)})
+    with Spool(tmp_path / "spool.db", max_bytes=10**8) as spool, watched(shelf, code="qr") as judge:
+        camera = FakeCamera([], live=True)
+        lane = Lane(told, judge, spool, lambda _told, _halt: camera, is_bypassed=bypassed.is_set)
+        for unseen, why in ((replace(cap, captured_mono=now - 1000.0), "too_old"), (black, "black")):
+            assert lane.step(unseen).not_inspected == why
+            assert (lane.product, "code_ms" in judge.timings) == ("flange", False)
+        bypassed.set()
+        assert lane.step(cap).not_inspected == "bypassed"
+        assert lane.product == "flange"
+        shelf.use(shelf.find("cap"))
+        judge.step()
+        assert lane.step(replace(cap, image=coded("flange", "flange"))).not_inspected == "bypassed"
+        assert lane.product == "cap"
+        bypassed.clear()
+        verdict = lane.step(replace(cap, image=coded("flange", "flange"))).verdict
+        assert verdict is not None
+        assert verdict.product == "flange"
+
+
+def test_reading_a_code_is_a_stage_of_its_own_and_no_waiting(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = CodeReader.read
+
+    def slow(reader: CodeReader, picture: Image) -> list[str]:
+        time.sleep(READING_S)
+        return plain(reader, picture)
+
+    monkeypatch.setattr(CodeReader, "read", slow)
+    summary = station(settings(tmp_path, code="qr"), iter([coded("flange", "flange")]))
+    assert list(summary.stages)[:2] == ["waiting", "code"]
+    assert summary.stages["code"].max >= 1e3 * READING_S
+    spent = sum(stage.max for name, stage in summary.stages.items() if name not in ("signal", "total"))
+    assert spent <= summary.stages["total"].max + 1.0  # so the reading is not in waiting too
 
 
 def test_an_engine_that_does_not_take_the_next_product_costs_parts_and_not_the_line(

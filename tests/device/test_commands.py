@@ -42,7 +42,7 @@ from edge_resad.messages import (
 from edge_resad.sections import BrokerAddress
 from tests.device.commanded import ADDRESS, make_keys, meet, running, station_file
 from tests.mqtt.fault_proxy import Cut, FaultProxy
-from tests.mqtt_peers import Mosquitto, eventually
+from tests.mqtt_peers import Mosquitto, Subscriber, eventually
 
 pytestmark = pytest.mark.broker
 WAIT_S = 60.0  # a deadline, not a pause
@@ -302,6 +302,49 @@ def test_a_command_waits_for_a_station_that_is_away(
             assert office.replies(sent.command_id)[0].status == "done"
 
 
+@pytest.mark.parametrize(("expires_s", "says"), [(60.0, {59, 60}), (5.4, {4, 5})])
+def test_a_broker_is_told_when_a_command_is_too_old(
+    broker: Mosquitto, keys: dict[Role, SigningKey], expires_s: float, says: set[int]
+) -> None:
+    with (
+        Subscriber(broker.port, topics=f"{ADDRESS.prefix}/cmd/+") as ear,
+        Sender(BrokerAddress(host="127.0.0.1", port=broker.port)) as sender,
+    ):
+        about: dict[str, Any] = {"key": keys["operator"], "issued_by": "anna", "timeout_s": 0.0}
+        sender.command(ADDRESS, None, "snapshot", {}, expires_s=expires_s, **about)
+        assert eventually(lambda: bool(ear.heard), WAIT_S)
+    assert [one.expiry_s in says for one in ear.heard] == [True]
+
+
+def test_the_answer_to_a_command_is_forgotten_after_an_hour(
+    tmp_path: Path, broker: Mosquitto, keys: dict[Role, SigningKey]
+) -> None:
+    with (
+        Subscriber(broker.port, topics=f"{ADDRESS.prefix}/rsp/+") as ear,
+        Office(broker.port) as office,
+        running(station_file(tmp_path, broker.port)),
+    ):
+        done(office.send("snapshot", keys["operator"]))
+        assert eventually(lambda: bool(ear.heard), WAIT_S)
+    assert {one.expiry_s for one in ear.heard} <= {3599, 3600}
+
+
+def test_an_answer_that_is_larger_than_the_broker_takes_is_said_in_short(
+    tmp_path: Path, keys: dict[Role, SigningKey]
+) -> None:
+    told = ["max_packet_size 1500"]
+    with (
+        Mosquitto(tmp_path / "broker", settings=told) as broker,
+        Office(broker.port) as office,
+        running(station_file(tmp_path, broker.port)),
+    ):
+        reply = done(office.send("snapshot", keys["operator"]))
+        again = done(office.send("set-config", keys["engineer"], settings={"log.level": "info"}))
+    assert reply.result is None
+    assert str(reply.sentence).startswith("The last part as its camera saw it. The rest of this answer is larger than")
+    assert again.result is not None  # what fits is not cut
+
+
 def test_a_command_whose_acknowledgement_is_cut_off_comes_again_and_is_done_once(
     tmp_path: Path, broker: Mosquitto, keys: dict[Role, SigningKey]
 ) -> None:
@@ -324,6 +367,25 @@ def test_prometheus_is_told_what_became_of_commands() -> None:
     text = commands_text({"device": "press-7"}, {"done": 2, "expired": 1}, {"signature": 3})
     assert 'edge_resad_commands_total{device="press-7",status="done"} 2' in text
     assert 'edge_resad_commands_refused_total{device="press-7",reason="signature"} 3' in text
+
+
+def test_a_station_writes_down_for_prometheus_what_became_of_messages_to_it(
+    tmp_path: Path, broker: Mosquitto, keys: dict[Role, SigningKey]
+) -> None:
+    told = station_file(
+        tmp_path,
+        broker.port,
+        spool={"ack": "collector"},
+        metrics={"prometheus_file": str(tmp_path / "press-7.prom")},
+    )
+    with running(told), Office(broker.port) as office:
+        office.meets()
+        office.say(ADDRESS.ack_topic, command("snapshot", keys["operator"], "c9"))
+        done(office.send("snapshot", keys["operator"]))  # what was said before it was dealt with before it
+    text = (tmp_path / "press-7.prom").read_text()
+    labels = 'site="berlin",line="a",device="press-7"'
+    assert f'edge_resad_acknowledgements_refused_total{{{labels},reason="other_kind"}} 1' in text
+    assert f'edge_resad_commands_total{{{labels},status="done"}} 1' in text
 
 
 def test_a_station_whose_ledger_cannot_be_opened_inspects_and_refuses_commands(
@@ -407,9 +469,15 @@ def test_a_station_says_how_it_does_and_what_holds(
 ) -> None:
     make_keys(tmp_path)
     monkeypatch.setattr(station_module, "Telemeter", lambda *given: Telemeter(*given, every_s=0.05))
-    with Office(broker.port) as office, running(station_file(tmp_path, broker.port)):
+    with (
+        Subscriber(broker.port, topics=ADDRESS.telemetry_topic) as ear,
+        Office(broker.port) as office,
+        running(station_file(tmp_path, broker.port)),
+    ):
         assert eventually(lambda: bool(office.told(ReportedMessage)), WAIT_S)
         assert eventually(lambda: any(said.parts["passed"] for said in office.told(TelemetryMessage)), WAIT_S)
+        assert eventually(lambda: bool(ear.heard), WAIT_S)
+    assert {said.expiry_s for said in ear.heard} <= {59, 60}  # a broker counts in whole seconds
     said = office.told(TelemetryMessage)[-1]
     assert said.memory.total_mb > said.memory.free_mb > 0
     assert {"total", "engine"} & set(said.stages_ms)

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import edge_resad.device.commands.commands as commands_module
-from edge_resad.device.clock_floor import FLOOR_S
+from edge_resad.clock_floor import FLOOR_S
 from edge_resad.device.commands.audit import Audit
 from edge_resad.device.commands.ledger import LARGE, LARGE_KEPT, Answer, Ledger, Record
 from edge_resad.device.crash_points import (
@@ -112,6 +112,7 @@ def test_a_station_that_is_killed_while_it_makes_its_ledger_makes_it_the_next_ti
     [
         *("quarantine-marked", "quarantine-begun", "quarantine-begun:2", "quarantine-moved", "ledger-making"),
         *("ledger-made", "config-remembering", "config-remembered", "quarantine-salvaged", "quarantine-ended"),
+        *("horizon-noting", "horizon-noted"),
     ],
 )
 def test_a_station_that_is_killed_while_it_sets_a_damaged_ledger_aside_does_nothing_twice(
@@ -256,6 +257,58 @@ def test_a_damaged_ledger_is_set_aside_and_nothing_from_before_is_done(tmp_path:
     assert list(tmp_path.glob("commands.db.damaged-*"))
 
 
+def damaged(folder: Path, *, written_s: float) -> bytes:
+    """The command that was done before a folder's ledger was damaged. written_s: when that was, by its file."""
+    old = trigger(folder, "old", wall=NOW)
+    with commanded(folder, moment=FakeMoment()) as (wire, _, _):
+        wire.hear(TOPIC, old, expiry_s=500)
+        assert wire.answered("old")[0].status == "done"
+    (folder / "commands.db").write_bytes(b"no database at all" * 1000)
+    os.utime(folder / "commands.db", (written_s, written_s))
+    return old
+
+
+@pytest.mark.parametrize(
+    ("wall", "synced"),
+    [(12.0, False), (12.0, None), (12.0, True), (NOW - 600.0, False), (NOW - 600.0, None)],
+    ids=["1970", "1970, nobody knows", "1970, as if right", "behind", "behind, nobody knows"],
+)
+def test_after_damage_nothing_is_done_until_there_is_a_clock_and_then_nothing_from_before(
+    tmp_path: Path, wall: float, synced: bool | None
+) -> None:
+    old, clock = damaged(tmp_path, written_s=NOW), FakeMoment(wall, synced=synced)
+    waits = trigger(tmp_path, "waits", wall=NOW + 3600.0)
+    with commanded(tmp_path, moment=clock) as (wire, line, _):
+        for command_id, payload in (("new", trigger(tmp_path, "new", wall=NOW + 1.0)), ("old", old)):
+            wire.hear(TOPIC, payload, expiry_s=600)
+            (reply,) = wire.answered(command_id)
+            assert reply.status == "refused"
+            assert "its clock is not set or behind" in str(reply.sentence)
+    with commanded(tmp_path, moment=clock) as (wire, line, _):  # nor after a restart
+        wire.hear(TOPIC, waits, expiry_s=600)
+        assert "its clock is not set or behind" in str(wire.answered("waits")[0].sentence)
+        clock.wall, clock.synced = NOW + 3600.0, True
+        for command_id, wall_s, status in (("unseen", NOW - 1.0, "refused"), ("newest", NOW + 3600.0, "done")):
+            wire.hear(TOPIC, trigger(tmp_path, command_id, wall=wall_s, expires_s=86400.0), expiry_s=600)
+            assert [reply.status for reply in wire.answered(command_id)] == [status]
+        assert line.triggered == 2
+    clock.wall, clock.synced = 12.0, False  # a clock that is lost again forgets nothing of it
+    with commanded(tmp_path, moment=clock) as (wire, line, _):
+        for command_id, wall_s, status in (("earlier", NOW - 2.0, "refused"), ("later", NOW + 4000.0, "done")):
+            wire.hear(TOPIC, trigger(tmp_path, command_id, wall=wall_s, expires_s=600.0), expiry_s=600)
+            assert [reply.status for reply in wire.answered(command_id)] == [status]
+
+
+def test_after_damage_the_broker_says_what_is_from_before_where_the_clock_was_always_behind(tmp_path: Path) -> None:
+    old, behind = damaged(tmp_path, written_s=NOW - 600.0), FakeMoment(NOW - 500.0, synced=False)
+    with commanded(tmp_path, moment=behind) as (wire, line, _):
+        wire.hear(TOPIC, old, expiry_s=450)  # of 600: it was sent before this run
+        assert "older than what this station remembers" in str(wire.answered("old")[0].sentence)
+        wire.hear(TOPIC, trigger(tmp_path, "new", wall=NOW), expiry_s=600)
+        assert [reply.status for reply in wire.answered("new")] == ["done"]
+        assert line.triggered == 2
+
+
 def test_what_the_ledger_does_not_take_is_not_begun(tmp_path: Path) -> None:
     with commanded(tmp_path) as (wire, line, commands):
         wire.hear(TOPIC, trigger(tmp_path, "c0"))
@@ -291,6 +344,34 @@ def test_more_commands_than_are_waited_for_are_refused_at_once(tmp_path: Path, m
         assert [wire.answered(name)[0].status for name in ("c3", "c4")] == ["refused", "refused"]
         going_on.set()
         assert [wire.answered(name)[0].status for name in ("c0", "c1", "c2")] == ["done"] * 3
+
+
+def test_what_was_begun_is_remembered_until_the_ledger_knows_its_end_and_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[frozenset[str]] = []
+    with commanded(tmp_path) as (wire, line, commands):
+
+        def look(_arguments: dict[str, Any]) -> dict[str, Any]:
+            begun.append(frozenset(commands._begun))
+            return {"triggered": ["cam0"]}
+
+        line.controls.register("trigger", look, "trigger")
+        for number in range(20):
+            wire.hear(TOPIC, trigger(tmp_path, f"c{number}"))
+            wire.answered(f"c{number}")
+        assert eventually(lambda: not commands._begun, WAIT_S)
+        monkeypatch.setattr(commands._ledger, "finish", full)
+        wire.hear(TOPIC, trigger(tmp_path, "unnoted"))
+        wire.hear(TOPIC, trigger(tmp_path, "last"))
+        wire.answered("last")
+        assert "unnoted" in commands._begun  # or it would be called interrupted where its thread begins anew
+    assert [f"c{number}" in begun[number] for number in range(20)] == [True] * 20
+    assert max(len(some) for some in begun) <= 3  # the one before it may not have ended yet
+
+
+def full(*_: object) -> None:
+    raise sqlite3.OperationalError("database or disk is full")
 
 
 def hostile(random_: random.Random, good: bytes) -> bytes:
@@ -335,6 +416,19 @@ def test_ten_thousand_hostile_messages_do_nothing_and_are_counted(tmp_path: Path
         assert commands.refused["too_large"] == 1
         assert len(wire.replies()) - executed() <= commands_module.SAID_REFUSALS
     assert len((tmp_path / "commands.jsonl").read_text().splitlines()) <= commands_module.SAID_REFUSALS + 1
+
+
+def test_configurations_that_are_refused_are_counted_and_do_not_fill_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    most = 3 * commands_module.SAID_REFUSALS
+    with commanded(tmp_path) as (wire, _, commands):
+        for _ in range(most):
+            assert eventually(lambda: not commands._came.full(), WAIT_S)
+            wire.hear(ADDRESS.desired_topic, b"nonsense")
+        assert eventually(lambda: commands.refused["unreadable"] == most, WAIT_S)
+    said = sum("a configuration is refused" in one for one in caplog.messages)
+    assert said == commands_module.SAID_REFUSALS
 
 
 def record(number: int, **more: Any) -> Record:

@@ -15,11 +15,15 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from edge_resad.device.acknowledgements import SAID
+from edge_resad.device.metrics import acknowledgements_text
 from edge_resad.device.outgoing import LIVE_MOST, MOST_OUT, Outgoing, Rate
 from edge_resad.device.publisher import Heard, Publisher, Telegram, Timing
+from edge_resad.device.ration import Ration
 from edge_resad.device.settings import BrokerSection, SpoolSection, StationSection
 from edge_resad.device.spool import Kind, Letter, Spool
-from edge_resad.messages import Address, acknowledgement_message
+from edge_resad.messages import Address, acknowledgement_message, collector_state_message
+from tests.mqtt.scripted_broker import ScriptedBroker
 from tests.mqtt_peers import FakeBroker, Mosquitto, Packet, Script, eventually
 
 STATION = StationSection(site="graz", line="l4", device="jetson-07")
@@ -190,6 +194,53 @@ def test_nobody_can_make_a_station_forget_what_it_has_not_sent(spool: Spool, tmp
         put(spool, 1)
         assert eventually(lambda: reader.seqs == [1, 2])
         assert spool.waiting() == 1
+
+
+def test_what_is_no_acknowledgement_is_counted_by_why_and_does_not_fill_the_log(
+    spool: Spool, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = Address(site="graz", line="l4", device="jetson-08")
+    another_kind = collector_state_message("c1", online=True, group="g", sites=(), connection="one", wall=1.79e9)
+    with ScriptedBroker() as broker, Reader(broker.port, spool) as hostile, publisher_of(spool, broker.port) as station:
+        put(spool, 1)
+        assert eventually(lambda: hostile.seqs[:1] == [1])
+        for _ in range(30):
+            for payload in (b"", b"[" * 100_000, another_kind, ack(spool.stream_id, (1, 1), address=other)):
+                hostile.say(ADDRESS.ack_topic, payload)
+        hostile.say(ADDRESS.ack_topic, ack(spool.stream_id, (1, 1)))
+        assert eventually(lambda: spool.waiting() == 0)
+        refused = station.refused_acknowledgements
+    assert refused == {"unreadable": 60, "other_kind": 30, "other_station": 30}
+    assert sum("an acknowledgement on" in said for said in caplog.messages) == SAID
+    text = acknowledgements_text({"device": "jetson-07"}, refused)
+    assert 'edge_resad_acknowledgements_refused_total{device="jetson-07",reason="unreadable"} 60' in text
+
+
+def test_messages_that_are_too_large_to_be_heard_do_not_fill_the_log(
+    spool: Spool, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        ScriptedBroker() as broker,
+        Reader(broker.port, spool) as hostile,
+        publisher_of(spool, broker.port, protocol="3.1.1"),  # MQTT 5 tells the broker how large they may be
+    ):
+        put(spool, 1)
+        assert eventually(lambda: hostile.seqs[:1] == [1])
+        for _ in range(30):
+            hostile.say(ADDRESS.ack_topic, b"x" * (256 * 1024 + 1))
+        hostile.say(ADDRESS.ack_topic, ack(spool.stream_id, (1, 1)))
+        assert eventually(lambda: spool.waiting() == 0)
+    assert sum("is passed over" in said for said in caplog.messages) == 20
+
+
+def test_a_ration_allows_so_many_within_each_minute() -> None:
+    now = [0.0]
+    ration = Ration(2, clock=lambda: now[0])
+    assert [ration.take(), ration.take(), ration.take()] == [True, True, False]
+    now[0] = 59.9
+    assert not ration.take()
+    now[0] = 60.0
+    assert [ration.take(), ration.take(), ration.take()] == [True, True, False]
 
 
 def test_an_acknowledgement_removes_only_letters_that_were_sent(spool: Spool) -> None:

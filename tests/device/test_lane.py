@@ -100,9 +100,9 @@ def test_a_wired_camera_may_be_still_for_long_and_one_whose_driver_lets_go_of_no
     camera = FakeCamera([], live=True, hangs=True)
     with spool, Lane(wired, FakeJudge(), spool, lambda _told, _halt: camera) as lane:
         assert eventually(lambda: lane.capture.opened)
-        assert [lane.look(float(now), None) for now in range(3)] == [True] * 3
+        assert [lane.look(float(now), None) for now in range(3)] == ["on"] * 3
         lane.capture.is_stuck = True
-        assert not lane.look(3.0, None)
+        assert lane.look(3.0, None) == "away"
         camera.released.set()
 
 

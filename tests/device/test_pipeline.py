@@ -109,6 +109,28 @@ def test_a_frame_that_is_too_old_is_counted_and_not_judged() -> None:
     assert judge.seen == []
 
 
+def test_who_is_asked_before_every_frame_is_given_the_picture_of_one_that_is_judged_alone() -> None:
+    before: list[int | None] = []
+    bypassed = [False]
+    line = Line(
+        FakeJudge(),
+        Alarm(1, 1),
+        max_age_s=1.0,
+        clock=FakeClock(10.0),
+        watch=Watch(Limits()),
+        is_bypassed=lambda: bypassed[0],
+        before=lambda picture: before.append(None if picture is None else int(picture[0, 0, 0])),
+    )
+    young = replace(frame(brightness=50), captured_mono=10.0)
+    line.step(young)
+    line.step(replace(young, captured_mono=1.0))
+    line.step(replace(young, image=frame(brightness=0).image))
+    line.step(young.without_picture("no_picture"))
+    bypassed[0] = True
+    line.step(young)
+    assert before == [50, None, None, None, None]
+
+
 def test_of_a_backlog_no_frame_is_too_old() -> None:
     assert line(max_age_s=None, now=1e6).step(frame(captured_mono=0.0)).verdict is not None
 

@@ -342,6 +342,60 @@ def test_a_letter_that_a_broker_blames_when_it_hangs_up_is_put_aside(spool: Spoo
     assert set(_numbers(broker.letters())) == {1, 2, 3}
 
 
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_letter_that_left_before_it_was_found_guilty_costs_no_other_one(
+    spool: Spool, caplog: pytest.LogCaptureFixture, others: int
+) -> None:
+    _put(spool, 1)
+    alerts = _put(spool, others, ALERT, kind="fail")
+
+    def hangs_up(packet: Packet) -> bool:
+        if packet.topic != EVT:
+            return False
+        if packet.connection == 2:  # blamed once more; meanwhile a collector says that it has it
+            spool.acknowledged(spool.stream_id, [(1, 1)])
+            assert eventually(lambda: spool.waiting() == others)
+        return True
+
+    with (
+        FakeBroker(Script(hangs_up=hangs_up, disconnect_reason=0x95)) as broker,
+        _publisher(spool, broker.port) as publisher,
+    ):
+        assert eventually(lambda: len(broker.connects) == 3 and publisher.status.connected)
+        assert eventually(lambda: _delivered(spool))
+        assert publisher.status.dead == 0
+    assert _numbers(broker.letters(), ALERT)[-1:] == alerts
+    assert "stumbled" not in caplog.text
+
+
+@pytest.mark.parametrize(("says", "most_bytes"), [(None, 1000), (0x95, 1000), (0x95, 100)])
+@pytest.mark.parametrize("letters", [0, 2])
+def test_a_broker_that_hangs_up_at_a_state_that_is_too_large_gets_a_short_one_or_none(
+    spool: Spool, caplog: pytest.LogCaptureFixture, says: int | None, most_bytes: int, letters: int
+) -> None:
+    seqs = _put(spool, letters)
+
+    def hangs_up(packet: Packet) -> bool:
+        return packet.topic.endswith("/state") and len(packet.payload) > most_bytes
+
+    script = Script(protocols=(4,) if says is None else (5,), hangs_up=hangs_up, disconnect_reason=says)
+    settings = BrokerSection(host="127.0.0.1", port=1, reconnect_min_s=0.01, reconnect_max_s=0.02)
+    with FakeBroker(script) as broker:
+        told = settings.model_copy(update={"port": broker.port})
+        with Publisher(spool, told, STATION, birth={"outputs": "x" * 1000}, timing=PATIENT) as publisher:
+            becomes = "it goes with less in it until" if most_bytes == 1000 else "it is not sent until"
+            sentence = (
+                f"the broker at 127.0.0.1:{broker.port} hangs up at this station's state: {becomes} the next start"
+            )
+            assert eventually(lambda: sentence in str(publisher.status.state_problem))
+            assert eventually(lambda: _delivered(spool))
+        states = [packet for packet in broker.packets if packet.topic.endswith("/state")]
+    assert _firsts(_numbers(broker.letters())) == seqs
+    assert spool.dead == 0
+    assert (len([packet for packet in states if not hangs_up(packet)]) > 0) is (most_bytes == 1000)
+    assert 1 <= sum("hangs up at this station's state" in one for one in caplog.messages) <= 2
+
+
 def test_a_station_falls_back_to_the_old_protocol_by_itself(spool: Spool) -> None:
     seqs = _put(spool, 20)
     with FakeBroker(Script(protocols=(4,))) as broker, _publisher(spool, broker.port) as publisher:

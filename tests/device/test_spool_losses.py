@@ -118,6 +118,31 @@ def test_a_budget_of_letters_holds_as_well(tmp_path: Path) -> None:
         assert "more than its budget" in (spool.health() or "")
 
 
+def test_where_the_disk_takes_nothing_until_memory_is_full_new_failed_parts_are_lost_and_told_when_it_does_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(_changes: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with spool_of(tmp_path / "spool.db", ram_bytes=20_000) as spool:
+        with monkeypatch.context() as disk:
+            disk.setattr(spool._file, "write", refuses)
+            put(spool, 20, "pass", size=1000)
+            fails = put(spool, 200, size=1000)
+            assert eventually(lambda: f"{spool.lost} new messages are lost" in (spool.health() or ""))
+            lost = spool.lost
+            assert 0 < lost < 200
+        assert spool.flush(60)
+        found = gaps(spool)
+        assert spool.health() is None
+        assert {gap.reason for gap in found} == {"memory_full"}
+        assert counted(found) == Counter({"pass": 20, "fail": lost})
+        kept = seqs(spool)
+    assert len(kept) == 200 - lost
+    assert set(kept) <= set(fails)
+    assert {seq for gap in found for seq in numbers(gap)} == set(range(1, 221)) - set(kept)
+
+
 def test_gaps_are_merged_until_somebody_can_be_told(tmp_path: Path) -> None:
     path = tmp_path / "spool.db"
     for _ in range(3):

@@ -849,21 +849,6 @@ def test_a_camera_that_ends_leaves_the_others_running(tmp_path: Path) -> None:
     assert summary.passed == 20
 
 
-def test_a_station_does_not_start_without_one_of_its_cameras(tmp_path: Path) -> None:
-    def opened(told: StationFile, halt: threading.Event) -> Any:
-        if told.camera.name == "top":
-            return FakeCamera([GOOD])
-        return V4L2Camera("/dev/video77", stop=halt)
-
-    with pytest.raises(CameraError, match="no camera at /dev/video77"):
-        run_station(
-            two_cameras(tmp_path),
-            stop=threading.Event(),
-            open_source=opened,
-            open_judge=lambda _settings: FakeJudge(),
-        )
-
-
 # Drift and revival
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 from typer.testing import CliRunner
 
@@ -29,6 +30,7 @@ from edge_resad.device.settings import StationFile, load_station
 from edge_resad.device.stages import Stages
 from edge_resad.device.station import run_station
 from edge_resad.device.summary import StationSummary
+from edge_resad.device.watch import Watch
 from edge_resad.errors import CameraError, ControlError, TriggerError
 from edge_resad.messages import NotInspected
 from tests.device.belt import film, passing
@@ -366,6 +368,26 @@ def test_a_camera_that_is_black_is_noticed_before_the_next_part_comes(
     summary = station(told, lambda halt: Shown(shown(halt)), stop=stop)
     assert summary.parts == 0
     assert "gives black pictures" in caplog.text
+
+
+def test_a_picture_without_a_part_that_breaks_the_watch_costs_no_part_and_is_said_once(
+    tmp_path: Path, pin: FakePin, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    looks: list[Frame] = []
+
+    def broken(_watch: Watch, shown: Frame, _now: float) -> None:
+        looks.append(shown)
+        if len(looks) == 3:
+            pin.give(edge(1))
+        raise cv2.error("OpenCV has a headache")
+
+    monkeypatch.setattr(lane, "IDLE_LOOK_S", 0.0)
+    monkeypatch.setattr(Watch, "look", broken)
+    after = After(1)
+    told = settings(tmp_path, kind="gpio", line=7, wait_ms=20_000.0)
+    summary = station(told, lambda halt: Shown(running(halt)), stop=after.stop, on_inspection=after)
+    assert (summary.passed, summary.parts) == (1, 1)
+    assert caplog.text.count("camera cam0: a picture without a part could not be looked at (error)") == 1
 
 
 def test_a_pin_that_is_lost_makes_the_line_safe_until_it_is_back(

@@ -44,7 +44,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> upkeep.Contents:
     assert run(url) == 0
     with opened(url) as engine:
         after = upkeep.contents(engine)
-    assert all(after[name] != before[name] for name in ("rejected", "verdict", "boot", "hour", "raw"))
+    assert all(after[name] != before[name] for name in ("rejected", "verdict", "boot", "hour", "raw", "clock"))
     return after
 
 
@@ -54,6 +54,13 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> upkeep.Contents:
         *("before-insert:2", "after-insert", "after-insert:3", "after-commit:2", "after-commit:4"),
         *("reread-stored", "in-rereading", "in-rereading:2", "after-rereading"),
         *("in-backdating", "in-backdating:3", "after-backdating:2", "in-settling:2", "after-settling"),
+        *("in-clock-look", "after-clock-look"),
+        *(
+            "in-dating-of-receipts:2",
+            "in-dating-of-receipts:5",
+            "after-dating-of-receipts",
+            "after-dating-of-receipts:6",
+        ),
         *("in-retention", "in-retention:7", "after-retention:3"),
         *("in-retention-of-rejected:2", "after-retention-of-rejected"),
     ],
@@ -67,7 +74,10 @@ def test_a_collector_that_is_killed_in_its_work_ends_with_the_store_that_it_woul
 @pytest.mark.postgres
 @pytest.mark.parametrize(
     "point",
-    ["after-insert:3", "in-rereading", "in-backdating:3", "in-settling:2", "in-retention:7", "after-retention:3"],
+    [
+        *("after-insert:3", "in-rereading", "in-backdating:3", "in-settling:2", "in-retention:7", "after-retention:3"),
+        *("after-clock-look", "in-dating-of-receipts:5"),
+    ],
 )
 def test_so_it_does_on_postgresql(postgres: Postgres, point: str, undisturbed: upkeep.Contents) -> None:
     kill_and_compare(postgres.new_database(), point, undisturbed)
@@ -78,15 +88,18 @@ def kill_and_compare(url: str, point: str, undisturbed: upkeep.Contents) -> None
         upkeep.prepare(engine)
     assert run(url, point) == EXIT_CODE
     with opened(url) as engine, engine.connect() as connection:
-        (account,) = accounts(connection)
-        assert account.missing == []  # not at any moment
+        assert [account.missing for account in accounts(connection)] == [[], []]  # not at any moment
     assert run(url) == 0
     with opened(url) as engine:
         assert upkeep.contents(engine) == undisturbed
         with engine.connect() as connection:
-            (account,) = accounts(connection)
-            assert (account.generated, account.stored, account.missing) == (19, 19, [])
-            assert {alert.alert_id: alert.open for alert in alerts(connection)} == {"a1": False, "a2": True}
+            told = [(account.generated, account.stored, account.missing) for account in accounts(connection)]
+            assert told == [(19, 19, []), (6, 6, [])]
+            assert {(alert.device, alert.alert_id): alert.open for alert in alerts(connection)} == {
+                ("press-1", "a1"): False,
+                ("press-1", "a2"): True,
+                ("press-2", "a1"): True,
+            }
 
 
 _AT_FIRST = """

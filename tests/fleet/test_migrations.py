@@ -13,14 +13,15 @@ from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from edge_resad.errors import StoreError
 from edge_resad.fleet import schema
 from edge_resad.fleet.database import MIGRATIONS, migrate, newest_revision, open_database, opened
+from edge_resad.fleet.doubt import look_at_clock
 from edge_resad.fleet.report import alerts, devices, rejected
 from edge_resad.fleet.store import Store
-from tests.fleet.letters import Writer, reads
+from tests.fleet.letters import NOW_MS, Writer, reads
 
 
 def test_the_migrations_make_the_tables_that_the_code_knows(engine: Engine) -> None:
@@ -36,11 +37,33 @@ def test_to_migrate_twice_changes_nothing(engine: Engine) -> None:
     assert Store(engine).add(reads(Writer().verdict(1))).duplicates == 1
 
 
-def test_a_store_of_an_older_program_goes_on_with_what_it_has(url: str) -> None:
+@contextmanager
+def older_store(url: str, revision: str) -> Iterator[Connection]:
+    """A store as an older program made it, to put rows into."""
     older = open_database(url)
-    with older.begin() as connection, _alembic("0004") as environment:
+    with older.begin() as connection, _alembic(revision) as environment:
         environment.configure(connection=connection, transactional_ddl=False)
         environment.run_migrations()
+        yield connection
+    older.dispose()
+
+
+@pytest.mark.parametrize(("seen_ms", "doubted"), [([NOW_MS, NOW_MS - 5], True), ([5], False), ([], False)])
+def test_a_store_of_an_older_program_knows_until_when_its_clock_was_right(
+    url: str, seen_ms: list[int], doubted: bool
+) -> None:
+    with older_store(url, "0005") as connection:
+        for number, seen in enumerate(seen_ms):
+            connection.exec_driver_sql(
+                "INSERT INTO device (name, site, line, first_ms, seen_ms) "
+                f"VALUES ('press-{number}', 'graz', 'l4', 1, {seen})"
+            )
+    with opened(url, writing=True) as engine:
+        assert (look_at_clock(engine, NOW_MS + 1000 * 86_400_000, 0) is not None) == doubted
+
+
+def test_a_store_of_an_older_program_goes_on_with_what_it_has(url: str) -> None:
+    with older_store(url, "0004") as connection:
         connection.exec_driver_sql(
             "INSERT INTO device (name, site, line, first_ms, seen_ms) VALUES ('press-1', 'graz', 'l4', 1, 1)"
         )
@@ -51,7 +74,6 @@ def test_a_store_of_an_older_program_goes_on_with_what_it_has(url: str) -> None:
             "INSERT INTO rejected (digest, stream, seq, first_ms, received_ms, times, topic, reason, payload, "
             "payload_bytes) VALUES ('0f', 7, 1, 1, 1, 2, 'er/v1/x', 'rubbish', '', 0)"
         )
-    older.dispose()
     with opened(url, writing=True) as engine:
         Store(engine).add(reads(Writer(stream_id="stream-b").alert(1, "new")))
         with engine.connect() as connection:

@@ -10,11 +10,11 @@ from dataclasses import replace
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
-from sqlalchemy import Engine, select
+from sqlalchemy import Connection, Engine, select
 
-from edge_resad.fleet import schema
+from edge_resad.fleet import rejected_room, schema
 from edge_resad.fleet.coverage import settle, settle_some
-from edge_resad.fleet.database import open_database
+from edge_resad.fleet.database import alone, open_database, opened
 from edge_resad.fleet.reading import Arrival, Unreadable, read, refuse
 from edge_resad.fleet.rejected_room import NOBODY, fair_share
 from edge_resad.fleet.report import accounts, devices, dropped
@@ -23,6 +23,7 @@ from edge_resad.fleet.retention import retain
 from edge_resad.fleet.settings import RetentionSection
 from edge_resad.fleet.store import Store, StoreAway
 from tests.fleet.letters import NOW_MS, Writer
+from tests.postgres_server import Postgres
 
 press = Writer()
 hostile = Writer(device="press-9", stream_id="stream-z")
@@ -200,3 +201,24 @@ def test_collectors_that_are_flooded_together_keep_the_bound_and_count_exactly(
     for there, gone in found:
         assert there + gone == 600
         assert 19 <= there <= 20  # one more than must goes, so that not every batch has to make room
+
+
+@pytest.mark.postgres
+def test_a_collector_that_makes_room_just_after_another_drops_nothing_more(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgres.new_database()
+    with opened(url, writing=True) as engine:
+        Store(engine).add(rubbish(press, range(600)))
+        others = [open_database(url)]
+
+        def alone_after_another(connection: Connection, lock: int) -> bool:
+            while others:  # it has counted by now
+                other = others.pop()
+                list(retain(other, RetentionSection(rejected_rows=20), NOW_MS))
+                other.dispose()
+            return alone(connection, lock)
+
+        monkeypatch.setattr(rejected_room, "alone", alone_after_another)
+        list(retain(engine, RetentionSection(rejected_rows=20), NOW_MS))
+        assert len(kept(engine)) == 19

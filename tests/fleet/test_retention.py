@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,20 @@ def test_what_comes_again_after_it_was_removed_is_counted_once(engine: Engine) -
     assert (account.stored, account.duplicates, account.missing) == (8, 3, [])
 
 
+def test_an_alert_of_which_a_message_comes_again_after_it_was_removed_does_not_begin_anew(engine: Engine) -> None:
+    fill(engine)
+    list(retain(engine, short, NOW_MS + int(3.5 * DAY_MS)))
+    said = reads(press.alert(3, "new", picture=True), press.alert(8, "new", alert_id="a2"))
+    receipt = Store(engine).add(said)
+    assert (receipt.stored, receipt.duplicates) == (1, 1)
+    assert list(receipt.acknowledged.values()) == [((3, 3), (8, 8))]
+    with engine.connect() as connection:
+        assert [alert.alert_id for alert in alerts(connection)] == ["a2"]
+        (account,) = accounts(connection)
+    assert number(engine, schema.alert_message) == 1
+    assert (account.stored, account.missing) == (8, [])
+
+
 def test_what_was_set_aside_and_settled_is_new_when_it_can_be_read(engine: Engine) -> None:
     store = Store(engine)
     store.add([refuse(press.verdict(number), "of a newer station", press.address) for number in (1, 3)])
@@ -153,6 +168,19 @@ def test_too_much_goes_by_size_the_oldest_first_and_alerts_stay(engine: Engine) 
     assert (account.stored, account.missing) == (4002, [])
 
 
+def test_what_came_while_the_clock_was_not_set_is_not_the_oldest_where_there_is_too_much(tmp_path: Path) -> None:
+    with opened(f"sqlite:///{tmp_path / 'fleet.db'}", writing=True) as engine:
+        store = Store(engine, raw="all")
+        for first in range(1, 4001, 500):
+            store.add(reads(*(press.verdict(seq) for seq in range(first, first + 500))))
+        store.add(reads(*(replace(press.verdict(seq), received_ms=seq) for seq in range(4001, 4011))))
+        list(retain(engine, RetentionSection(max_mb=1), None))
+        assert used(engine) <= 1_000_000
+        with engine.connect() as connection:
+            kept = set(connection.execute(select(schema.raw.c.seq)).scalars())
+        assert kept >= set(range(4001, 4011))
+
+
 def test_of_what_can_be_neither_read_nor_placed_only_so_much_is_kept(engine: Engine) -> None:
     store = Store(engine)
     for number_of_it in range(1, 9):
@@ -192,7 +220,7 @@ def test_old_good_parts_are_found_without_a_look_at_the_failed_ones(tmp_path: Pa
             oldest = select(schema.verdict.c.seq).where(rule.too_old(NOW_MS)).order_by(schema.verdict.c.received_ms)
             asked = str(oldest.compile(engine, compile_kwargs={"literal_binds": True}))
             (plan,) = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {asked}")
-            assert f"SEARCH verdict USING INDEX {index} (received_ms<?)" in plan.detail
+            assert f"SEARCH verdict USING INDEX {index} (received_ms>? AND received_ms<?)" in plan.detail
 
 
 def test_a_collector_that_dies_while_it_removes_has_removed_nothing_half(tmp_path: Path) -> None:

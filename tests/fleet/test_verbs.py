@@ -12,8 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from edge_resad.cli import app
-from edge_resad.errors import SettingsError
+from edge_resad.errors import SettingsError, StoreError
 from edge_resad.fleet.database import opened
+from edge_resad.fleet.doubt import trust_clock
 from edge_resad.fleet.store import Store
 from tests.fleet.letters import Writer, reads
 
@@ -53,7 +54,7 @@ def run(*words: str, code: int = 0) -> str:
 
 
 def test_a_store_is_made_and_named(config: Path) -> None:
-    assert run("migrate", str(config)) == f"sqlite:///{config.parent}/fleet.db: revision 0005\n"
+    assert run("migrate", str(config)) == f"sqlite:///{config.parent}/fleet.db: revision 0006\n"
     assert "no station has said anything yet" in run("status", str(config))
     assert run("alerts", str(config)) == "no alerts\n"
     assert run("gaps", str(config)) == "nothing is missing\n"
@@ -217,6 +218,30 @@ def test_a_dry_run_of_retention_names_every_rule(config: Path) -> None:
         "alerts older than 1095 days",
     ]
     assert run("retain", str(config)).endswith("rows removed\n")
+
+
+def test_a_clock_that_is_suddenly_far_ahead_removes_nothing_until_a_person_says_that_it_is_right(config: Path) -> None:
+    fill(config)
+    now_ms = time.time_ns() // 1_000_000
+    with opened(f"sqlite:///{config.parent}/fleet.db", writing=True) as engine:
+        Store(engine).add(reads(replace(press.verdict(8), received_ms=now_ms - 40 * 86_400_000)))
+        trust_clock(engine, now_ms - 3 * 86_400_000)
+    done = CliRunner().invoke(app, ["fleet", "retain", str(config)])
+    assert isinstance(done.exception, StoreError)
+    assert "3 days after the store was last looked after" in str(done.exception)
+    assert str(done.exception) in CliRunner().invoke(app, ["fleet", "status", str(config)]).stderr
+    assert int(run("retain", str(config), "--clock-is-right").split()[0]) > 0
+    assert "looked after" not in CliRunner().invoke(app, ["fleet", "status", str(config)]).stderr
+    run("retain", str(config))
+
+
+def test_retention_by_a_clock_that_is_not_set_is_refused(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(config)
+    monkeypatch.setattr(time, "time_ns", lambda: 5_000_000_000)
+    for words in ((), ("--clock-is-right",)):
+        done = CliRunner().invoke(app, ["fleet", "retain", str(config), *words])
+        assert isinstance(done.exception, StoreError)
+        assert "clock is not set" in str(done.exception)
 
 
 @pytest.mark.parametrize("verb", ["ingest", "status", "migrate", "alerts", "audits", "gaps", "dedupe", "retain"])

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from edge_resad.device.lights import Light, broker_light
 from edge_resad.device.publisher import Heard, Publisher, Timing
 from edge_resad.device.settings import BrokerSection, StationSection
 from edge_resad.device.spool import Kind, Spool
+from edge_resad.device.stages import StageTimes
 from edge_resad.messages import Birth, Offline, read_message
 from tests.mqtt.fault_proxy import Cut, FaultProxy, Wire
 from tests.mqtt.packets import Publish
@@ -263,6 +265,78 @@ def test_a_packet_limit_is_never_exceeded(spool: Spool) -> None:
         assert broker.violations == []
         largest = max(publish.size for publish in broker.on(EVT))
     assert largest > 700 - 25  # what would fit was not given up
+
+
+def _with_large_state(spool: Spool, port: int) -> Publisher:
+    broker = BrokerSection(host="127.0.0.1", port=port, reconnect_min_s=0.02, reconnect_max_s=0.2)
+    took = StageTimes(p50=8.0, p95=9.0, p99=9.5, max=12.0)
+    stages = {f"stage{number}": took for number in range(10)}
+    facts = {"version": "0.1.0", "outputs": {f"gate{number}": {"fired": 0} for number in range(30)}}
+    return Publisher(spool, broker, STATION, birth=facts, stages=lambda: stages, timing=QUICK)
+
+
+@pytest.mark.parametrize(
+    ("limit", "left_out"),
+    [
+        (3500, []),
+        (2700, ["stages_ms"]),
+        (2200, ["stages_ms", "machine"]),
+        (1700, ["stages_ms", "machine", "about"]),
+        (1200, ["stages_ms", "machine", "about", "problems"]),
+        (850, ["stages_ms", "machine", "about", "problems", "faults"]),
+    ],
+)
+def test_a_state_that_is_larger_than_the_broker_takes_goes_with_less_in_it_and_that_is_said(
+    spool: Spool, caplog: pytest.LogCaptureFixture, limit: int, left_out: list[str]
+) -> None:
+    _put(spool, 3)
+    with ScriptedBroker(Rules(maximum_packet=limit)) as broker:
+        publisher = _with_large_state(spool, broker.port)
+        with publisher:
+            publisher.say_machine({f"disk{number}_free_mb": 61.5 for number in range(20)})
+            publisher.say_problem("pictures", "its disk is full " * 20)
+            publisher.say_faults({"cam0": ("frozen",) * 40})
+            assert _delivered(spool)
+
+            def last() -> Birth:
+                found = read_message(broker.on(f"{PREFIX}/state")[-1].payload).data
+                assert isinstance(found, Birth)
+                return found
+
+            assert eventually(lambda: last().about.get("left_out", []) == left_out), last()
+            birth = last()
+            said = publisher.status.state_problem
+        assert broker.violations == []
+        assert len(broker.connects) == 1
+        assert isinstance(read_message(broker.on(f"{PREFIX}/state")[-1].payload).data, Offline)
+    assert birth.version == "0.1.0"
+    assert (birth.stages_ms is None) is ("stages_ms" in left_out)
+    assert (birth.machine is None) is ("machine" in left_out)
+    assert ("outputs" in birth.about) is ("about" not in left_out)
+    assert ("problems" in birth.about) is ("problems" not in left_out)
+    assert (birth.faults is None) is ("faults" in left_out)
+    assert (said is not None) is bool(left_out)
+    assert sum("takes no message of more than" in one for one in caplog.messages) == bool(left_out)
+
+
+@pytest.mark.parametrize("limit", [300, 600])
+def test_a_state_that_the_broker_takes_in_no_form_is_left_out_and_everything_else_goes_on(
+    spool: Spool, limit: int
+) -> None:
+    seqs = _put(spool, 3)
+    with ScriptedBroker(Rules(maximum_packet=limit)) as broker:
+        with _with_large_state(spool, broker.port) as publisher:
+            assert _delivered(spool)
+            said = str(publisher.status.state_problem)
+            assert broker_light(publisher.status) == Light(name="broker", colour="amber", says=said)
+            assert publisher.status.problem is None
+        assert _came(broker) == seqs
+        assert broker.violations == []
+        assert len(broker.connects) == 1
+        # It leaves without a goodbye where that would be too large as well: then the broker says its will.
+        assert eventually(lambda: f"{PREFIX}/state" in broker.retained)
+        assert isinstance(read_message(broker.retained[f"{PREFIX}/state"].payload).data, Offline)
+    assert f"takes no message of more than {limit} bytes: this station's state is larger and is not sent" in said
 
 
 def test_no_alias_is_used_where_none_is_offered_and_none_beyond_what_is(spool: Spool) -> None:

@@ -19,7 +19,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import ValidationError
 
-from edge_resad.device.clock_floor import is_set
+from edge_resad.clock_floor import is_set
 from edge_resad.device.commands.audit import Audit
 from edge_resad.device.commands.ledger import Answer, Ledger, Record
 from edge_resad.device.commands.orders import SLOW, Orders
@@ -29,6 +29,7 @@ from edge_resad.device.crash_points import reach
 from edge_resad.device.errands import Errands
 from edge_resad.device.hearing import Handler, Heard
 from edge_resad.device.pictures.pictures import Pictures
+from edge_resad.device.ration import Ration
 from edge_resad.device.settings import StationFile
 from edge_resad.device.spool import Spool
 from edge_resad.device.telegram import Telegram
@@ -58,6 +59,7 @@ WAITING = 64  # commands that wait to be looked at
 UPLOADS = 16  # commands that wait for the thread of slow ones
 SKEW_S = 300.0  # how far a command may seem to come from the future
 REPLY_S = 3600.0  # how long an answer waits for a connection
+SHORT_SENTENCE = 100  # letters of one where the broker takes no more
 LONGEST_SENTENCE = 500  # letters of what is said to others
 SAID_REFUSALS = 20  # refusals of nobody known that are answered and written down within a minute; the rest is counted
 FLUSH_S = 1.0  # how long the outbox may take for a line of the audit before the next start writes it once more
@@ -124,9 +126,9 @@ class Commands:
         self._ledger = Ledger(told.ledger)
         self._audit = Audit(told.audit, max_bytes=told.audit_mb * 10**6, keep=told.audit_keep)
         self._audit_lock = threading.Lock()
-        self._begun: set[str] = set()  # ids of what this run of the station began
+        self._begun: set[str] = set()  # ids of what this run of the station began and has not ended in the ledger
         self._unnoted: dict[str, Answer] = {}  # ends that the ledger did not take
-        self._said_at: list[float] = []  # when refusals of nobody known were answered
+        self._ration = Ration(SAID_REFUSALS)  # of refusals of nobody known that are said
         self._reports = 0
         self._problem: str | None = None  # why nothing can be done at all
         self._workers: list[Worker] = []
@@ -208,6 +210,7 @@ class Commands:
     def _work(self) -> None:
         self._settle_earlier()
         self._resume_settings()
+        self._ledger.note_horizon(self._moment())
         while not self._closing.is_set():
             came = self._came.get()
             if came is not None:
@@ -300,7 +303,13 @@ class Commands:
         waited_s = now.mono - came.mono
         if (left_s is not None and left_s <= 0) or waited_s >= command.expires_s:
             return Answer(status="expired", sentence="It waited until it was too late, and was not done.")
-        if command.issued_wall_s <= self._ledger.horizon_s:
+        if not self._ledger.note_horizon(now):
+            return Answer(
+                status="refused",
+                sentence="This station's ledger of commands was damaged, and its clock is not set or behind: what was "
+                "done before is not known. Set the clock, and send a new one.",
+            )
+        if command.issued_wall_s <= self._ledger.horizon_s or self._is_from_before_a_loss(command, left_s, now):
             return Answer(
                 status="refused",
                 sentence="It is older than what this station remembers, and may have been done. Send a new one.",
@@ -321,6 +330,13 @@ class Commands:
                 "clock, or use MQTT 5 with a message expiry.",
             )
         return None  # the broker's word for how old it is, counted on by the clock that never jumps
+
+    def _is_from_before_a_loss(self, command: Command, left_s: float | None, now: Moment) -> bool:
+        """Whether the broker says that it is older than the loss of the ledger, where no clock is known to be right."""
+        lost_mono = self._ledger.lost_mono
+        if lost_mono is None or left_s is None or now.clock_synced:
+            return False
+        return now.mono - (command.expires_s - left_s) <= lost_mono
 
     def _end_at_once(self, record: Record, heard: Heard) -> None:
         """Not done, for a reason that stays."""
@@ -377,6 +393,8 @@ class Commands:
         self._write_down(ended)
         reach("command-audited")
         self._reply(ended, answer, heard)
+        if record.command_id not in self._unnoted:
+            self._begun.discard(record.command_id)
 
     # After a crash
 
@@ -409,7 +427,8 @@ class Commands:
         except ValueError as error:
             kind: Refusal = "signature" if type(error).__name__ == "SignatureRefused" else "unreadable"
             self.refused[kind] += 1
-            log.warning("a configuration is refused: %s", _sentence(error))
+            if self._ration.take():
+                log.warning("a configuration is refused: %s", _sentence(error))
             return
         last = self._ledger.fact("desired")
         if last is not None and desired.version <= last["version"]:
@@ -518,19 +537,25 @@ class Commands:
         return True
 
     def _reply(self, record: Record, answer: Answer, heard: Heard | None, *, again: bool = False) -> None:
-        topic = self._address.reply_topic(record.command_id)
-        payload = reply_message(
+        compose = partial(
+            reply_message,
             self._address,
             self._moment(),
             command_id=record.command_id,
             command=record.command,
             status=answer.status,
-            sentence=answer.sentence,
-            result=answer.result,
             again=again,
         )
-        correlation = heard.correlation if heard is not None else None
-        self._wire.say(Telegram(topic=topic, payload=payload, qos=1, expiry_s=REPLY_S, correlation=correlation))
+        self._wire.say(
+            Telegram(
+                topic=self._address.reply_topic(record.command_id),
+                payload=compose(sentence=answer.sentence, result=answer.result),
+                short=compose(sentence=_short(answer), result=None),
+                qos=1,
+                expiry_s=REPLY_S,
+                correlation=heard.correlation if heard is not None else None,
+            )
+        )
 
     def _refuse(self, kind: Refusal, heard: Heard, why: str, *, write: bool = True) -> None:
         """Count what is no command of ours. Who sent it is not known, so only some of them are answered.
@@ -539,11 +564,8 @@ class Commands:
         """
         self.refused[kind] += 1
         self.counts["refused"] += 1
-        now = time.monotonic()
-        self._said_at = [at for at in self._said_at if now - at < 60.0]
-        if len(self._said_at) >= SAID_REFUSALS:
+        if not self._ration.take():
             return
-        self._said_at.append(now)
         log.warning("a message on %s is refused: %s", heard.topic, why)
         named = _named(heard.payload) if len(heard.payload) <= LARGEST else None
         command_id, command, issued_by = named or (None, None, None)
@@ -570,6 +592,12 @@ def _sentence(error: ValueError) -> str:
 def _one_line(text: str) -> str:
     shown = " ".join(text.encode(errors="backslashreplace").decode().split())
     return "".join(letter if letter.isprintable() else "?" for letter in shown)[:LONGEST_SENTENCE]
+
+
+def _short(answer: Answer) -> str:
+    """What is said where the broker takes no message as large as the answer."""
+    left = "The rest of this answer is larger than the broker takes. Let it take larger messages, and ask again."
+    return f"{(answer.sentence or '')[:SHORT_SENTENCE]} {left}".strip()
 
 
 def _digest(command: Command) -> str:

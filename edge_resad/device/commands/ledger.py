@@ -13,11 +13,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from edge_resad.device.clock_floor import is_set
+from edge_resad.clock_floor import is_set
 from edge_resad.device.crash_points import reach
 from edge_resad.device.quarantine import Quarantine
 from edge_resad.errors import ControlError
-from edge_resad.messages import Status
+from edge_resad.messages import Moment, Status
 
 log = logging.getLogger(__name__)
 
@@ -76,10 +76,13 @@ class Ledger:
         self._most = most
         self._lock = threading.Lock()
         self._quarantine = Quarantine(path)
+        self.lost_mono: float | None = None  # before this run what was known was lost, and no clock has said when
 
     def __enter__(self) -> Ledger:
+        self._opened_mono = time.monotonic()  # damage is found here alone: what was lost is older
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            written_s = _written_s(self._path)  # before it is opened, which may write
             try:
                 if self._quarantine.is_unfinished:
                     raise sqlite3.DatabaseError("the power was cut while it was set aside")
@@ -87,7 +90,8 @@ class Ledger:
             except sqlite3.OperationalError:
                 raise
             except sqlite3.DatabaseError as broken:
-                self._set_aside(broken)
+                self._set_aside(broken, written_s)
+            self.lost_mono = None if self.fact("set_aside_s") is None else self._opened_mono
         except sqlite3.Error as refused:
             raise ControlError(
                 f"the ledger of commands {self._path} cannot be opened: {refused}. Check [commands] ledger, space "
@@ -152,6 +156,25 @@ class Ledger:
         """Of commands issued until then the ledger does not remember each: one that it does not know may be done."""
         return float(self.fact("horizon_s") or 0.0)
 
+    def note_horizon(self, now: Moment) -> bool:
+        """Say until when a ledger that was set aside knows nothing, as soon as a clock can tell; False until then.
+
+        A clock that says less than when the damaged file was written last is behind, unless it is known to be right.
+        """
+        aside_s = self.fact("set_aside_s")
+        if aside_s is None:
+            return True
+        if not is_set(now.wall) or (now.wall < aside_s and not now.clock_synced):
+            return False
+        horizon_s = max(self.horizon_s, now.wall - max(0.0, now.mono - self._opened_mono))
+        with self._lock, self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._put_fact("horizon_s", horizon_s)
+            self._db.execute("DELETE FROM fact WHERE name = 'set_aside_s'")
+            reach("horizon-noting")
+        reach("horizon-noted")
+        return True
+
     def fact(self, name: str) -> Any:
         """Anything else that is remembered."""
         with self._lock:
@@ -200,18 +223,22 @@ class Ledger:
             raise
         return db
 
-    def _set_aside(self, broken: sqlite3.DatabaseError) -> None:
+    def _set_aside(self, broken: sqlite3.DatabaseError, written_s: float) -> None:
         aside = self._quarantine.move()
         log.warning("the ledger of commands %s is damaged (%s); it is kept as %s", self._path, broken, aside.name)
         self._db = self._opened()
         try:
-            now = time.time()
-            if is_set(now):
-                self.remember("horizon_s", now)
-            self._quarantine.end()  # not before: without the horizon what is done already would be done once more
+            self.remember("set_aside_s", max(written_s, _written_s(aside)))
+            self._quarantine.end()  # not before: what is done already would be done once more
         except BaseException:
             self._db.close()
             raise
+
+
+def _written_s(path: Path) -> float:
+    """When a database was written last, by the clock of that time; 0 where there is none."""
+    found = (path, path.with_name(path.name + "-wal"))
+    return max((file.stat().st_mtime for file in found if file.exists()), default=0.0)
 
 
 def _columns(answer: Answer | None) -> tuple[str | None, str | None, str | None]:

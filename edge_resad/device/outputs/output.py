@@ -21,7 +21,7 @@ from edge_resad.errors import OutputError
 
 log = logging.getLogger(__name__)
 
-JUDGING_S = 5.0  # a station that has not got on for so long does not judge
+JUDGING_S = 5.0  # a station, or a camera of the output, that has not got on for so long is not judged by
 STUCK_S = 1.5  # neither does one that has worked for so long at one part, or at its engine
 LOOK_S = 1.0  # how often an idle output looks whether the station is at work
 TOLERANCE_S = 0.01  # a pulse that begins later after its moment is late
@@ -95,7 +95,7 @@ class Output:
         self._ring()
 
     def alive(self) -> None:
-        """The station gets on."""
+        """The station gets on with all cameras of this output."""
         now = self._clock.monotonic()
         slept = self._alive_at is None or now - self._alive_at >= JUDGING_S
         self._alive_at = now
@@ -287,7 +287,7 @@ class Output:
 
     def _say_stuck(self, *, is_stuck: bool) -> None:
         if is_stuck and not self._is_stuck:
-            log.warning("output %s: the station gets no part done; it shows so until then", self.wiring.name)
+            log.warning("output %s: parts of its cameras are not judged; it shows so until they are", self.wiring.name)
         self._is_stuck = is_stuck
 
     def _next(self, now: float) -> float:

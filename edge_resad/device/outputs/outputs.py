@@ -28,6 +28,7 @@ class Outputs:
         self._outputs = tuple(outputs)
         self._encoders = tuple(encoders)
         self._faults: dict[str, tuple[str, ...]] = {}  # camera -> what is wrong with it
+        self._got_on: list[set[str]] = [set() for _ in self._outputs]  # of each: cameras, since it was last alive
         self._stack = ExitStack()
         self._said: set[str] = set()
 
@@ -76,10 +77,17 @@ class Outputs:
                 self._said.add(kind)
                 log.exception("a part was not signalled (%s); more of this kind are only counted", kind)
 
-    def alive(self) -> None:
-        """The station gets on. Where this is not said for a while, outputs take their safe level."""
-        for output in self._outputs:
-            output.alive()
+    def alive(self, gets_on: Mapping[str, bool]) -> None:
+        """Whether the station gets on with each of its cameras now.
+
+        Where it has not with one of an output's cameras for a while, the output takes its safe level.
+        """
+        for output, got_on in zip(self._outputs, self._got_on, strict=True):
+            ours = [camera for camera in gets_on if output.wiring.listens(camera)]
+            got_on.update(camera for camera in ours if gets_on[camera])
+            if len(got_on) == len(ours):
+                output.alive()
+                got_on.clear()
 
     def at_work(self, is_it: bool) -> None:
         """Whether the station is at work, at a part or its engine, or waits for a part.

@@ -220,21 +220,23 @@ class Album:
 
     def _write(self, entry: Entry, files: Mapping[str, bytes]) -> None:
         """All files of a picture or none: each is whole on the disk before it has its name, the frame's comes last."""
-        written: list[Path] = []
+        # No Path: pathlib puts each of these names, which are all new, into Python's table of strings.
+        folder = f"{self._folder}/{FOLDERS[entry.kind]}"
+        written: list[str] = []
         try:
             scratch = {}
             for what in (what for what in (ABOUT, HEAT, FRAME) if what in files):
-                path = entry.file(self._folder, what)
-                scratch[path] = path.with_name(f".{path.name}{_SCRATCH}")
-                written.append(scratch[path])
-                _write_through(scratch[path], files[what])
+                name = entry.stem + what
+                whole = scratch[f"{folder}/{name}"] = f"{folder}/.{name}{_SCRATCH}"
+                written.append(whole)
+                _write_through(whole, files[what])
             for path, whole in scratch.items():
                 written.append(path)
-                whole.replace(path)
+                os.replace(whole, path)
         except BaseException:
             for path in written:
                 with contextlib.suppress(OSError):
-                    path.unlink()
+                    os.unlink(path)
             raise
 
 
@@ -309,7 +311,7 @@ def _taken(file: Path) -> int:
         return 0
 
 
-def _write_through(path: Path, content: bytes) -> None:
+def _write_through(path: str, content: bytes) -> None:
     """Write a file; it is on the disk when this returns. `write_whole` would sync the folder for each of the three."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     try:

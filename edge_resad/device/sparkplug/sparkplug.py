@@ -10,9 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
+from edge_resad.clock_floor import is_set
 from edge_resad.device.access import Access, read_access
 from edge_resad.device.bell import Bell
-from edge_resad.device.clock_floor import is_set
 from edge_resad.device.connection import Connection, Will
 from edge_resad.device.connection import Protocol as Version
 from edge_resad.device.link import Backoff

@@ -34,7 +34,7 @@ def coil(plc: Plc, address: int = 7) -> ModbusTerminal:
 
 def test_a_coil_shows_each_pulse_and_is_idle_before_and_after() -> None:
     with Plc() as plc, Outputs([Output(wired("reject", "fail"), coil(plc))]) as outputs:
-        outputs.alive()
+        outputs.alive({"cam0": True})
         plc.wait_for(lambda: plc.edges(7) == [False])
         for fired in (1, 2):
             outputs.signal("fail", "cam0", time.monotonic())
@@ -47,7 +47,7 @@ def test_a_register_counts_heartbeats() -> None:
     with Plc() as plc:
         terminal = ModbusTerminal(server=plc.server, table="register", address=3)
         with Outputs([Output(wired("alive", "heartbeat"), terminal)]) as outputs:
-            outputs.alive()
+            outputs.alive({"cam0": True})
             plc.wait_for(lambda: (3, 5) in plc.registers)
     values = [value for address, value in plc.registers if address == 3]
     assert values[:6] == [0, 1, 2, 3, 4, 5]
@@ -57,7 +57,7 @@ def test_a_safe_level_is_written_when_the_station_stops() -> None:
     wiring = Wiring(name="reject", on=frozenset({"fail"}), safe_active=True)
     with Plc() as plc:
         with Outputs([Output(wiring, coil(plc))]) as outputs:
-            outputs.alive()
+            outputs.alive({"cam0": True})
             plc.wait_for(lambda: plc.edges(7)[-1:] == [False])
         assert plc.edges(7)[-1] is True
 
@@ -70,7 +70,7 @@ def test_a_server_that_hangs_delays_no_other_output_and_is_said_once(
     with Plc() as plc:
         outputs = Outputs([Output(wired("plc", "fail"), coil(plc)), Output(wired("pin", "fail"), pin)])
         with outputs:
-            outputs.alive()
+            outputs.alive({"cam0": True})
             plc.wait_for(lambda: plc.edges(7) == [False])
             _until(lambda: outputs.problems == ())
             caplog.clear()  # where the machine was too busy to connect at once
@@ -92,7 +92,7 @@ def test_a_server_that_hangs_delays_no_other_output_and_is_said_once(
 
 def test_a_server_that_restarts_is_found_again_and_gets_the_level() -> None:
     with Plc() as plc, Outputs([Output(wired("reject", "fail"), coil(plc))]) as outputs:
-        outputs.alive()
+        outputs.alive({"cam0": True})
         plc.wait_for(lambda: plc.edges(7) == [False])
         plc.stop()
         _until(lambda: outputs.problems != ())  # noticed without a signal
@@ -108,7 +108,7 @@ def test_a_server_that_restarts_is_found_again_and_gets_the_level() -> None:
 def test_a_connection_that_was_closed_while_it_idled_costs_no_signal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ModbusTerminal, "refresh_s", None)  # so that nobody notices before the signal
     with Plc() as plc, Outputs([Output(wired("reject", "fail"), coil(plc))]) as outputs:
-        outputs.alive()
+        outputs.alive({"cam0": True})
         plc.wait_for(lambda: plc.edges(7) == [False])
         plc.stop()
         plc.start()
@@ -132,7 +132,7 @@ def test_a_server_that_hangs_does_not_hold_the_station_when_it_stops(
     monkeypatch.setattr(modbus, "TIMEOUT_S", 0.5)
     with Plc() as plc:
         with Outputs([Output(wired("reject", "fail"), coil(plc))]) as outputs:
-            outputs.alive()
+            outputs.alive({"cam0": True})
             plc.wait_for(lambda: plc.edges(7) == [False])
             plc.hang()
         assert "reject" in caplog.text  # that what it shows is not known
@@ -149,7 +149,7 @@ def test_an_encoder_is_an_input_register_that_counts() -> None:
         wiring = Wiring(name="reject", on=frozenset({"fail"}), pulse_s=0.02, delay_counts=50, safe_active=False)
         encoder = Encoder(ModbusTicks(server=plc.server, register=4, poll_s=0.005))
         with Outputs([Output(wiring, coil(plc), encoder=encoder)], [encoder]) as outputs:
-            outputs.alive()
+            outputs.alive({"cam0": True})
             plc.wait_for(lambda: plc.edges(7) == [False])
             _until(lambda: encoder.count == 0)
             outputs.signal("fail", "cam0", time.monotonic())

@@ -42,9 +42,13 @@ class Told(Output):
         super().__init__(wiring, FakeTerminal())
         self.signals: list[float] = []
         self.ails: list[tuple[bool, bool]] = []
+        self.lives = 0
 
     def signal(self, there_mono: float) -> None:
         self.signals.append(there_mono)
+
+    def alive(self) -> None:
+        self.lives += 1
 
     def ail(self, *, ill: bool, blind: bool) -> None:
         self.ails.append((ill, blind))
@@ -352,6 +356,16 @@ def test_a_camera_that_falls_silent_puts_its_output_to_the_safe_level(
             one.released.set()
         running.join(PATIENCE_S)
         assert not running.is_alive()
+
+
+def test_an_output_lives_by_its_own_cameras_and_that_of_all_by_each_of_them() -> None:
+    top, both = Told("fail", cameras=("top",)), Told("fail")
+    outputs = Outputs([top, both])
+    outputs.alive({"top": True, "side": False})
+    outputs.alive({"top": True, "side": False})
+    assert (top.lives, both.lives) == (2, 0)
+    outputs.alive({"top": False, "side": True})
+    assert (top.lives, both.lives) == (2, 1)
 
 
 def test_the_state_says_how_each_output_does() -> None:

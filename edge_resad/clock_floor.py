@@ -1,4 +1,4 @@
-"""The clock's floor: a station without a clock battery begins in 1970, which is certainly wrong."""
+"""The clock's floor: a computer without a clock battery begins in 1970, which is certainly wrong."""
 
 from __future__ import annotations
 
