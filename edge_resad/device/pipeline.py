@@ -207,6 +207,8 @@ class Line:
         self._before(frame.image if obstacle is None else None)
         if obstacle is not None:
             return self._without(frame, obstacle, Latency(waiting_ms=1e3 * age_s, inspecting_ms=0.0))
+        if self._watch is not None:
+            self._watch.compare(began)  # now that the product is known: of a part that is not judged it never is
         verdict, reason = self._verdict(frame)
         now = self._clock.monotonic()
         latency = Latency(
@@ -237,7 +239,7 @@ class Line:
         if self._watch is None or frame.missed is not None:
             return None
         try:
-            return self._watch.look(frame, now)
+            return self._watch.glance(frame, now)
         except Exception as error:  # whatever the camera gave, the next part is already on its way
             self._say_once(frame, error)
             return None

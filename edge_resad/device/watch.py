@@ -87,6 +87,7 @@ class Watch:
         self._enough = NOISY_FRAMES
         self._is_repeating = self._was_frozen = False
         self._taken_at: float | None = None  # when the last picture was taken
+        self._is_comparable = False  # whether the last picture's sharpness says anything
         self._usual = _Usual()  # of the product that is shown
         self._usual_of: OrderedDict[Hashable, _Usual] = OrderedDict()  # the one that was shown last at the end
         self._last_at: float | None = None
@@ -117,7 +118,13 @@ class Watch:
 
     def look(self, frame: Frame, now: float) -> Blind | None:
         """Take a frame; why it cannot be judged, None where it can. now: monotonic seconds."""
-        self._last_at = now
+        blind = self.glance(frame, now)
+        self.compare(now)
+        return blind
+
+    def glance(self, frame: Frame, now: float) -> Blind | None:
+        """What `look` does, but for what is usual of a product: which one the frame shows may not be known yet."""
+        self._last_at, self._is_comparable = now, False
         size = frame.image.shape[:2]
         if self._eye is None or size != self._size:
             if self._eye is not None and self._limits.one_size:
@@ -133,11 +140,17 @@ class Watch:
         self.brightness, self.sharpness = eye.brightness(), None
         frozen = self._limits.frozen_s is not None and now - self._same_since >= self._limits.frozen_s
         self._was_frozen = frozen
-        blurred = exposed is None and not frozen and self._is_blurred(eye)
-        self._see(now, exposed, "frozen" if frozen else None, "blurred" if blurred else None)
+        self._is_comparable = exposed is None and not frozen
+        if self._is_comparable and self._limits.blur is not None:
+            self.sharpness = eye.sharpness()
+        self._see(now, exposed, "frozen" if frozen else None)
         if exposed == "black" or exposed == "white":
             return exposed
         return "frozen" if frozen or repeats else None
+
+    def compare(self, now: float) -> None:
+        """Compare the picture of the last glance with what is usual of the product that is shown by now."""
+        self._step(now, "blurred", self._is_comparable and self._is_blurred())
 
     def tick(self, now: float) -> None:
         """Let time pass without a frame: what was wrong with the last one goes on."""
@@ -179,22 +192,19 @@ class Watch:
             self._unlike = self._unlike if self._is_repeating else 0
         return self._is_repeating
 
-    def _is_blurred(self, eye: _Eye) -> bool:
-        if self._limits.blur is None:
-            return False
-        self.sharpness = sharpness = eye.sharpness()
-        if sharpness is None:
+    def _is_blurred(self) -> bool:
+        if self._limits.blur is None or self.sharpness is None:
             return False
         usual = self._usual.sharpness
         if usual is None:
-            self._usual.learn(sharpness)
+            self._usual.learn(self.sharpness)
             return False
-        return sharpness < self._limits.blur * usual
+        return self.sharpness < self._limits.blur * usual
 
     def _see(self, now: float, *seen: Fault | None) -> None:
         """Take what a frame showed."""
         for fault in list(self._spells):
-            if fault not in seen:
+            if fault not in seen and fault != "blurred":
                 self._step(now, fault, False)
         for wrong in seen:
             if wrong is not None:

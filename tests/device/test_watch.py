@@ -322,6 +322,13 @@ def test_a_lens_that_becomes_dirty_at_a_changeover_is_noticed_with_a_product_tha
     assert watch.said == ("blurred",)
 
 
+def test_a_picture_whose_product_nobody_knows_is_compared_with_none() -> None:
+    watch = trained()
+    for number in range(20):
+        assert watch.glance(shown(smooth()), 10.0 + number / 10) is None
+    assert watch.said == ()
+
+
 def test_what_is_usual_of_the_products_that_were_shown_last_is_remembered_and_of_no_more() -> None:
     watch = trained()
     for number in range(10 * MOST_PRODUCTS):
