@@ -87,6 +87,7 @@ class Lane:
         source, limits = opened(halt), limits_of(told)
         self._watch = Watch(limits) if limits is not None else None
         self._post = _post(told, spool)
+        self._show(enrolled_of(judge, self._post.product))
         self._alarm = _alarm(told, judge)
         roll = Roll(self.name, say)
         self._health = None
@@ -220,10 +221,15 @@ class Lane:
         """Another product is on the line: its alerts, its usual pictures and its charts are its own."""
         recipe, self._label = changeover.product.recipe, changeover.product.label
         self._post.end(self._alarm.restart(recipe.debounce_k, recipe.debounce_n))
-        if self._watch is not None:
-            self._watch.learn_anew()
+        enrolled = enrolled_of(changeover, self._post.product)
+        self._show(enrolled)
         if self.drift is not None:
-            self.drift.use(enrolled_of(changeover, self._post.product))
+            self.drift.use(enrolled)
+
+    def _show(self, enrolled: Enrolled) -> None:
+        """Another reference may be of other pictures: what is usual of them is learnt anew."""
+        if self._watch is not None:
+            self._watch.show((enrolled.product, enrolled.of))
 
     @property
     def is_away(self) -> bool:

@@ -1,4 +1,7 @@
-"""The station's own memory: one line of JSON a part, in files of bounded size. A full disk costs lines, never time."""
+"""The station's own memory: a line of JSON for each part that comes to the inspection, in files of bounded size.
+
+A full disk costs lines, never time.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,7 +30,8 @@ END_S = 3.0  # what was said is over when it has not been seen for so long
 FIRST_S = 5.0  # a camera that has just been opened may be silent for so long: a CSI camera needs about two
 NOISY_FRAMES = 30  # pictures in a row, none like the one before, from which a camera is known to give none twice
 LESS_SURE = 10  # times as many where it gave one twice after all and then went on
-LEARN_FRAMES = 24  # pictures with edges from which a camera's own sharpness is learnt
+LEARN_FRAMES = 24  # pictures with edges from which the sharpness that is usual of a product is learnt
+MOST_PRODUCTS = 32  # of which what is usual is remembered: those that were shown last
 STRAY = 0.001  # share of the samples that may lie beyond a limit: hot pixels, a reflection
 ROWS = 21  # places down a picture where three rows are looked at
 REACH = 8  # pixels; what edges are at this distance against their neighbours tells blur from sharpness
@@ -57,7 +60,7 @@ class Limits:
     white: int | None = 251  # nothing is darker
     dark: int | None = 20
     bright: int | None = 240
-    blur: float | None = 0.3  # of the sharpness that the camera had when the station began
+    blur: float | None = 0.3  # of the sharpness that is usual of the product
     frozen_s: float | None = None  # the same bytes for so long; real cameras only
     never_twice: bool = False  # a camera that has given no picture twice is frozen with the first that it does
     silent_s: float | None = None  # no frame for so long; real cameras only
@@ -84,8 +87,8 @@ class Watch:
         self._enough = NOISY_FRAMES
         self._is_repeating = self._was_frozen = False
         self._taken_at: float | None = None  # when the last picture was taken
-        self._sharpness: list[float] = []
-        self._usual: float | None = None  # sharpness that this camera had when the station began
+        self._usual = _Usual()  # of the product that is shown
+        self._usual_of: OrderedDict[Hashable, _Usual] = OrderedDict()  # the one that was shown last at the end
         self._last_at: float | None = None
         self._is_gone = False
 
@@ -102,9 +105,15 @@ class Watch:
         """Hear from who knows, of a camera that may be silent for long, whether it is there at all."""
         self._is_gone = is_gone
 
-    def learn_anew(self) -> None:
-        """Another product is shown: learn how sharp its pictures are."""
-        self._sharpness, self._usual = [], None
+    def show(self, product: Hashable) -> None:
+        """Pictures show this product from now on: how sharp they are as a rule is known from the last time, or learnt.
+
+        product: another one where other pictures of the same product are to be expected.
+        """
+        self._usual = self._usual_of.setdefault(product, _Usual())
+        self._usual_of.move_to_end(product)
+        if len(self._usual_of) > MOST_PRODUCTS:
+            self._usual_of.popitem(last=False)
 
     def look(self, frame: Frame, now: float) -> Blind | None:
         """Take a frame; why it cannot be judged, None where it can. now: monotonic seconds."""
@@ -176,12 +185,11 @@ class Watch:
         self.sharpness = sharpness = eye.sharpness()
         if sharpness is None:
             return False
-        if self._usual is None:
-            self._sharpness.append(sharpness)
-            if len(self._sharpness) == LEARN_FRAMES:
-                self._usual = float(np.median(self._sharpness))
+        usual = self._usual.sharpness
+        if usual is None:
+            self._usual.learn(sharpness)
             return False
-        return sharpness < self._limits.blur * self._usual
+        return sharpness < self._limits.blur * usual
 
     def _see(self, now: float, *seen: Fault | None) -> None:
         """Take what a frame showed."""
@@ -205,6 +213,21 @@ class Watch:
         if bool(is_said) != (fault in self.said):
             others = [one for one in self.said if one != fault]
             self.said = tuple(sorted([*others, fault] if is_said else others))
+
+
+class _Usual:
+    """How sharp a product's pictures are as a rule; learnt from the first of them, also where it is shown by turns."""
+
+    def __init__(self) -> None:
+        self.sharpness: float | None = None  # None: not known yet
+        self._seen: list[float] = []
+
+    def learn(self, sharpness: float) -> None:
+        """Take one more picture's."""
+        self._seen.append(sharpness)
+        if len(self._seen) == LEARN_FRAMES:
+            self.sharpness = float(np.median(self._seen))
+            self._seen = []
 
 
 class _Spell:

@@ -1,12 +1,16 @@
-"""A camera's lane goes on with another judge as it was told to before: the engine was opened again."""
+"""A camera's lane: what it goes on with when the engine was opened again, or another product is on the line."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
+from edge_resad.bank import bank_content
 from edge_resad.device.changeover import Changeover
 from edge_resad.device.frame import Frame
 from edge_resad.device.handover import NewestFrame
@@ -14,9 +18,10 @@ from edge_resad.device.lane import Lane
 from edge_resad.device.revival import Absent
 from edge_resad.device.settings import CameraSection, ProductsSection, StationFile
 from edge_resad.device.spool import Spool
+from edge_resad.device.watch import LEARN_FRAMES
 from edge_resad.engine.inspector import Inspector
 from edge_resad.messages import AlertMessage, read_message
-from edge_resad.recipe import Shelf
+from edge_resad.recipe import Recipe, Roi, Shelf
 from tests.fakes import FakeCamera, FakeJudge
 from tests.mqtt_peers import eventually
 from tests.products import BUNDLE, bank_of, part, stocked
@@ -115,3 +120,34 @@ def test_a_part_that_nobody_looked_at_is_counted_while_the_line_runs_and_once(sp
         lane.count_unseen()
     assert lane.tally.not_inspected == {"overwritten": 3}
     assert {name: tally.not_inspected for name, tally in lane.tallies.items()} == {lane.product: {"overwritten": 3}}
+
+
+def test_blur_is_noticed_on_products_that_come_by_turns_and_learnt_anew_with_another_reference(
+    spool: Spool, tmp_path: Path
+) -> None:
+    shelf = Shelf(tmp_path / "products")
+    stocked(shelf, "flange")
+    stocked(shelf, "cap")
+    shelf.use(shelf.find("flange"))
+    with spool, Changeover(BUNDLE, ProductsSection(folder=shelf.folder), poll_s=NEVER_S) as judge:
+        lane = Lane(told(tmp_path), judge, spool, lambda _told, _halt: FakeCamera([]))
+        assert lane._watch is not None
+
+        def pass_by(family: str, seed: int, blur_px: float = 0.0) -> None:
+            shelf.use(shelf.find(family))
+            judge.step()
+            frame = shown(family, seed)
+            if blur_px:
+                frame = replace(frame, image=np.asarray(cv2.GaussianBlur(frame.image, (0, 0), blur_px), np.uint8))
+            lane.step(frame)
+
+        for seed in range(LEARN_FRAMES):
+            pass_by("flange", seed)
+            pass_by("cap", seed)
+        assert not lane._watch._spells
+        pass_by("flange", 50, 5.0)
+        assert "blurred" in lane._watch._spells
+        recipe = Recipe(product="cap", regions=(Roi(name="whole", bank="whole.npz"),))
+        shelf.add(recipe, {"whole.npz": bank_content(bank_of("flange"))})
+        pass_by("cap", 50, 5.0)
+        assert not lane._watch._spells["blurred"].is_on

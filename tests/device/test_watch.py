@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from edge_resad.device.lane import limits_of
 from edge_resad.device.post import Post
 from edge_resad.device.settings import StationFile
 from edge_resad.device.spool import Spool
-from edge_resad.device.watch import NOISY_FRAMES, Limits, Watch
+from edge_resad.device.watch import LEARN_FRAMES, MOST_PRODUCTS, NOISY_FRAMES, Limits, Watch
 from edge_resad.messages import Address, AlertMessage, read_message
 from tests.traced import traced
 
@@ -288,10 +288,45 @@ def test_a_belt_that_is_empty_now_and_then_is_not_blurred() -> None:
 
 def test_another_product_may_have_softer_edges() -> None:
     watch = trained()
-    watch.learn_anew()
+    watch.show("soft")
     for number in range(60):
         watch.look(shown(smooth()), 10.0 + number / 10)
         assert watch.said == ()
+
+
+def test_products_that_come_by_turns_are_each_compared_with_their_own_pictures() -> None:
+    watch, now = Watch(CAMERA), 0.0
+
+    def pass_by(turns: int, flange: Callable[[], Image]) -> None:
+        nonlocal now
+        for _ in range(turns):
+            for product, image in (("flange", flange), ("soft", smooth)):
+                watch.show(product)
+                watch.look(shown(image()), now)
+                now += 0.1
+
+    pass_by(LEARN_FRAMES, scene)
+    assert list(watch.said) == []
+    pass_by(10, smooth)  # the lens has become dirty
+    assert watch.said == ("blurred",)
+
+
+def test_a_lens_that_becomes_dirty_at_a_changeover_is_noticed_with_a_product_that_was_there_before() -> None:
+    watch = Watch(CAMERA)
+    for number in range(60):
+        watch.show("flange" if number < 30 else "cap")
+        watch.look(shown(scene()), number / 10)
+    watch.show("flange")
+    for number in range(60, 80):
+        watch.look(shown(smooth()), number / 10)
+    assert watch.said == ("blurred",)
+
+
+def test_what_is_usual_of_the_products_that_were_shown_last_is_remembered_and_of_no_more() -> None:
+    watch = trained()
+    for number in range(10 * MOST_PRODUCTS):
+        watch.show(number)
+    assert list(watch._usual_of) == list(range(9 * MOST_PRODUCTS, 10 * MOST_PRODUCTS))
 
 
 def test_looking_allocates_nothing_that_stays() -> None:

@@ -21,7 +21,10 @@ _CHARTS = TypeAdapter(ProductCharts)
 
 
 class ChartsFile:
-    """Products' charts in one file of JSON. Whoever changes charts calls `keep`; `write` may be another thread's."""
+    """Products' charts in one file of JSON. Whoever changes charts calls `keep`, which waits for no disk.
+
+    The rest may be another thread's.
+    """
 
     def __init__(self, path: Path) -> None:
         self.problem: str | None = None  # why the file is not up to date

@@ -142,9 +142,11 @@ class Drift:
         """Write the charts now; where their file was taken away since it was written, learn everything anew."""
         if self._file is None:
             return
+        was_taken_away = self._file.was_taken_away()  # before the lock: the line's thread takes it, the disk may hang
+        if was_taken_away:
+            log.info("camera %s: the charts were taken away, everything is learnt anew", self._camera)
         with self._lock:
-            if self._file.was_taken_away():
-                log.info("camera %s: the charts were taken away, everything is learnt anew", self._camera)
+            if was_taken_away:
                 self._others = {}
                 self._file.forget()
                 if self._enrolled is not None:

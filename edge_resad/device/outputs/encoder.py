@@ -49,7 +49,7 @@ class Ticks(Protocol):
 
 
 class Encoder:
-    """Reads a counter in a thread of its own; one that is lost is looked for, and counts begin anew."""
+    """Reads a counter in a thread of its own; one that is lost is looked for, and counts begin anew, on a new track."""
 
     def __init__(self, ticks: Ticks, clock: Clock | None = None, *, name: str = "belt") -> None:
         self.problem: str | None = f"encoder {name}: it has not been read yet."
@@ -58,7 +58,6 @@ class Encoder:
         self._ticks = ticks
         self._clock = clock or Clock()
         self._track = Track(ticks.size)
-        self._lock = threading.Lock()  # around the track, for the few steps of a look into it
         self._listeners: list[Callable[[int | None], None]] = []
         self._closing = threading.Event()
         self._reader: Reader | None = None
@@ -82,15 +81,14 @@ class Encoder:
         self._thread.join(JOIN_S)
 
     @property
+    def track(self) -> Track:
+        """The counts since it was found, or, while it is lost, those that will be: another track after every loss."""
+        return self._track
+
+    @property
     def count(self) -> int | None:
         """Counts since it was found; None while it is lost."""
-        with self._lock:
-            return self._track.count
-
-    def at(self, mono: float) -> int | None:
-        """The count at a moment, seconds of the monotonic clock; None while it is lost."""
-        with self._lock:
-            return self._track.at(mono)
+        return self._track.count
 
     def _work(self) -> None:
         backoff = Backoff(RETRY_MIN_S, RETRY_MAX_S)
@@ -111,11 +109,9 @@ class Encoder:
             self._reader.close()
 
     def _moved(self, read: tuple[float, int]) -> None:
-        with self._lock:
-            self._track.add(*read)
-            count = self._track.count
+        self._track.add(*read)
         for listener in self._listeners:
-            listener(count)
+            listener(self._track.count)
 
     def _found(self) -> None:
         if self._said:
@@ -134,7 +130,6 @@ class Encoder:
         if not self._said:
             log.warning("%s Until then signals with delay_counts fail.", says)
         self.problem, self._said = says, True
-        with self._lock:
-            self._track = Track(self._ticks.size)
+        self._track = Track(self._ticks.size)
         for listener in self._listeners:
             listener(None)

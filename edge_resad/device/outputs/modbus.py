@@ -95,7 +95,8 @@ class ModbusTicks:
 
     def open(self) -> ModbusReader:
         """Connect."""
-        return ModbusReader(_Line(self.server), self.register, self.poll_s)
+        line = _Line(self.server, mends=False)  # who closes it may have started anew, and the register with it
+        return ModbusReader(line, self.register, self.poll_s)
 
 
 class ModbusReader:
@@ -154,8 +155,10 @@ class _RefusedError(OutputError):
 class _Line:
     """A connection, made when it is needed; one that breaks is made anew at once, one that hangs is given up."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, *, mends: bool = True) -> None:
+        """mends: False lets whoever asks know that the connection broke."""
         self.server = server
+        self._mends = mends
         self._client: Any = None
 
     def ask(self, what: _Ask, named: str) -> Any:
@@ -168,7 +171,7 @@ class _Line:
             try:
                 answer = what(self._connected())
             except ConnectionException:  # closed while it idled, as PLCs do: that costs a new connection, no signal
-                if not was_open:
+                if not was_open or not self._mends:
                     raise
                 self.close()
                 answer = what(self._connected())

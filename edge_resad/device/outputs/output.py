@@ -15,6 +15,7 @@ from edge_resad.device.link import Backoff
 from edge_resad.device.outputs.encoder import Encoder
 from edge_resad.device.outputs.pulses import MOST_WAITING, NOTHING, Begun, Pulses
 from edge_resad.device.outputs.terminal import Pin, Terminal
+from edge_resad.device.outputs.track import Track
 from edge_resad.device.outputs.wiring import OutputStatus, Wiring
 from edge_resad.errors import OutputError
 
@@ -54,11 +55,12 @@ class Output:
         self._alive_at: float | None = None  # when the station last got on
         self._at_work_since: float | None = None  # None: it waits for a part
         self._blind = self._ill = False  # a camera of ours sees nothing; anything is wrong with it
-        self._is_lost = self._encoder is not None and self._encoder.problem is not None
+        self._was_lost = self._encoder is not None and self._encoder.count is None  # as the encoder said last
         self._awaited: float | None = None  # count at which the encoder wakes us
         self._closing_at: float | None = None
         # What the thread alone knows:
         self._pulses = Pulses(wiring.pulse_s)
+        self._track = self._encoder.track if self._encoder is not None else None  # whose counts pulses wait for
         self._pin: Pin | None = None
         self._shown: int | None = None
         self._is_stuck = False  # said
@@ -143,6 +145,7 @@ class Output:
 
     def step(self, now: float) -> float | None:
         """Do what is due, and how many seconds nothing else will be; None after the end. now: monotonic seconds."""
+        self._look_at_encoder()
         self._take()
         self._pulses.end(now)
         begun = self._begin(now)
@@ -187,15 +190,26 @@ class Output:
             select.select([bell], [], [], wait_s)  # not a lock: on Python 3.10 its waits follow the wall clock
             bell.hush()
 
+    def _look_at_encoder(self) -> None:
+        """What waits for counts of an encoder that was lost since waits for ever, or for another part, and so fails.
+
+        It may be found again by now: a terminal keeps us longer than the encoder may need for that.
+        """
+        if self._encoder is None or self._encoder.track is self._track:
+            return
+        self._track, self._awaited = self._encoder.track, None
+        self._failed += self._pulses.drop()
+        self._sees_parts = False  # those that failed are on their way to the gate
+
     def _take(self) -> None:
         """Put what was told among what waits."""
         while self._told:
             there, came = self._told.popleft()
-            if self._encoder is None:
+            if self._track is None:
                 due = there + self.wiring.delay_s if self.wiring.delay_s else came
                 taken = self._pulses.add(due, late=due < came)
             else:
-                taken = self._take_counted(there, came)
+                taken = self._take_counted(there, came, self._track)
             if not taken:
                 self._failed += 1
                 if not self._overflowed:
@@ -204,9 +218,8 @@ class Output:
         if self._overflowed and len(self._pulses) < MOST_WAITING:
             self._overflowed = False
 
-    def _take_counted(self, there: float, came: float) -> bool:
-        assert self._encoder is not None
-        begun, reached = self._encoder.at(there), self._encoder.at(came)
+    def _take_counted(self, there: float, came: float, track: Track) -> bool:
+        begun, reached = track.at(there), track.at(came)
         if begun is None or reached is None:
             self._failed += 1
             return True
@@ -214,12 +227,10 @@ class Output:
         return self._pulses.add(due, late=due < reached)
 
     def _begin(self, now: float) -> Begun:
-        if self._encoder is None:
+        if self._track is None:
             return self._pulses.begin(now, now, TOLERANCE_S)
-        count = self._encoder.count
+        count = self._track.count
         if count is None:
-            self._failed += self._pulses.drop()
-            self._awaited = None
             return NOTHING
         begun = self._pulses.begin(count, now)
         self._await(count)
@@ -232,8 +243,8 @@ class Output:
 
     def _moved(self, count: int | None) -> None:
         """The encoder says that the belt moved, or that it is lost; in its thread."""
-        awaited, was_lost, self._is_lost = self._awaited, self._is_lost, count is None
-        if self._is_lost != was_lost or (count is not None and awaited is not None and count >= awaited):
+        awaited, was_lost, self._was_lost = self._awaited, self._was_lost, count is None
+        if self._was_lost != was_lost or (count is not None and awaited is not None and count >= awaited):
             self._ring()
 
     def _value(self, now: float) -> int:
@@ -249,14 +260,15 @@ class Output:
                 behind = now - self._next_beat >= self.wiring.pulse_s
                 self._next_beat = (now if behind else self._next_beat) + self.wiring.pulse_s
             return self._beats
-        sees_parts = judging and not self._blind and not self._is_lost
+        is_lost = self._track is not None and self._track.count is None
+        sees_parts = judging and not self._blind and not is_lost
         held = self.wiring.safe_active and not self._is_clear(now, sees_parts=sees_parts)
         ill = "fault" in self.wiring.on and (not judging or self._ill)
         return int(held or ill or self._pulses.until is not None)
 
     def _is_clear(self, now: float, *, sees_parts: bool) -> bool:
         """Whether the parts at the gate were seen: those are not that passed the camera before parts are seen again."""
-        count = self._encoder.count if self._encoder is not None else None
+        count = self._track.count if self._track is not None else None
         if not sees_parts or not self._sees_parts:
             self._unseen_until = now + self.wiring.delay_s
             if count is not None:
@@ -284,9 +296,9 @@ class Output:
         if self._pulses.until is not None:
             moments.append(self._pulses.until)
         due = self._pulses.next_due
-        if due is not None and self._encoder is None:
+        if due is not None and self._track is None:
             moments.append(due)
-        elif due is not None and self._encoder is not None and (self._encoder.count or 0) >= due:
+        elif due is not None and self._track is not None and (self._track.count or 0) >= due:
             moments.append(now)  # the encoder came there before it knew that it is awaited
         if self._unseen_until > now:
             moments.append(self._unseen_until)

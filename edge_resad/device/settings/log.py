@@ -14,7 +14,8 @@ class LogSection(Section):
     """What stays on the device."""
 
     verdicts: FilePath | Literal[False] = Field(
-        default=Path("verdicts.jsonl"), description="one line of JSON a part; false writes none"
+        default=Path("verdicts.jsonl"),
+        description="one line of JSON for each part that comes to the inspection; false writes none",
     )
     max_mb: int = Field(default=64, ge=1, description="megabytes before the verdicts begin a new file")
     keep: int = Field(default=3, ge=0, le=1000, description="full files of verdicts to keep")

@@ -17,7 +17,7 @@ class WatchSection(Section):
         default=240, ge=0, le=255, description="gray level: a picture with nothing darker is too bright"
     )
     blur: float = Field(
-        default=0.3, ge=0, le=1, description="of the sharpness at the start: less is blurred; 0 watches no blur"
+        default=0.3, ge=0, le=1, description="of the product's usual sharpness: less is blurred; 0 watches no blur"
     )
     frozen_s: float = Field(
         default=1.0, ge=0, description="the same picture of a camera for so long is frozen; 0 watches nothing"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from tests.fakes import frame, verdict
 LEARN_PARTS = 250
 FLANGE = Enrolled(product="flange", of="bank one")
 CAP = Enrolled(product="cap", of="bank two")
+PATIENCE_S = 60.0
+JOIN_S = 10.0  # a part takes microseconds, and the machine of a test may be busy
 INSPECTION_MS = Latency(waiting_ms=0.0, inspecting_ms=1.0)
 
 
@@ -183,6 +186,32 @@ def test_charts_that_are_taken_away_are_learnt_anew_by_a_station_that_runs(tmp_p
         assert read_charts(file)["flange"].figures == {}
         line.feed(drift, 1, factor=1.4)
         assert list(drift.said) == []
+
+
+def test_a_part_does_not_wait_for_a_disk_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, exists = tmp_path / "cam0.json", Path.exists
+    hangs, lets_go = threading.Event(), threading.Event()
+
+    def hanging(path: Path, **more: bool) -> bool:
+        if path == file:
+            hangs.set()
+            assert lets_go.wait(PATIENCE_S)
+        return exists(path, **more)
+
+    with a_drift(file, save_s=1e4) as drift:
+        drift.use(FLANGE)
+        drift.save()
+        monkeypatch.setattr(Path, "exists", hanging)
+        saving = threading.Thread(target=drift.save)
+        saving.start()
+        assert hangs.wait(PATIENCE_S)
+        adding = threading.Thread(target=Line().feed, args=(drift, 1), daemon=True)
+        adding.start()
+        adding.join(JOIN_S)
+        waited = adding.is_alive()
+        lets_go.set()
+        saving.join(PATIENCE_S)
+        assert not waited
 
 
 def test_a_file_that_cannot_be_read_is_said_and_costs_no_part(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -19,7 +19,13 @@ def test_a_count_of_a_moment_ago_is_found_in_proportion() -> None:
     track = Track(10_000)
     for mono, raw in ((1.0, 500), (2.0, 600), (3.0, 800)):
         track.add(mono, raw)
-    assert [track.at(mono) for mono in (0.5, 1.0, 1.5, 2.25, 3.0, 9.0)] == [0, 0, 50, 150, 300, 300]
+    assert [track.at(mono) for mono in (1.0, 1.5, 2.25, 3.0, 9.0)] == [0, 50, 150, 300, 300]
+
+
+def test_where_the_belt_was_before_its_counts_began_nobody_knows() -> None:
+    track = Track(10_000)
+    track.add(1.0, 500)
+    assert (track.at(0.99), track.at(1.0)) == (None, 0)
 
 
 def test_a_track_without_samples_knows_no_count() -> None:
@@ -55,7 +61,7 @@ def test_an_encoder_tells_its_listeners_of_every_count() -> None:
         ticks.turn(101.0, 5)
         ticks.turn(102.0, 12)
         assert enough.wait(PATIENCE_S)
-        assert (encoder.count, encoder.at(101.0), encoder.problem) == (12, 5, None)
+        assert (encoder.count, encoder.track.at(101.0), encoder.problem) == (12, 5, None)
     assert heard == [0, 5, 12]
 
 
@@ -71,14 +77,16 @@ def test_an_encoder_that_breaks_is_said_once_and_counts_anew_when_it_is_back(cap
 
     encoder.listen(listen)
     with encoder:
+        before = encoder.track
         ticks.broken = True
         assert lost.wait(PATIENCE_S)
-        assert (encoder.count, encoder.at(100.0)) == (None, None)
+        assert encoder.count is None
         assert encoder.problem == "encoder belt: the encoder is broken."
         ticks.broken = False
         ticks.turn(101.0, 3)
         assert back.wait(PATIENCE_S)
         assert encoder.problem is None
+        assert (before.at(100.0), encoder.track.at(99.0)) == (0, None)  # what a count is of is never in doubt
     assert [record.levelname for record in caplog.records].count("WARNING") == 1
 
 

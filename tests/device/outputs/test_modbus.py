@@ -161,6 +161,20 @@ def test_an_encoder_is_an_input_register_that_counts() -> None:
             assert outputs.status[0].failed == 0
 
 
+def test_a_plc_that_started_anew_between_two_looks_at_its_register_is_an_encoder_that_was_lost() -> None:
+    with Plc() as plc:
+        plc.count = 40_000
+        reader = ModbusTicks(server=plc.server, register=4).open()
+        assert (reader.read() or ())[1:] == (40_000,)
+        plc.stop()
+        plc.count = 0
+        plc.start()
+        with pytest.raises(OutputError, match="does not answer"):
+            reader.read()
+        assert (reader.read() or ())[1:] == (0,)
+        reader.close()
+
+
 def test_a_knock_changes_nothing_and_says_what_the_server_has_against_it() -> None:
     with Plc() as plc:
         assert knock(plc.server, "coil", 7) is None

@@ -358,6 +358,47 @@ def test_without_the_encoder_signals_in_counts_fail_and_the_output_is_safe() -> 
     assert bench.terminal.last == 0
 
 
+@pytest.mark.parametrize("count", [0, 49, 60, 4_000])
+def test_an_encoder_that_is_lost_and_found_while_an_output_hangs_fails_what_waited_for_its_counts(count: int) -> None:
+    belt = Belt()
+    bench = Bench(wired(counts=50, safe_active=True), encoder=belt)
+    bench.step()
+    belt.move(100.0, 50)
+    bench.step()
+    assert bench.terminal.last == 0
+    bench.output.signal(100.0)  # due at 100
+    bench.step()
+    bench.output.signal(100.0)  # not taken yet: it comes while the terminal hangs
+    belt.lose()
+    belt.problem = None
+    belt.move(101.0, 0)
+    belt.move(102.0, count)
+    bench.step(after_s=2.0)
+    assert (bench.output.status.failed, bench.output.status.fired, bench.output.status.waiting) == (2, 0, 0)
+    assert bench.terminal.last == 1  # the parts that they were for are on their way
+    assert bench.output._awaited == count + 50
+    belt.move(103.0, count + 50)
+    bench.output.signal(103.0)
+    bench.step(after_s=1.0)
+    assert (bench.terminal.last, bench.output.status.waiting) == (0, 1)
+    belt.move(104.0, count + 100)
+    bench.step(after_s=1.0)
+    assert (bench.terminal.last, bench.output.status.fired, bench.output.status.late) == (1, 1, 0)
+
+
+def test_a_picture_from_before_an_encoder_was_found_has_no_moment() -> None:
+    belt = Belt()
+    bench = Bench(wired(counts=50), encoder=belt)
+    belt.lose()
+    belt.problem = None
+    belt.move(102.0, 0)
+    bench.clock.now = 102.5
+    bench.output.signal(101.0)
+    bench.output.signal(102.0)
+    bench.step()
+    assert (bench.output.status.failed, bench.output.status.waiting) == (1, 1)
+
+
 def test_an_output_is_awake_at_the_count_that_it_waits_for_even_if_that_came_unseen() -> None:
     belt = Belt()
     bench = Bench(wired(counts=50), encoder=belt)
