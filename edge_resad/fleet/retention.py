@@ -38,14 +38,15 @@ class Rule:
     @property
     def dated(self) -> ColumnElement[bool]:
         """The rows whose time of receipt is known. What came while the clock was not set is not old, but undated."""
-        known = self.table.c.received_ms >= EARLIEST_MS
-        return known if self.only is None else and_(known, self.only)
+        return self._meant(self.table.c.received_ms >= EARLIEST_MS)
 
     @property
     def undated(self) -> ColumnElement[bool]:
         """The rows whose time of receipt is not known yet."""
-        unknown = self.table.c.received_ms < EARLIEST_MS
-        return unknown if self.only is None else and_(unknown, self.only)
+        return self._meant(self.table.c.received_ms < EARLIEST_MS)
+
+    def _meant(self, those: ColumnElement[bool]) -> ColumnElement[bool]:
+        return those if self.only is None else and_(those, self.only)
 
 
 def rules(retention: RetentionSection) -> tuple[Rule, ...]:
