@@ -47,10 +47,12 @@ def account(parts: Iterable[Part], writes: Sequence[Write], until: float) -> Acc
     A PLC rejects a part when it has had a pulse for it, when by the time that it is at the gate its reject coil is held
     active, or when it misses the heartbeat: no edge for longer than two half periods. until: monotonic seconds.
     """
-    pulses = active(writes, REJECT, until)
-    held = [span for span in pulses if span[1] - span[0] > 3 * PULSE_S]
-    levels = [*held, *missing(writes, until)]
     found = list(parts)
+    pulses = active(writes, REJECT, until)
+    pulsed = (part.told_at for part in found if part.told_at is not None and part.fate != "pass")
+    first = min(pulsed, default=until) - BEFORE_S  # what is active sooner is a level, however short
+    held = [(begin, end) for begin, end in pulses if begin < first or end - begin > 3 * PULSE_S]
+    levels = [*held, *missing(writes, until)]
     verdicts = signalled = lost = rejects = failed = 0
     for part in found:
         at_gate = (part.moment, min(part.moment + GATE_S, until))

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("pymodbus", reason="the PLC takes pip install 'edge-resad[modbus]'")
 
 from benchmarks.faults.__main__ import is_bad, play
-from benchmarks.faults.account import ALIVE, GATE_S, HALF_PERIOD_S, REJECT, Part, Write, account, missing
+from benchmarks.faults.account import ALIVE, GATE_S, HALF_PERIOD_S, PULSE_S, REJECT, Part, Write, account, missing
 from benchmarks.faults.scene import Outcome
 
 UNTIL = 20.0
@@ -43,6 +43,16 @@ def test_the_pulse_of_another_part_signals_nothing_for_this_one() -> None:
     parts = [Part(moment=5.0, fate="fail", told_at=5.1), Part(moment=7.0, fate="fail", told_at=7.1), Part(moment=9.0)]
     found = account(parts, [*BEATS, *shown(REJECT, 5.1, 5.16)], UNTIL)
     assert (found.failed, found.rejects, found.lost) == (2, 1, 2)
+
+
+def test_a_level_before_any_part_can_have_a_pulse_signals_however_short_it_is() -> None:
+    """A station that starts quickly shows its level for less than three pulses."""
+    level = shown(REJECT, 5.0, 5.0 + 2 * PULSE_S)
+    parts = [Part(moment=5.0), Part(moment=5.2, fate="pass", told_at=5.3), Part(moment=7.0, fate="fail", told_at=7.1)]
+    assert account(parts[:2], [*BEATS, *level], UNTIL).lost == 0
+    assert account(parts, [*BEATS, *level, *shown(REJECT, 7.1, 7.16)], UNTIL).lost == 0
+    later = [*BEATS, *shown(REJECT, 7.1, 7.16)]
+    assert account(parts, later, UNTIL).lost == 1
 
 
 def test_a_part_without_a_verdict_has_its_own_pulse() -> None:
