@@ -162,6 +162,13 @@ class Changeover:
         log.info("the product is %s now", self.product.label)
         return True
 
+    def make_ready(self, frame: NDArray[np.uint8]) -> None:
+        """Make a part that waits ready for the product in use; if another one judges it, it was for nothing.
+
+        Belongs to one other thread than the line's. Raises what `inspect` will raise too.
+        """
+        self._inspector.make_ready(frame)
+
     def inspect(self, frame: NDArray[np.uint8], /) -> Verdict:
         """Judge one part by the product in use.
 

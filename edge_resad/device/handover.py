@@ -50,6 +50,9 @@ class Slot(Protocol):
     def take(self) -> Frame | None:
         """Take the next part, None where there is none. What ended the camera is raised once the slot is empty."""
 
+    def coming(self) -> Frame | None:
+        """The next part that waits with a picture, left where it is; None where none does."""
+
     def idle(self) -> Frame | None:
         """Take the newest frame that shows no part, for the watch over the camera; None where there is none."""
 
@@ -125,6 +128,11 @@ class NewestFrame:
             self._changed.notify_all()
             return frame
 
+    def coming(self) -> Frame | None:
+        """The frame, left where it is; of a live camera a newer one may take its place."""
+        with self._changed:
+            return self._frame
+
     @property
     def ended(self) -> bool:
         """True when the camera came to its end and its last frame was taken; an error is there for `get` to raise."""
@@ -176,6 +184,7 @@ class Capture:
         changed: threading.Condition | None = None,
         slot: Slot | None = None,
         may_be_missing: bool = False,
+        arrived: Callable[[], None] = lambda: None,
     ) -> None:
         """halt: the event that the source was given to stop at; set when the inspection ends.
         reopen:   another source of the same camera, which stops at the given event.
@@ -183,12 +192,14 @@ class Capture:
         changed:  what the slot says its news through.
         slot:     where frames are put; without it the newest one is kept.
         may_be_missing: a live camera that is not there at the start is looked for, instead of being an error.
+        arrived: called when a frame was put into the slot, in the camera's thread.
         """
         self.slot: Slot = slot or NewestFrame(live=source.live, changed=changed)
         self.opened = False  # whether the source was entered: frames may come
         self.hangs = 0  # how many times the camera hung
         self.missing: CameraError | None = None  # why it cannot be opened, where it never was and is looked for
         self._may_be_missing = may_be_missing and source.live
+        self._arrived = arrived
         self._reopen = reopen
         self._silent_s = silent_s if reopen is not None and source.live else None
         self._clock = clock or Clock()
@@ -296,6 +307,11 @@ class Capture:
 
     def put(self, reader: _Reader, frame: Frame) -> bool:
         """Hand a reader's frame over; False where nobody takes frames of this reader any more."""
+        is_taken = self._put(reader, frame)
+        self._arrived()
+        return is_taken
+
+    def _put(self, reader: _Reader, frame: Frame) -> bool:
         if self._silent_s is None:
             self._frames += 1
             return self.slot.put(frame)

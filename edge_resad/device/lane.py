@@ -8,7 +8,7 @@ import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -64,6 +64,7 @@ class Lane:
         changed: threading.Condition | None = None,
         is_bypassed: Callable[[], bool] = lambda: False,
         may_be_missing: bool = False,
+        arrived: Callable[[], None] = lambda: None,
     ) -> None:
         """told: the station file as if this camera were its only one.
 
@@ -71,6 +72,7 @@ class Lane:
         changed: notified whenever there is news of this camera.
         is_bypassed: whether parts go by without inspection.
         may_be_missing: a camera that is not there at the start is looked for; files and drawings must be there.
+        arrived: called in the camera's thread when it gave a frame.
         """
         self.name = told.camera.name
         self.judge = judge
@@ -125,6 +127,7 @@ class Lane:
             changed=changed,
             slot=slot,
             may_be_missing=may_be_missing and split_source(told.camera.source)[0] not in FILES,
+            arrived=arrived,
         )
         self._progress = Progress(self.capture, may_be_still=waits_for_wire)
         self._counts_unreadable = told.camera.trigger.kind in ("free", "camera")  # of others a picture is no part yet
@@ -173,6 +176,13 @@ class Lane:
     def timings(self) -> Mapping[str, float]:
         """Milliseconds of the last part's stages in the judge."""
         return getattr(self.judge, "timings", {})
+
+    def make_ready(self, frame: Frame) -> None:
+        """Scale a part that waits, and what else its judge can do ahead. From one other thread than the line's."""
+        judge = self.judge
+        if isinstance(judge, Inspector | Changeover):
+            with suppress(Exception):  # whatever is wrong with it, the judge says it when the part's turn comes
+                judge.make_ready(frame.image)
 
     def step(self, frame: Frame) -> Inspection:
         """Judge one frame; change the product before it, where another one was asked for."""

@@ -37,6 +37,7 @@ from edge_resad.device.pictures.commands import register_pictures
 from edge_resad.device.pictures.pictures import Pictures
 from edge_resad.device.pipeline import Inspection, Judge, Tally
 from edge_resad.device.post import Post, end_interrupted
+from edge_resad.device.preparer import Preparer
 from edge_resad.device.progress import StationProgress
 from edge_resad.device.publisher import Publisher, Timing
 from edge_resad.device.rota import Rota
@@ -93,6 +94,7 @@ class OpenStation:
         self._has_begun = False
         self._without: set[str] = set()  # cameras that were missing at the start, as far as it is said
         self._service = Service.of_environment(describe=self._in_one_line)
+        self._preparer = Preparer(lambda: self._rota.coming(), lambda lane, frame: self.lanes[lane].make_ready(frame))
         self._open = ExitStack()
 
     def __enter__(self) -> OpenStation:
@@ -118,6 +120,7 @@ class OpenStation:
                 self.people.watch("pictures", self.pictures.health)
             judged = zip(settings.cameras, self.revival.judges, strict=True)
             self.lanes = [self._lane(camera, judge) for camera, judge in judged]
+            self._rota = Rota([lane.capture.slot for lane in self.lanes], self._changed)
             self.people.open_desk(self.lanes, self.spool, outputs=lambda: self.outputs.status)
             triggers = {lane.name: lane.trigger for lane in self.lanes}
             if any(trigger is not None for trigger in triggers.values()):
@@ -150,6 +153,7 @@ class OpenStation:
     def running(self) -> Iterator[None]:
         """While the context lasts cameras are read and commands of the fleet carried out."""
         with ExitStack() as running:
+            running.enter_context(self._preparer)
             for lane in self.lanes:
                 running.enter_context(lane)
             running.callback(self._service.stopping)
@@ -166,19 +170,19 @@ class OpenStation:
         """Every part of every camera, judged in turn, until all cameras are at their end or the station is stopped."""
         lanes, people, outputs, stop = self.lanes, self.people, self.outputs, self._stop
         clock = Clock()
-        slots = [lane.capture.slot for lane in lanes]
-        rota = Rota(slots, self._changed)
         progress = StationProgress()
-        while not stop.is_set() and not all(slot.ended for slot in slots):
+        while not stop.is_set() and not all(lane.capture.slot.ended for lane in lanes):
             people.errands.do()
             outputs.at_work(False)
-            turn = rota.next(POLL_S)
+            turn = self._rota.next(POLL_S)
             outputs.at_work(True)
             inspection, lane = None, None
             if turn is not None:
                 lane = lanes[turn[0]]
+                self._preparer.judging(True)
                 inspection = lane.step(turn[1])
                 yield lane, inspection
+                self._preparer.judging(False)
             elif self._settings.engine.provider != "cpu":  # a CPU needs no such thing
                 keep_warm(self.revival.judges)
             for one in lanes:
@@ -311,6 +315,7 @@ class OpenStation:
             changed=self._changed,
             is_bypassed=self.people.is_bypassed,
             may_be_missing=len(self._settings.cameras) > 1,
+            arrived=self._preparer.arrived,
         )
 
     def _show_by_sparkplug(self, enter: Callable[[Sparkplug], Sparkplug]) -> None:

@@ -150,6 +150,11 @@ class PartQueue:
                 raise self._error
             return None
 
+    def coming(self) -> Frame | None:
+        """The next part that waits with a picture, left where it is; None where none does."""
+        with self._changed:
+            return next((part for part in self._waiting if part.missed is None), None)
+
     def idle(self) -> Frame | None:
         """Take the newest frame that shows no part, for the watch over the camera; None where there is none."""
         with self._changed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from edge_resad.device.frame import Frame
@@ -25,12 +25,15 @@ class Waiting(Protocol):
     def ended(self) -> bool:
         """Whether no frame follows and all is told."""
 
+    def coming(self) -> Frame | None:
+        """The next frame that has a picture, left where it is; None where there is none yet."""
+
     def take(self) -> Frame | None:
         """The next frame without waiting; raises what ended the camera."""
 
 
 class Rota:
-    """Takes frames from several places in turn. One thread.
+    """Takes frames from several places in turn.
 
     A camera whose turn it is and that has no frame is passed over; after a frame its camera comes last. So each of n
     cameras waits for n - 1 frames at most, whatever the others' rates.
@@ -42,6 +45,15 @@ class Rota:
         self._changed = changed
         self._turn = 0
 
+    def coming(self) -> tuple[int, Frame] | None:
+        """What `next` gives next, as far as is known now. From any thread."""
+        with self._changed:
+            for index in self._in_turn():
+                frame = self._places[index].coming()
+                if frame is not None:
+                    return index, frame
+        return None
+
     def next(self, timeout_s: float) -> tuple[int, Frame] | None:
         """The next frame and whose it is; None where none came in time. What ended a camera is raised."""
         deadline = time.monotonic() + timeout_s
@@ -49,13 +61,16 @@ class Rota:
             while not self._has_news() and (left_s := deadline - time.monotonic()) > 0:
                 soon_s = min((place.news_within_s() for place in self._places), default=math.inf)
                 self._changed.wait(max(0.0, min(left_s, soon_s)))
-            for step in range(len(self._places)):
-                index = (self._turn + step) % len(self._places)
+            for index in self._in_turn():
                 frame = self._places[index].take()
                 if frame is not None:
                     self._turn = (index + 1) % len(self._places)
                     return index, frame
         return None
+
+    def _in_turn(self) -> Iterator[int]:
+        for step in range(len(self._places)):
+            yield (self._turn + step) % len(self._places)
 
     def _has_news(self) -> bool:
         places = [place for place in self._places if not place.ended]

@@ -74,6 +74,10 @@ class Cutout:
         """The region's name."""
         return self._roi.name
 
+    def size_on(self, frame: NDArray[np.uint8]) -> tuple[int, int]:
+        """Height and width of what `take` gives of a frame."""
+        return frame.shape[:2] if not self._copies or self.box is None else self.box[:1:-1]
+
     def take(self, frame: NDArray[np.uint8], to_frame: Matrix | None) -> NDArray[np.uint8]:
         """The region of a frame as the product's picture shows it: a view that the next frame overwrites.
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from edge_resad.bank import Bank, Fusion, Rows, check_fits, filled
 from edge_resad.bundle import Bundle, Precision
 from edge_resad.decision import Verdict, judge
+from edge_resad.engine.ahead import Ahead
 from edge_resad.engine.engine import Constants, Engine, IoMemory, Provider
 from edge_resad.engine.golden import TOLERANCE, Golden, fault
 from edge_resad.engine.open import engine_for
@@ -67,6 +68,8 @@ class Inspector:
         self._min_area_px = min_area_px
         self._in_engine: PreparedBank | None = None  # by whichever of those that share the engine
         self._own: PreparedBank | None = None
+        side = bundle.manifest.image_size
+        self._ahead = Ahead(lambda: np.empty((side, side, 3), np.uint8))
         self._engine: Engine
         self._image: NDArray[Any]
         self._map: NDArray[np.float32]
@@ -225,7 +228,11 @@ class Inspector:
         """
         if self._own is not None and self._own is not self.prepared:
             self.put(self._own)
-        score = self.look(frame)
+        start = time.perf_counter()
+        ready = self._ahead.take(frame)
+        waited_ms = 1e3 * (time.perf_counter() - start)
+        score = self.look(frame if ready is None else ready)
+        self.timings["resize_ms"] += waited_ms
         ran = time.perf_counter()
         verdict = judge(
             self._map,
@@ -238,20 +245,41 @@ class Inspector:
         self.timings["decide_ms"] = (time.perf_counter() - ran) * 1e3
         return verdict
 
-    def look(self, picture: NDArray[np.uint8], paint: NDArray[np.bool_] | None = None) -> float:
-        """The score of a picture, without a verdict; its map is in `score_map`.
+    def make_ready(self, frame: NDArray[np.uint8]) -> None:
+        """Scale a part that is to be judged soon, while another one is. Belongs to one other thread; needs no engine.
+
+        frame: (H, W, 3) uint8, BGR. Its pixels must stay as they are until it is judged.
+
+        Raises:
+            ImageError: the frame is no picture.
+        """
+        self._ahead.fill(frame, lambda room: self.see(frame, None, room))
+
+    def see(self, picture: NDArray[np.uint8], paint: NDArray[np.bool_] | None, out: NDArray[np.uint8]) -> None:
+        """Turn a picture into what the network sees of it.
 
         picture: (H, W, 3) uint8, BGR, of any size.
         paint:   (S, S, 1) True where the network is to see grey instead, S the side of its input.
+        out:     (S, S, 3) overwritten.
+
+        Raises:
+            ImageError: the picture is none.
+        """
+        fit(picture, self._bundle.manifest.image_size, out)
+        if paint is not None:
+            np.copyto(out, PAINT, where=paint)
+
+    def look(self, picture: NDArray[np.uint8], paint: NDArray[np.bool_] | None = None) -> float:
+        """The score of a picture, without a verdict; its map is in `score_map`.
+
+        picture, paint: see `see`; what was made by it is only copied.
 
         Raises:
             EngineError: the engine fails, or gives something that is no number.
             ImageError:  the frame is no picture.
         """
         start = time.perf_counter()
-        fit(picture, self._bundle.manifest.image_size, self._image)
-        if paint is not None:
-            np.copyto(self._image, PAINT, where=paint)
+        self.see(picture, paint, self._image)
         fitted = time.perf_counter()
         self._engine.run()
         self.timings["resize_ms"] = (fitted - start) * 1e3

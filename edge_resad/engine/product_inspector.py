@@ -19,6 +19,7 @@ from edge_resad.engine.canvas import Canvas
 from edge_resad.engine.cutout import Cutout, Matrix
 from edge_resad.engine.engine import IoMemory, Provider
 from edge_resad.engine.inspector import Inspector, PreparedBank
+from edge_resad.engine.sight import Foresight, Sight, aligned
 from edge_resad.errors import BankError, ProductError
 from edge_resad.image import check_frame
 from edge_resad.recipe import Product, product_command
@@ -34,6 +35,7 @@ class ReadyProduct:
     cutouts: tuple[Cutout, ...]
     banks: tuple[PreparedBank, ...]  # of each cutout; the same one where regions share it
     aligner: Aligner | None
+    foresight: Foresight
     canvas: Canvas | None  # None: the map of the one region is that of the frame
     cells: NDArray[np.float32]  # (h, w) scratch for a region's map
 
@@ -72,6 +74,7 @@ class ProductInspector:
         )
         self.timings: dict[str, float] = {}
         """Milliseconds of the last part's stages, of all its regions together; see `Inspector.timings`."""
+        self._place: Place | None = None
 
     def __enter__(self) -> ProductInspector:
         self.check(self._first)
@@ -106,16 +109,19 @@ class ProductInspector:
         Raises:
             ProductError: a bank belongs to another bundle or precision, or nothing of a region counts.
         """
-        recipe = product.recipe
+        recipe, side = product.recipe, self._bundle.manifest.image_size
         with _as_of(product):
             banks = {name: self._inspector.prepare(bank, _remake(product)) for name, bank in product.banks.items()}
-        cutouts = tuple(cutouts_of(product, self._bundle.manifest.image_size))
+        cutouts = tuple(cutouts_of(product, side))
         plain = len(cutouts) == 1 and recipe.regions[0].box is None and recipe.alignment is None
         return ReadyProduct(
             product=product,
             cutouts=cutouts,
             banks=tuple(banks[roi.bank] for roi in recipe.regions),
             aligner=aligner_of(product),
+            foresight=Foresight(
+                len(cutouts), side, self._inspector.see, lambda: (aligner_of(product), cutouts_of(product, side))
+            ),
             canvas=None if plain or recipe.picture_px is None else Canvas(recipe.picture_px),
             cells=np.zeros_like(self._inspector.score_map),
         )
@@ -148,12 +154,25 @@ class ProductInspector:
     @property
     def place(self) -> Place | None:
         """Where the last part lay; None where parts are not aligned."""
-        return None if self._ready.aligner is None else self._ready.aligner.place
+        return self._place
 
     @property
     def region_threshold(self) -> float:
         """The map's value from which a cell belongs to a defect."""
         return self.product.bank_of(0).info.threshold.region
+
+    def make_ready(self, frame: Image) -> None:
+        """Align, cut out and scale a part that is to be judged soon, while another one is, as the product in use says.
+
+        Belongs to one other thread. frame: as `inspect` takes it; its pixels must stay as they are until it is judged.
+
+        Raises:
+            NotInspected, ImageError: as `inspect`, which will say it too.
+        """
+        ready = self._ready
+        check_frame(frame)
+        check_size(frame, ready.product.recipe.picture_px)
+        ready.foresight.make_ready(frame)
 
     def inspect(self, frame: Image) -> Verdict:
         """Judge one part.
@@ -168,16 +187,20 @@ class ProductInspector:
         ready, recipe = self._ready, self.product.recipe
         check_frame(frame)
         check_size(frame, recipe.picture_px)
+        self._place = None
         start = time.perf_counter()
-        to_frame = None if ready.aligner is None else ready.aligner.align(frame)
+        sight = ready.foresight.take(frame)
+        taken = time.perf_counter()
+        to_frame, self._place = aligned(ready.aligner, frame) if sight is None else (sight.to_frame, sight.place)
         for stage in self.timings:
             self.timings[stage] = 0.0
-        self.timings["align_ms"] = 1e3 * (time.perf_counter() - start)
+        self.timings["resize_ms"] = 1e3 * (taken - start)
+        self.timings["align_ms"] = 1e3 * (time.perf_counter() - taken)
         if ready.canvas is not None:
             ready.canvas.clear()
         verdicts = []
         for index in range(len(ready.cutouts)):
-            verdicts.append(self._judged(index, frame, to_frame))
+            verdicts.append(self._judged(index, frame, to_frame, sight))
         start = time.perf_counter()
         if ready.canvas is not None:
             ready.canvas.finish(to_frame)
@@ -185,15 +208,18 @@ class ProductInspector:
         self.timings["decide_ms"] += 1e3 * (time.perf_counter() - start)
         return verdict
 
-    def _judged(self, index: int, frame: Image, to_frame: Matrix | None) -> Verdict:
+    def _judged(self, index: int, frame: Image, to_frame: Matrix | None, sight: Sight | None) -> Verdict:
         """What one region says, in the first one's scale and in the frame's pixels."""
         ready, product = self._ready, self.product
         cutout, threshold = ready.cutouts[index], product.threshold_of(index)
         start = time.perf_counter()
-        picture = cutout.take(frame, to_frame)
+        if sight is None:
+            picture, paint = cutout.take(frame, to_frame), cutout.paint
+        else:
+            picture, paint = sight.images[index], None
         taken = time.perf_counter()
         self._put(ready.banks[index])
-        score = self._inspector.look(picture, cutout.paint)
+        score = self._inspector.look(picture, paint)
         ran = time.perf_counter()
         cells = cutout.masked(self._inspector.score_map, ready.cells)
         level = product.bank_of(index).info.threshold.region
@@ -204,7 +230,7 @@ class ProductInspector:
             verdict = Verdict(status="pass", score=score, threshold=threshold, regions=())
         else:
             verdict = judge(
-                cells, score, threshold=threshold, region=level, frame_size=picture.shape[:2],
+                cells, score, threshold=threshold, region=level, frame_size=cutout.size_on(frame),
                 min_area_px=product.recipe.least_area_px,
             )  # fmt: skip
         verdict = replace(
