@@ -55,7 +55,7 @@ def draw_parts(products: Products, family: str, size: tuple[int, int], *, refere
 
 
 class PreparedLine:
-    """Shows parts at a rate, as a live camera does, or without one each as soon as the part before is done.
+    """Shows parts at a rate, as a live camera does, or without one each as soon as one before is done.
 
     The end comes after so many parts, or after so many seconds.
     """
@@ -70,8 +70,10 @@ class PreparedLine:
         rate: float | None = None,  # parts per second
         frames: int | None = None,
         seconds: float | None = None,
+        waiting: int = 0,
         clock: Clock | None = None,
     ) -> None:
+        """waiting: parts that wait besides the one that is judged, where there is no rate."""
         self.live = rate is not None
         self._parts = parts
         self._halt = halt
@@ -79,7 +81,7 @@ class PreparedLine:
         self._seconds = seconds
         self._clock = clock or Clock()
         self._pace = Pace(rate, halt, self._clock)
-        self._free = threading.Semaphore(1)  # the place in front of the camera
+        self._free = threading.Semaphore(1 + waiting)  # places for parts that nobody has judged yet
         self._began: float | None = None
         self._taken = 0
 

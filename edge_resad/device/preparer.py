@@ -7,6 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 from edge_resad.device.frame import Frame
+from edge_resad.device.worker import Worker
 
 LEAVE_S = 0.5  # how long a part may take when the station stops
 
@@ -27,9 +28,9 @@ class Preparer:
         self._coming = coming
         self._make_ready = make_ready
         self._is_judging = False
-        self._is_closing = False
+        self._closing = threading.Event()
         self._news = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="preparer", daemon=True)
+        self._thread = Worker(self._work, name="preparer", closing=self._closing)
 
     def __enter__(self) -> Preparer:
         self._thread.start()
@@ -38,7 +39,7 @@ class Preparer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
-        self._is_closing = True
+        self._closing.set()
         self._news.set()
         self._thread.join(LEAVE_S)
 
@@ -57,7 +58,7 @@ class Preparer:
         while True:
             self._news.wait()
             self._news.clear()
-            if self._is_closing:
+            if self._closing.is_set():
                 return
             found = self._coming() if self._is_judging else None
             if found is not None:

@@ -45,6 +45,16 @@ def test_no_second_part_comes_before_the_first_is_done() -> None:
     assert line.read() is None
 
 
+def test_so_many_parts_wait_as_are_asked_for_besides_the_one_that_is_judged() -> None:
+    halt = threading.Event()
+    line = PreparedLine(PARTS, halt, waiting=2)
+    assert all(line.read() is not None for _ in range(3))
+    line.done()
+    assert line.read() is not None
+    halt.set()
+    assert line.read() is None
+
+
 def test_at_a_rate_parts_come_whether_or_not_anybody_is_done() -> None:
     clock = FakeClock()
     line = PreparedLine(PARTS, FakeStop(clock), rate=10, frames=4, clock=clock)
