@@ -14,8 +14,9 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 import typer
@@ -25,6 +26,7 @@ from rich.progress import track
 from rich.table import Table
 
 from edge_resad.bank import load_bank, save_bank
+from edge_resad.bench.bench import THRESHOLD
 from edge_resad.bench.line import Parts, PreparedLine, draw_parts
 from edge_resad.bundle import Precision, open_bundle
 from edge_resad.decision import Verdict
@@ -39,6 +41,17 @@ from edge_resad.engine.inspector import Inspector
 
 WARM_UP = 20  # parts of every run that do not count
 STAND_IN = "stand-in"  # for an engine that leaves the CPU alone
+
+Kind = Literal["row", "ahead"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """What one station did; p50 of its stages."""
+
+    per_s: float
+    resize_ms: float
+    engine_ms: float
 
 
 class _InARow:
@@ -89,43 +102,38 @@ def main(
     width, height = (int(pixels) for pixels in size.split("x"))
     shown = draw_parts(products, "flange", (width, height))
     engines = [*precision, STAND_IN]
-    rates: dict[str, dict[str, list[float]]] = {engine: {"row": [], "ahead": []} for engine in engines}
-    left: dict[str, list[float]] = {engine: [] for engine in engines}
+    runs: dict[str, dict[Kind, list[_Run]]] = {engine: {"row": [], "ahead": []} for engine in engines}
     with tempfile.TemporaryDirectory(prefix="edge-resad-ahead-") as scratch:
         folder = Path(scratch)
         for engine in engines:
             own: Any = "fp32" if engine == STAND_IN else engine
             made = enrol(open_bundle(), shown.references, product="flange", precision=own, threads=1, augment="off")
             save_bank(made.bank, folder / f"{engine}.npz")
-        order = [(engine, kind) for _ in range(rounds) for engine in engines for kind in ("row", "ahead")]
+        kinds: tuple[Kind, ...] = get_args(Kind)
+        order = [(engine, kind) for _ in range(rounds) for engine in engines for kind in kinds]
         for engine, kind in track(order, "run stations", console=Console(stderr=True), transient=True):
-            stages = Stages()
             opens = _opens(engine, stand_in_ms)
-            rate = _run(folder, engine, shown, parts, stages, opens if kind == "ahead" else _in_a_row(opens))
-            rates[engine][kind].append(rate)
-            if kind == "ahead":
-                left[engine].append(stages.times()["resize"].p50)
-    rows = {engine: _row(rates[engine], left[engine]) for engine in engines}
+            opens = opens if kind == "ahead" else _in_a_row(opens)
+            runs[engine][kind].append(_run(folder, engine, shown, parts, opens))
+    rows = {engine: _row(runs[engine]) for engine in engines}
     if as_json:
         about = {"size": [width, height], "parts": parts, "rounds": rounds, "stand_in_ms": stand_in_ms}
         print(json.dumps({**about, "engines": rows}))
         return
-    table = Table("engine", "in a row, parts/s", "ahead, parts/s", "ratio", "least", "most", "scaling left, ms")
+    table = Table("engine", *(name.replace("_", " ") for name in next(iter(rows.values()))))
     for engine, row in rows.items():
         table.add_row(engine, *(f"{value:.{0 if value >= 100 else 2}f}" for value in row.values()))
     Console().print(table)
 
 
-def _row(rates: Mapping[str, list[float]], left_ms: list[float]) -> dict[str, float]:
-    ratios = [ahead / row for row, ahead in zip(rates["row"], rates["ahead"], strict=True)]
-    return {
-        "row_per_s": statistics.median(rates["row"]),
-        "ahead_per_s": statistics.median(rates["ahead"]),
-        "ratio": statistics.median(ratios),
-        "least": min(ratios),
-        "most": max(ratios),
-        "scaling_left_ms": statistics.median(left_ms),
-    }
+def _row(runs: Mapping[Kind, list[_Run]]) -> dict[str, float]:
+    ratios = [ahead.per_s / row.per_s for row, ahead in zip(runs["row"], runs["ahead"], strict=True)]
+    found = {"ratio": statistics.median(ratios), "least": min(ratios), "most": max(ratios)}
+    for kind, all_runs in runs.items():
+        found[f"{kind}_per_s"] = statistics.median(run.per_s for run in all_runs)
+        found[f"{kind}_resize_ms"] = statistics.median(run.resize_ms for run in all_runs)
+        found[f"{kind}_engine_ms"] = statistics.median(run.engine_ms for run in all_runs)
+    return found
 
 
 def _opens(engine: str, wait_ms: float) -> OpenJudge:
@@ -150,16 +158,18 @@ def _in_a_row(opens: OpenJudge) -> OpenJudge:
     return opened
 
 
-def _run(folder: Path, engine: str, shown: Parts, count: int, stages: Stages, opens: OpenJudge) -> float:
-    """Parts a second of one station, of which one always waits while another one is judged."""
+def _run(folder: Path, engine: str, shown: Parts, count: int, opens: OpenJudge) -> _Run:
+    """One station, of whose parts one always waits while another one is judged."""
+    stages = Stages()
     settings = {
         "station": {"device": "bench"},
         "camera": {"source": "synthetic"},
-        "inspection": {"bank": str(folder / f"{engine}.npz")},
+        "inspection": {"bank": str(folder / f"{engine}.npz"), "threshold": THRESHOLD},
         "engine": {"threads": 1},
         "spool": {"path": str(folder / "spool.db")},
         "log": {"verdicts": False},
         "pictures": {"folder": str(folder / "pictures")},
+        "drift": {"on": False},  # it looks at inspectors alone
     }
     lines: list[PreparedLine] = []
     done: list[float] = []
@@ -182,7 +192,12 @@ def _run(folder: Path, engine: str, shown: Parts, count: int, stages: Stages, op
         on_inspection=inspected,
         stages=stages,
     )
-    return (len(done) - WARM_UP) / (done[-1] - done[WARM_UP - 1])
+    times = stages.times()
+    return _Run(
+        per_s=(len(done) - WARM_UP) / (done[-1] - done[WARM_UP - 1]),
+        resize_ms=times["resize"].p50,
+        engine_ms=times["engine"].p50,
+    )
 
 
 if __name__ == "__main__":

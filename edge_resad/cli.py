@@ -696,7 +696,7 @@ def bench(
         Optional[float],  # noqa: UP045
         typer.Option(min=0.1, max=1000, help="Parts per second; without it, one as soon as the other is done."),
     ] = None,
-    waiting: Annotated[int, typer.Option(min=0, max=64, help="Parts that wait besides it, without --rate.")] = 0,
+    queue: Annotated[bool, typer.Option("--queue", help="Another part always waits, as at the line's limit.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     page: Annotated[Optional[Path], typer.Option(help="Also write a page, PAGE.html, with the histogram.")] = None,  # noqa: UP045
     bundle: BundleOption = None,
@@ -715,8 +715,8 @@ def bench(
 
     if frames is not None and minutes is not None:
         raise typer.BadParameter("give --frames or --minutes, not both")
-    if waiting and rate is not None:
-        raise typer.BadParameter("give --rate or --waiting, not both: at a rate parts come whether or not one waits")
+    if queue and rate is not None:
+        raise typer.BadParameter("give --rate or --queue, not both: at a rate parts come whether or not one waits")
     _check_engines(provider, engines)
     if io_memory != "auto" and provider != "tensorrt":
         raise typer.BadParameter(f"--io-memory is TensorRT's, and --provider is {provider}. Add --provider tensorrt")
@@ -724,7 +724,7 @@ def bench(
     request = Request(
         bank=bank, bundle=bundle, precision=precision, provider=provider, engines=engines, io_memory=io_memory,
         threads=threads, size=(width, height),
-        frames=frames or FRAMES, minutes=minutes, rate=rate, waiting=waiting,
+        frames=frames or FRAMES, minutes=minutes, rate=rate, queue=queue,
     )  # fmt: skip
     with _progress("bench", show=sys.stderr.isatty()) as step:
         figures = run_bench(request, products, progress=step)

@@ -59,7 +59,7 @@ class Request:
     frames: int = FRAMES
     minutes: float | None = None  # instead of frames
     rate: float | None = None  # parts per second; without it each comes as soon as the one before is done
-    waiting: int = 0  # without a rate: parts that wait besides the one that is judged, as on a line at its limit
+    queue: bool = False  # without a rate: another part always waits, as on a line at its limit
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -180,7 +180,7 @@ def run_bench(request: Request, products: Products, *, progress: Progress = lamb
         def open_line(_settings: StationFile, halt: threading.Event) -> PreparedLine:
             line = PreparedLine(
                 parts, halt, rate=request.rate, frames=None if request.minutes else request.frames + WARM_UP,
-                seconds=request.minutes and 60 * request.minutes, waiting=request.waiting,
+                seconds=request.minutes and 60 * request.minutes, waiting=int(request.queue),
             )  # fmt: skip
             observers.append(_Observer(stages, line, progress, request, watch))
             return line

@@ -73,7 +73,7 @@ class PreparedLine:
         waiting: int = 0,
         clock: Clock | None = None,
     ) -> None:
-        """waiting: parts that wait besides the one that is judged, where there is no rate."""
+        """waiting: parts that may come, where there is no rate, while one is judged."""
         self.live = rate is not None
         self._parts = parts
         self._halt = halt

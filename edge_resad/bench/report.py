@@ -50,7 +50,7 @@ def as_json(figures: Figures) -> dict[str, object]:
         "seconds": round(figures.seconds, 3),
         "parts_per_s": round(figures.per_second, 2),
         "rate": request.rate,
-        "waiting": request.waiting,
+        "queue": request.queue,
         "size": list(request.size),
         "passed": summary.passed,
         "failed": summary.failed,
@@ -105,7 +105,7 @@ def title(figures: Figures) -> str:
     request = figures.request
     width, height = request.size
     pace = f"{request.rate:g} parts/s" if request.rate else "one part after the other"
-    pace += f", {request.waiting} waiting" if request.waiting else ""
+    pace += ", another one always waits" if request.queue else ""
     return f"{figures.parts} parts of {width} x {height}, {pace}, {figures.precision} on {request.provider}, ms"
 
 

@@ -51,7 +51,7 @@ class Slot(Protocol):
         """Take the next part, None where there is none. What ended the camera is raised once the slot is empty."""
 
     def coming(self) -> Frame | None:
-        """The next part that waits with a picture, left where it is; None where none does."""
+        """The next part, left where it is; None where none is there that will be judged for certain."""
 
     def idle(self) -> Frame | None:
         """Take the newest frame that shows no part, for the watch over the camera; None where there is none."""
@@ -129,9 +129,9 @@ class NewestFrame:
             return frame
 
     def coming(self) -> Frame | None:
-        """The frame, left where it is; of a live camera a newer one may take its place."""
+        """The frame, left where it is; None of a live camera, for a newer one may take its place."""
         with self._changed:
-            return self._frame
+            return None if self._live else self._frame
 
     @property
     def ended(self) -> bool:

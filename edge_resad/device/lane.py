@@ -8,7 +8,7 @@ import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +16,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_resad.decision import NotInspected
 from edge_resad.device.changeover import Changeover
 from edge_resad.device.drift.drift import Drift
 from edge_resad.device.drift.product_charts import Enrolled
@@ -36,6 +37,7 @@ from edge_resad.device.trigger import Trigger
 from edge_resad.device.unseen import MissedPart
 from edge_resad.device.watch import WORDS, Limits, Watch
 from edge_resad.engine.inspector import Inspector
+from edge_resad.errors import ImageError
 from edge_resad.overlay import thumbnail
 
 log = logging.getLogger(__name__)
@@ -91,6 +93,7 @@ class Lane:
         self._post = _post(told, spool)
         self._show(enrolled_of(judge, self._post.product))
         self._alarm = _alarm(told, judge)
+        self._is_bypassed = is_bypassed
         roll = Roll(self.name, say)
         self._health = None
         if self._watch is not None:
@@ -132,7 +135,7 @@ class Lane:
         self._progress = Progress(self.capture, may_be_still=waits_for_wire)
         self._counts_unreadable = told.camera.trigger.kind in ("free", "camera")  # of others a picture is no part yet
         self._looked_at = 0.0  # when the watch last looked at a picture without a part
-        self._said: set[str] = set()  # kinds of errors in that
+        self._said: set[str] = set()  # kinds of errors in that, or ahead
         self._open = ExitStack()
         self._last_look_at = -math.inf
 
@@ -180,9 +183,14 @@ class Lane:
     def make_ready(self, frame: Frame) -> None:
         """Scale a part that waits, and what else its judge can do ahead. From one other thread than the line's."""
         judge = self.judge
-        if isinstance(judge, Inspector | Changeover):
-            with suppress(Exception):  # whatever is wrong with it, the judge says it when the part's turn comes
-                judge.make_ready(frame.image)
+        if self._is_bypassed() or not isinstance(judge, Inspector | Changeover):
+            return
+        try:
+            judge.make_ready(frame.image)
+        except (NotInspected, ImageError):  # the judge says it when the part's turn comes
+            pass
+        except Exception as error:  # the judge does all by itself then
+            self._say_once("a part that waits could not be made ready", error)
 
     def step(self, frame: Frame) -> Inspection:
         """Judge one frame; change the product before it, where another one was asked for."""
@@ -279,10 +287,13 @@ class Lane:
         try:
             watch.look(idle, now)
         except Exception as error:  # whatever the camera gave, the next part is already on its way
-            kind = type(error).__name__
-            if kind not in self._said:
-                self._said.add(kind)
-                log.exception("camera %s: a picture without a part could not be looked at (%s)", self.name, kind)
+            self._say_once("a picture without a part could not be looked at", error)
+
+    def _say_once(self, what: str, error: Exception) -> None:
+        kind = type(error).__name__
+        if kind not in self._said:
+            self._said.add(kind)
+            log.exception("camera %s: %s (%s)", self.name, what, kind)
 
     def _look_at_pin(self) -> None:
         """Without its pin nobody tells of parts: they pass uncounted, so the outputs must be safe."""

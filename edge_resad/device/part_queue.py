@@ -151,9 +151,9 @@ class PartQueue:
             return None
 
     def coming(self) -> Frame | None:
-        """The next part that waits with a picture, left where it is; None where none does."""
+        """The next part, left where it is; None where it has no picture, or none waits."""
         with self._changed:
-            return next((part for part in self._waiting if part.missed is None), None)
+            return self._waiting[0] if self._waiting and self._waiting[0].missed is None else None
 
     def idle(self) -> Frame | None:
         """Take the newest frame that shows no part, for the watch over the camera; None where there is none."""

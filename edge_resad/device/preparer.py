@@ -9,7 +9,7 @@ from types import TracebackType
 from edge_resad.device.frame import Frame
 from edge_resad.device.worker import Worker
 
-LEAVE_S = 0.5  # how long a part may take when the station stops
+LEAVE_S = 0.2  # how long a part may take when the station stops
 
 
 class Preparer:
@@ -21,9 +21,9 @@ class Preparer:
     def __init__(
         self, coming: Callable[[], tuple[int, Frame] | None], make_ready: Callable[[int, Frame], None]
     ) -> None:
-        """coming: the frame that is taken next, as far as is known now, and its camera's number.
+        """coming: the frame that will be judged next, as far as is known now, and its camera's number.
 
-        make_ready: makes it ready, once. Raises nothing.
+        make_ready: makes it ready, where that is not done yet.
         """
         self._coming = coming
         self._make_ready = make_ready
@@ -60,6 +60,10 @@ class Preparer:
             self._news.clear()
             if self._closing.is_set():
                 return
-            found = self._coming() if self._is_judging else None
-            if found is not None:
-                self._make_ready(*found)
+            if self._is_judging:
+                self._step()
+
+    def _step(self) -> None:
+        found = self._coming()
+        if found is not None:
+            self._make_ready(*found)

@@ -26,7 +26,7 @@ class Waiting(Protocol):
         """Whether no frame follows and all is told."""
 
     def coming(self) -> Frame | None:
-        """The next frame that has a picture, left where it is; None where there is none yet."""
+        """The next frame, left where it is; None where none is there that will be judged for certain."""
 
     def take(self) -> Frame | None:
         """The next frame without waiting; raises what ended the camera."""
@@ -46,7 +46,7 @@ class Rota:
         self._turn = 0
 
     def coming(self) -> tuple[int, Frame] | None:
-        """What `next` gives next, as far as is known now. From any thread."""
+        """Which frame that will be judged comes first, as far as is known now. From any thread."""
         with self._changed:
             for index in self._in_turn():
                 frame = self._places[index].coming()

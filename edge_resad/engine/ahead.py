@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from numpy.typing import NDArray
 
+WAIT_S = 1.0  # for a part that is being made ready; then it is as if nobody had begun
+
 Room = TypeVar("Room")
+Picture = NDArray[Any]
+_Reference = Callable[[], "Picture | None"]
+
+
+def _nothing() -> Picture | None:
+    """Refers to no picture."""
+    return None
 
 
 class Ahead(Generic[Room]):
@@ -22,11 +32,11 @@ class Ahead(Generic[Room]):
         self._make_room = make_room
         self._rooms: list[Room] = []  # a part that never waits needs none
         self._in_use = 0
-        self._filled: NDArray[Any] | None = None  # what the other room holds
-        self._filling: NDArray[Any] | None = None
+        self._filled: _Reference = _nothing  # what the other room holds; the picture itself is not kept
+        self._filling: _Reference = _nothing
         self._changed = threading.Condition()
 
-    def fill(self, picture: NDArray[Any], fill: Callable[[Room], None]) -> None:
+    def fill(self, picture: Picture, fill: Callable[[Room], None]) -> None:
         """Let `fill` make a picture ready in a room that is free. Whatever it raises is raised; the room is empty then.
 
         Belongs to the thread that works ahead.
@@ -34,29 +44,28 @@ class Ahead(Generic[Room]):
         if not self._rooms:
             self._rooms = [self._make_room(), self._make_room()]
         with self._changed:
-            if self._filled is picture:
+            if self._filled() is picture:
                 return
-            self._filled, self._filling = None, picture
+            self._filled, self._filling = _nothing, weakref.ref(picture)
             room = self._rooms[1 - self._in_use]
-        filled = None
+        filled: _Reference = _nothing
         try:
             fill(room)
-            filled = picture
+            filled = self._filling
         finally:
             with self._changed:
-                self._filled, self._filling = filled, None
+                self._filled, self._filling = filled, _nothing
                 self._changed.notify_all()
 
-    def take(self, picture: NDArray[Any]) -> Room | None:
+    def take(self, picture: Picture) -> Room | None:
         """The room that holds a picture, valid until the next one is taken; None where it was not made ready.
 
-        Belongs to the thread that judges, which waits where just this picture is being made ready.
+        Belongs to the thread that judges, which waits for a moment where just this picture is being made ready.
         """
         with self._changed:
-            while self._filling is picture:
-                self._changed.wait()
-            if self._filled is not picture:
+            self._changed.wait_for(lambda: self._filling() is not picture, WAIT_S)
+            if self._filled() is not picture:
                 return None
-            self._filled = None
+            self._filled = _nothing
             self._in_use = 1 - self._in_use
             return self._rooms[self._in_use]

@@ -36,7 +36,8 @@ class PreparedBank:
 
 
 class Inspector:
-    """Judges frames with one bundle and one bank. All buffers are allocated on entry; it belongs to one thread.
+    """Judges frames with one bundle and one bank. All its buffers are allocated on entry, but for those of parts that
+    are made ready ahead; it belongs to one thread, but for what says otherwise.
 
     Several may share one engine, each with its own bank: the others are opened beside the first, in its thread.
     """
@@ -251,7 +252,7 @@ class Inspector:
         frame: (H, W, 3) uint8, BGR. Its pixels must stay as they are until it is judged.
 
         Raises:
-            ImageError: the frame is no picture.
+            ImageError: the frame is no picture, as `inspect` will say too.
         """
         self._ahead.fill(frame, lambda room: self.see(frame, None, room))
 

@@ -35,7 +35,6 @@ class ReadyProduct:
     cutouts: tuple[Cutout, ...]
     banks: tuple[PreparedBank, ...]  # of each cutout; the same one where regions share it
     aligner: Aligner | None
-    foresight: Foresight
     canvas: Canvas | None  # None: the map of the one region is that of the frame
     cells: NDArray[np.float32]  # (h, w) scratch for a region's map
 
@@ -109,19 +108,16 @@ class ProductInspector:
         Raises:
             ProductError: a bank belongs to another bundle or precision, or nothing of a region counts.
         """
-        recipe, side = product.recipe, self._bundle.manifest.image_size
+        recipe = product.recipe
         with _as_of(product):
             banks = {name: self._inspector.prepare(bank, _remake(product)) for name, bank in product.banks.items()}
-        cutouts = tuple(cutouts_of(product, side))
+        cutouts = tuple(cutouts_of(product, self._bundle.manifest.image_size))
         plain = len(cutouts) == 1 and recipe.regions[0].box is None and recipe.alignment is None
         return ReadyProduct(
             product=product,
             cutouts=cutouts,
             banks=tuple(banks[roi.bank] for roi in recipe.regions),
             aligner=aligner_of(product),
-            foresight=Foresight(
-                len(cutouts), side, self._inspector.see, lambda: (aligner_of(product), cutouts_of(product, side))
-            ),
             canvas=None if plain or recipe.picture_px is None else Canvas(recipe.picture_px),
             cells=np.zeros_like(self._inspector.score_map),
         )
@@ -130,7 +126,12 @@ class ProductInspector:
         """Change the product, between two parts. Builds nothing; allocates at most room for banks at the GPU."""
         for bank in reversed(ready.banks):  # all of them now: the first part shall not wait for their way to the GPU
             self._put(bank)
+        product, side = ready.product, self._bundle.manifest.image_size
         self._ready = ready
+        self._place = None
+        self._foresight = Foresight(
+            len(ready.cutouts), side, self._inspector.see, lambda: (aligner_of(product), cutouts_of(product, side))
+        )
 
     @property
     def inspector(self) -> Inspector:
@@ -167,12 +168,12 @@ class ProductInspector:
         Belongs to one other thread. frame: as `inspect` takes it; its pixels must stay as they are until it is judged.
 
         Raises:
-            NotInspected, ImageError: as `inspect`, which will say it too.
+            NotInspected: the frame has another size, as `inspect` will say too, which says all else that is wrong.
+            ImageError:   the frame is no picture.
         """
-        ready = self._ready
         check_frame(frame)
-        check_size(frame, ready.product.recipe.picture_px)
-        ready.foresight.make_ready(frame)
+        check_size(frame, self.product.recipe.picture_px)
+        self._foresight.make_ready(frame)
 
     def inspect(self, frame: Image) -> Verdict:
         """Judge one part.
@@ -185,17 +186,17 @@ class ProductInspector:
             ImageError:   the frame is no picture.
         """
         ready, recipe = self._ready, self.product.recipe
+        self._place = None
         check_frame(frame)
         check_size(frame, recipe.picture_px)
-        self._place = None
         start = time.perf_counter()
-        sight = ready.foresight.take(frame)
-        taken = time.perf_counter()
+        sight = self._foresight.take(frame)
+        if sight is not None and sight.refusal is not None:
+            raise sight.refusal
         to_frame, self._place = aligned(ready.aligner, frame) if sight is None else (sight.to_frame, sight.place)
         for stage in self.timings:
             self.timings[stage] = 0.0
-        self.timings["resize_ms"] = 1e3 * (taken - start)
-        self.timings["align_ms"] = 1e3 * (time.perf_counter() - taken)
+        self.timings["resize_ms" if ready.aligner is None else "align_ms"] = 1e3 * (time.perf_counter() - start)
         if ready.canvas is not None:
             ready.canvas.clear()
         verdicts = []

@@ -27,7 +27,6 @@ from edge_resad.errors import EngineError
 from tests.products import BUNDLE, Image, bank_of, part
 
 WAIT_S = 20.0  # a deadline, not a pause
-SOON_S = 0.2  # in which what must not happen would have
 
 
 def frame(number: int) -> Frame:
@@ -80,39 +79,45 @@ def test_a_part_that_comes_while_the_line_is_free_is_left_to_it(waits: Waits) ->
     with Preparer(waits.coming, waits.make_ready) as preparer:
         waits.frame = frame(1)
         preparer.arrived()
+        waits.frame = frame(2)
+        preparer.judging(True)
+        assert waits.until_made(2)  # and not 1 before it
+
+
+def test_an_error_ends_nothing(waits: Waits, caplog: pytest.LogCaptureFixture) -> None:
+    def fails_once(camera: int, made: Frame) -> None:
+        waits.make_ready(camera, made)
+        if len(waits.made) == 1:
+            raise RuntimeError("a bad day")
+
+    waits.frame = frame(1)
+    with Preparer(waits.coming, fails_once) as preparer:
         preparer.judging(True)
         assert waits.until_made(1)
-        preparer.judging(False)
-        waits.frame = frame(2)
-        preparer.arrived()
-        threading.Event().wait(SOON_S)
-        assert waits.made == [1]
-
-
-def test_it_ends_with_its_context(waits: Waits) -> None:
-    preparer = Preparer(waits.coming, waits.make_ready)
-    with preparer:
-        assert "preparer" in {thread.name for thread in threading.enumerate()}
-    assert "preparer" not in {thread.name for thread in threading.enumerate()}
+        preparer.judging(True)
+        assert waits.until_made(1, 1)
+    assert "the thread of the preparer died" in caplog.text
 
 
 def test_a_part_that_takes_for_ever_does_not_keep_a_station_from_stopping() -> None:
-    begun, go_on = threading.Event(), threading.Event()
+    begun, go_on, ended = threading.Event(), threading.Event(), threading.Event()
 
     def for_ever(_camera: int, _frame: Frame) -> None:
         begun.set()
-        go_on.wait(WAIT_S)
+        go_on.wait()
+        ended.set()
 
     with Preparer(lambda: (0, frame(1)), for_ever) as preparer:
         preparer.judging(True)
         assert begun.wait(WAIT_S)
-    assert not go_on.is_set()
+    assert not ended.is_set()
     go_on.set()
+    assert ended.wait(WAIT_S)
 
 
 def test_what_comes_next_is_what_the_rota_gives_next_and_stays_where_it_is() -> None:
     changed = threading.Condition()
-    slots = [NewestFrame(live=True, changed=changed) for _ in range(3)]
+    slots = [NewestFrame(live=False, changed=changed) for _ in range(3)]
     rota = Rota(slots, changed)
     assert rota.coming() is None
     for number, slot in enumerate(slots[1:], 1):
@@ -124,7 +129,14 @@ def test_what_comes_next_is_what_the_rota_gives_next_and_stays_where_it_is() -> 
     assert rota.coming() is None
 
 
-def test_of_a_queue_the_first_part_with_a_picture_comes_next() -> None:
+def test_of_a_live_camera_nobody_knows_which_picture_will_be_judged() -> None:
+    slot = NewestFrame(live=True)
+    slot.put(frame(1))
+    assert slot.coming() is None
+    assert slot.take() is not None
+
+
+def test_of_a_queue_the_first_part_comes_next_where_it_has_a_picture() -> None:
     queue = PartQueue(EveryFrame(), most=2)
     assert queue.coming() is None
     for number in range(4):  # the last two lose their pictures
@@ -181,15 +193,17 @@ class Line:
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> Callable[[Image], bool]:
-    """Waits until an inspector has made a picture ready."""
+    """Waits until an inspector has made a picture ready, or tried to."""
     news, done = threading.Condition(), set[int]()
     make_ready = Inspector.make_ready
 
     def noted(inspector: Inspector, image: NDArray[np.uint8]) -> None:
-        make_ready(inspector, image)
-        with news:
-            done.add(id(image))
-            news.notify_all()
+        try:
+            make_ready(inspector, image)
+        finally:
+            with news:
+                done.add(id(image))
+                news.notify_all()
 
     def is_made(image: Image) -> bool:
         with news:
@@ -211,16 +225,19 @@ def test_a_station_makes_every_part_ready_that_waits_and_judges_it_as_ever(
         assert line.verdicts == [inspector.inspect(picture) for picture in pictures]
 
 
-def test_what_cannot_be_made_ready_costs_its_own_part_alone(tmp_path: Path) -> None:
+def test_what_cannot_be_made_ready_costs_its_own_part_alone(tmp_path: Path, made: Callable[[Image], bool]) -> None:
     pictures = [part("board", seed) for seed in range(20, 26)]
     pictures[2] = np.zeros((0, 4, 3), np.uint8)
     line = Line(tmp_path, pictures)
-    line.run()
+    line.run(made)
+    assert line.waited
     assert [verdict is None for verdict in line.verdicts] == [number == 2 for number in range(6)]
     assert line.reasons[2] == "inspector_error"
 
 
-def test_whatever_goes_wrong_ahead_no_part_is_the_worse_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whatever_goes_wrong_ahead_no_part_is_the_worse_for_it_and_it_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     tried = threading.Event()
 
     def fails(_inspector: Inspector, _image: NDArray[np.uint8]) -> None:
@@ -234,3 +251,4 @@ def test_whatever_goes_wrong_ahead_no_part_is_the_worse_for_it(tmp_path: Path, m
     assert line.waited
     with Inspector(BUNDLE, bank_of("board")) as inspector:
         assert line.verdicts == [inspector.inspect(picture) for picture in pictures]
+    assert caplog.text.count("a part that waits could not be made ready (EngineError)") == 1

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +15,8 @@ from numpy.typing import NDArray
 
 from edge_resad.decision import NotInspected
 from edge_resad.engine.ahead import Ahead
+from edge_resad.engine.alignment import Aligner
+from edge_resad.engine.cutout import Cutout, Matrix
 from edge_resad.engine.inspector import Inspector
 from edge_resad.engine.product_inspector import ProductInspector
 from edge_resad.errors import ImageError
@@ -43,6 +49,34 @@ def pixels(brightness: int) -> NDArray[np.uint8]:
 
 def filled(ahead: Ahead[NDArray[np.uint8]], picture: NDArray[np.uint8]) -> None:
     ahead.fill(picture, lambda room: np.copyto(room, picture))
+
+
+@contextmanager
+def seeing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Image]]:
+    """Every picture that is scaled or copied for the network meanwhile."""
+    seen: list[Image] = []
+    see = Inspector.see
+
+    def noted(inspector: Inspector, picture: Image, paint: NDArray[np.bool_] | None, out: Image) -> None:
+        seen.append(picture)
+        see(inspector, picture, paint, out)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Inspector, "see", noted)
+        yield seen
+
+
+@contextmanager
+def unused(monkeypatch: pytest.MonkeyPatch, *methods: Callable[..., Any]) -> Iterator[None]:
+    """Nobody calls these meanwhile."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("it was made ready before")
+
+    with monkeypatch.context() as patch:
+        for method in methods:
+            patch.setattr(f"{method.__module__}.{method.__qualname__}", refuse)
+        yield
 
 
 @pytest.fixture
@@ -98,50 +132,103 @@ def test_what_could_not_be_made_is_not_there_and_what_was_before_is_gone(ahead: 
     assert ahead.take(old) is None
 
 
+class Slow:
+    """A part that is being made ready until it is told to go on."""
+
+    def __init__(self, ahead: Ahead[NDArray[np.uint8]], picture: NDArray[np.uint8]) -> None:
+        self.go_on = threading.Event()
+        self._begun = threading.Event()
+        self._picture = picture
+        self._maker = threading.Thread(target=lambda: ahead.fill(picture, self._fill))
+
+    def __enter__(self) -> Slow:
+        self._maker.start()
+        assert self._begun.wait(WAIT_S)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.go_on.set()
+        self._maker.join(WAIT_S)
+
+    def _fill(self, room: NDArray[np.uint8]) -> None:
+        self._begun.set()
+        self.go_on.wait(WAIT_S)
+        np.copyto(room, self._picture)
+
+
 def test_who_judges_waits_for_the_very_part_that_is_being_made_and_for_no_other(
-    ahead: Ahead[NDArray[np.uint8]],
+    ahead: Ahead[NDArray[np.uint8]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    picture, begun, go_on = pixels(7), threading.Event(), threading.Event()
+    picture = pixels(7)
+    wait_for = threading.Condition.wait_for
+    with Slow(ahead, picture) as slow:
 
-    def slowly(room: NDArray[np.uint8]) -> None:
-        begun.set()
-        go_on.wait(WAIT_S)
-        np.copyto(room, picture)
+        def seen(condition: threading.Condition, done: Callable[[], bool], timeout: float | None = None) -> bool:
+            if not done():  # he waits, so the other one may go on
+                slow.go_on.set()
+            return wait_for(condition, done, timeout)
 
-    maker = threading.Thread(target=lambda: ahead.fill(picture, slowly))
-    maker.start()
-    assert begun.wait(WAIT_S)
-    assert ahead.take(pixels(1)) is None  # while it is being made
-    taken: list[NDArray[np.uint8] | None] = []
-    taker = threading.Thread(target=lambda: taken.append(ahead.take(picture)))
-    taker.start()
-    go_on.set()
-    taker.join(WAIT_S)
-    maker.join(WAIT_S)
-    assert taken[0] is not None
-    assert np.array_equal(taken[0], picture)
+        monkeypatch.setattr(threading.Condition, "wait_for", seen)
+        assert ahead.take(pixels(1)) is None
+        assert not slow.go_on.is_set()
+        room = ahead.take(picture)
+        assert slow.go_on.is_set()
+    assert room is not None
+    assert np.array_equal(room, picture)
+
+
+def test_who_judges_does_not_wait_for_ever(ahead: Ahead[NDArray[np.uint8]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_resad.engine.ahead.WAIT_S", 0.01)
+    picture = pixels(7)
+    with Slow(ahead, picture):
+        assert ahead.take(picture) is None
+
+
+def test_a_picture_that_nobody_takes_is_not_kept(ahead: Ahead[NDArray[np.uint8]]) -> None:
+    picture = pixels(7)
+    filled(ahead, picture)
+    kept = weakref.ref(picture)
+    del picture
+    assert kept() is None
+    assert ahead.take(pixels(7)) is None
 
 
 @pytest.mark.parametrize("size", [(SIDE, SIDE), (720, 1280), (90, 70), (100, 700)])
-def test_a_part_made_ready_is_judged_to_the_last_digit_as_one_that_was_not(size: tuple[int, int]) -> None:
+def test_a_part_made_ready_is_judged_to_the_last_digit_as_one_that_was_not(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     rng = np.random.default_rng(3)
     frames = [rng.integers(0, 256, (*size, 3), np.uint8) for _ in range(3)]
     with Inspector(BUNDLE, bank_of("board")) as inspector:
         plain = [(inspector.inspect(frame), inspector.score_map.copy()) for frame in frames]
         for frame, (verdict, score_map) in zip(frames, plain, strict=True):
             inspector.make_ready(frame)
-            assert inspector.inspect(frame) == verdict
+            with seeing(monkeypatch) as seen:
+                assert inspector.inspect(frame) == verdict
+            assert [picture.shape for picture in seen] == [(SIDE, SIDE, 3)]
+            assert seen[0] is not frame
             assert np.array_equal(inspector.score_map, score_map)
             inspector.make_ready(frames[0])  # for nothing, as far as the next one is another
 
 
-def test_a_product_sees_the_same_of_a_part_made_ready(halves: Product) -> None:
+def test_inspectors_beside_each_other_make_their_own_parts_ready() -> None:
+    frame = part("board", 7)
+    with Inspector(BUNDLE, bank_of("board")) as first, Inspector(BUNDLE, bank_of("cap"), beside=first) as second:
+        alone = first.inspect(frame), second.inspect(frame)
+        assert alone[0].score != alone[1].score
+        second.make_ready(frame)
+        first.make_ready(frame)
+        assert (first.inspect(frame), second.inspect(frame)) == alone
+
+
+def test_a_product_sees_the_same_of_a_part_made_ready(halves: Product, monkeypatch: pytest.MonkeyPatch) -> None:
     frames = [moved(part("board", seed), 3 * seed - 8, 5 - seed, seed - 6.0)[0] for seed in range(5, 9)]
     with ProductInspector(BUNDLE, halves) as inspector:
         for frame in frames:
             plain, where, cells = inspector.inspect(frame), inspector.place, inspector.score_map.copy()
             inspector.make_ready(frame)
-            assert inspector.inspect(frame) == plain
+            with unused(monkeypatch, Aligner.align, Cutout.take):
+                assert inspector.inspect(frame) == plain
             assert inspector.place == where
             assert inspector.place is not None
             assert np.array_equal(inspector.score_map, cells)
@@ -162,15 +249,41 @@ def test_a_part_made_ready_for_one_product_is_judged_by_the_one_that_came_into_u
         assert inspector.place is None
 
 
-def test_what_cannot_be_made_ready_says_why_when_it_is_judged(halves: Product) -> None:
+def test_a_product_that_comes_into_use_while_a_part_is_made_ready_sees_it_by_itself(
+    halves: Product, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Recipe(product="board", picture_px=(SIDE, SIDE), regions=(Roi(name="all", bank="all.npz"),))
+    other = enrolled(tmp_path, whole, good_parts("board"))
+    frame, begun, go_on = part("board", 7), threading.Event(), threading.Event()
+    take = Cutout.take
+    with ProductInspector(BUNDLE, other) as inspector:
+        expected = inspector.inspect(frame)
+
+    def slowly(cutout: Cutout, image: Image, to_frame: Matrix | None) -> Image:
+        if threading.current_thread() is maker:
+            begun.set()
+            go_on.wait(WAIT_S)
+        return take(cutout, image, to_frame)
+
+    with ProductInspector(BUNDLE, halves) as inspector:
+        monkeypatch.setattr(Cutout, "take", slowly)
+        maker = threading.Thread(target=lambda: inspector.make_ready(frame))
+        maker.start()
+        assert begun.wait(WAIT_S)
+        inspector.load(inspector.prepare(other))
+        assert inspector.inspect(frame) == expected
+        go_on.set()
+        maker.join(WAIT_S)
+        assert inspector.inspect(frame) == expected
+
+
+def test_what_cannot_be_made_ready_says_why_when_it_is_judged(halves: Product, monkeypatch: pytest.MonkeyPatch) -> None:
     blank: Image = np.full((SIDE, SIDE, 3), 128, np.uint8)
     good = part("board", 5)
     with ProductInspector(BUNDLE, halves) as inspector:
-        for _ in range(2):
-            with pytest.raises(NotInspected, match="cannot be aligned"):
-                inspector.make_ready(blank)
-            with pytest.raises(NotInspected, match="cannot be aligned"):
-                inspector.inspect(blank)
+        inspector.make_ready(blank)
+        with unused(monkeypatch, Aligner.align), pytest.raises(NotInspected, match="cannot be aligned"):
+            inspector.inspect(blank)  # not aligned in vain once more
         assert inspector.place is None
         with pytest.raises(NotInspected, match="px"):
             inspector.make_ready(good[:-2])
