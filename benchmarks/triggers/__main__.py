@@ -50,8 +50,8 @@ class Request:
 
 def main(
     cameras: Annotated[int, typer.Option(min=1, max=2, help="2: triggered at once, in a row and ahead.")] = 1,
-    seconds: Annotated[float, typer.Option(min=1, help="Of each run.")] = 11.0,
-    rounds: Annotated[int, typer.Option(min=1, help="Runs of each kind, in turns.")] = 4,
+    seconds: Annotated[float, typer.Option(min=1, help="Of each run.")] = 6.5,
+    rounds: Annotated[int, typer.Option(min=1, help="Runs of each kind, in turns.")] = 6,
     rate: Annotated[float, typer.Option(min=0.1, help="Triggers a second, of each camera.")] = 8.0,
     fps: Annotated[float, typer.Option(min=1, help="Frames a second of the cameras.")] = 30.0,
     capture_ms: Annotated[float, typer.Option(min=0, help="[camera.trigger] capture_ms, where it is set.")] = 8.0,
