@@ -14,6 +14,7 @@ from typing import Protocol
 
 from edge_resad.device.frame import FIRST_PAUSE_S, LONGEST_PAUSE_S, Clock, Frame, FrameSource
 from edge_resad.device.pipeline import Reason
+from edge_resad.device.pressure import Pressure
 from edge_resad.device.progress import VitalSigns
 from edge_resad.device.unseen import MissedPart, Unseen
 from edge_resad.errors import CameraError
@@ -52,6 +53,13 @@ class Slot(Protocol):
 
     def coming(self) -> Frame | None:
         """The next part, left where it is; None where none is there that will be judged for certain."""
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether parts lose their turn, for too many wait. Takes no lock."""
+
+    def pressure(self) -> Pressure | None:
+        """How many parts wait for the inspection; None where no more than one ever does. From any thread."""
 
     def idle(self) -> Frame | None:
         """Take the newest frame that shows no part, for the watch over the camera; None where there is none."""
@@ -138,6 +146,15 @@ class NewestFrame:
         """True when the camera came to its end and its last frame was taken; an error is there for `get` to raise."""
         with self._changed:
             return self._ended and self._frame is None and self._error is None
+
+    @property
+    def is_behind(self) -> bool:
+        """Never: a newer frame takes the place of an older one, or waits before it is taken."""
+        return False
+
+    def pressure(self) -> Pressure | None:
+        """One frame at most waits."""
+        return None
 
     def idle(self) -> Frame | None:
         """Every frame is a part."""
