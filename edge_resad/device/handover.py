@@ -14,7 +14,6 @@ from typing import Protocol
 
 from edge_resad.device.frame import FIRST_PAUSE_S, LONGEST_PAUSE_S, Clock, Frame, FrameSource
 from edge_resad.device.pipeline import Reason
-from edge_resad.device.pressure import Pressure
 from edge_resad.device.progress import VitalSigns
 from edge_resad.device.unseen import MissedPart, Unseen
 from edge_resad.errors import CameraError
@@ -56,10 +55,10 @@ class Slot(Protocol):
 
     @property
     def is_behind(self) -> bool:
-        """Whether parts lose their turn, for too many wait. Takes no lock."""
+        """Whether parts have lost their pictures, for too many wait. Takes no lock."""
 
-    def pressure(self) -> Pressure | None:
-        """How many parts wait for the inspection; None where no more than one ever does. From any thread."""
+    def waiting(self) -> tuple[int, int] | None:
+        """How many parts wait for the inspection, now and at most of late; None where no more than one ever does."""
 
     def idle(self) -> Frame | None:
         """Take the newest frame that shows no part, for the watch over the camera; None where there is none."""
@@ -152,7 +151,7 @@ class NewestFrame:
         """Never: a newer frame takes the place of an older one, or waits before it is taken."""
         return False
 
-    def pressure(self) -> Pressure | None:
+    def waiting(self) -> tuple[int, int] | None:
         """One frame at most waits."""
         return None
 

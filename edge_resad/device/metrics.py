@@ -170,7 +170,11 @@ def _pressure_lines(pressures: Sequence[tuple[Labels, Pressure]]) -> Iterator[st
     for name, says, value in (
         ("waiting_parts", "Parts that wait for the inspection with their pictures.", attrgetter("waiting")),
         ("waiting_parts_most", "The most of them over this minute and the one before.", attrgetter("most")),
-        ("inspection_behind", "Whether parts lose their pictures, for too many wait.", attrgetter("is_behind")),
+        (
+            "inspection_behind",
+            "Whether parts are not inspected, for too many wait or they wait too long.",
+            attrgetter("is_behind"),
+        ),
     ):
         if pressures:
             yield from _figure(name, "gauge", says, [(which, int(value(pressure))) for which, pressure in pressures])

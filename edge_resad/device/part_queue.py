@@ -13,13 +13,11 @@ from typing import Protocol
 
 from edge_resad.device.frame import Clock, Frame
 from edge_resad.device.pipeline import Reason
-from edge_resad.device.pressure import Peak, Pressure
+from edge_resad.device.pressure import Peak
 from edge_resad.device.trigger import MOST_WAITING
 from edge_resad.device.unseen import MissedPart, Unseen
 
 log = logging.getLogger(__name__)
-
-CAUGHT_UP_S = 10.0  # the inspection is no longer behind when it has caught up for so long: bursts are one story
 
 
 class Parts(Protocol):
@@ -95,7 +93,6 @@ class PartQueue:
         self._unseen = Unseen()
         self._idle: Frame | None = None
         self._behind = 0  # parts that lost their picture since the inspection fell behind
-        self._behind_until = -math.inf  # when it has caught up for long enough
         self._peak = Peak()
         self._ended = False
         self._abandoned = False
@@ -162,15 +159,13 @@ class PartQueue:
 
     @property
     def is_behind(self) -> bool:
-        """Whether parts lose their pictures, or did a moment ago. Asked with every part: it takes no lock."""
-        return self._behind > 0 or self._clock.monotonic() < self._behind_until
+        """Whether parts have lost their pictures and others still wait. Asked with every part: it takes no lock."""
+        return self._behind > 0
 
-    def pressure(self) -> Pressure:
-        """How many parts wait with their pictures."""
+    def waiting(self) -> tuple[int, int]:
+        """How many parts wait with their pictures, now and at most in this minute and the one before."""
         with self._changed:
-            waiting = self._pictures
-            most = self._peak.of(waiting, self._clock.monotonic())
-            return Pressure(waiting=waiting, most=most, is_behind=self.is_behind)
+            return self._pictures, self._peak.of(self._pictures, self._clock.monotonic())
 
     def idle(self) -> Frame | None:
         """Take the newest frame that shows no part, for the watch over the camera; None where there is none."""
@@ -238,5 +233,5 @@ class PartQueue:
             self._changed.notify_all()
         if self._behind and not self._waiting:
             log.info("the inspection has caught up: %d parts were not inspected meanwhile", self._behind)
-            self._behind, self._behind_until = 0, self._clock.monotonic() + CAUGHT_UP_S
+            self._behind = 0
         return part

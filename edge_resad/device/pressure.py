@@ -13,7 +13,7 @@ class Pressure:
 
     waiting: int  # parts that wait with their pictures
     most: int  # of them at once, over this minute and the one before
-    is_behind: bool  # parts lose their pictures, for too many wait
+    is_behind: bool  # parts are not inspected, for too many wait or they wait too long
 
 
 class Peak:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edge_resad.device.frame import NO_ID, Frame
 from edge_resad.device.handover import NewestFrame
-from edge_resad.device.part_queue import CAUGHT_UP_S, EveryFrame, PartQueue
+from edge_resad.device.part_queue import EveryFrame, PartQueue
 from edge_resad.device.pipeline import Alarm, Inspection, Line, Tally
 from edge_resad.device.rota import Rota
 from edge_resad.device.trigger import Trigger, Triggers
@@ -230,59 +230,48 @@ def test_a_queue_knows_how_many_parts_wait_and_the_most_of_this_minute_and_the_o
     clock = FakeClock(60.0)
     queue = PartQueue(EveryFrame(), most=3, clock=clock)
 
-    def pressure() -> tuple[int, int]:
-        found = queue.pressure()
-        return found.waiting, found.most
-
-    assert pressure() == (0, 0)
+    assert queue.waiting() == (0, 0)
     for number in range(5):
         queue.put(frame(number))
-    assert pressure() == (3, 3)  # of the others nothing waits but to be said
+    assert queue.waiting() == (3, 3)  # of the others nothing waits but to be said
     queue.get(0.0)
     queue.get(0.0)
-    assert pressure() == (1, 3)
+    assert queue.waiting() == (1, 3)
     clock.now = 179.0
-    assert pressure() == (1, 3)
+    assert queue.waiting() == (1, 3)
     taken(queue)
-    assert pressure() == (0, 3)
+    assert queue.waiting() == (0, 3)
     clock.now = 180.0
-    assert pressure() == (0, 1)  # one still waited in the minute before
+    assert queue.waiting() == (0, 1)  # one still waited in the minute before
     clock.now = 400.0
-    assert pressure() == (0, 0)
+    assert queue.waiting() == (0, 0)
     queue.put(frame(5))
     taken(queue)
-    assert pressure() == (0, 1)
+    assert queue.waiting() == (0, 1)
     queue.put(frame(6))
     queue.abandon()
-    assert pressure() == (0, 1)
+    assert queue.waiting() == (0, 1)
 
 
-def test_the_inspection_is_behind_from_the_first_lost_picture_until_it_has_caught_up_for_a_while() -> None:
-    clock = FakeClock(10.0)
-    queue = PartQueue(EveryFrame(), most=2, clock=clock)
+def test_the_inspection_is_behind_from_the_first_lost_picture_until_it_has_caught_up() -> None:
+    queue = PartQueue(EveryFrame(), most=2)
     for number in range(2):
         queue.put(frame(number))
     assert not queue.is_behind
     queue.put(frame(2))
-    clock.now = 1000.0
     assert queue.is_behind
-    assert queue.pressure().is_behind
     queue.get(0.0)
     queue.get(0.0)
     assert queue.is_behind
     taken(queue)
-    clock.now += CAUGHT_UP_S - 1
-    assert queue.is_behind
-    clock.now += 1
     assert not queue.is_behind
-    assert not queue.pressure().is_behind
 
 
 def test_a_slot_of_the_newest_frame_has_no_queue_and_is_never_behind() -> None:
     slot = NewestFrame(live=True)
     slot.put(frame(0))
     slot.put(frame(1))
-    assert (slot.pressure(), slot.is_behind) == (None, False)
+    assert (slot.waiting(), slot.is_behind) == (None, False)
 
 
 def test_a_source_that_can_wait_does_and_loses_nothing() -> None:
@@ -300,7 +289,7 @@ def test_a_source_that_can_wait_does_and_loses_nothing() -> None:
         part = queue.get(WAIT_S)
         parts += [part] if part is not None else []
         assert not queue.is_behind
-        assert queue.pressure().most <= 2
+        assert queue.waiting()[1] <= 2
     putting.join(WAIT_S)
     assert [(part.frame_id, part.missed) for part in parts] == [(number, None) for number in range(20)]
 

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 import edge_resad.device.gpio_trigger as gpio_module
 from edge_resad.cli import app
-from edge_resad.device import lane, open_station, part_queue
+from edge_resad.device import lane, open_station
 from edge_resad.device.control import ControlClient
 from edge_resad.device.frame import NO_ID, Frame
 from edge_resad.device.handover import Capture
@@ -201,7 +201,7 @@ def test_of_a_camera_that_is_triggered_by_wire_every_picture_is_a_part_and_what_
 def test_an_inspection_that_is_behind_is_an_amber_light_an_alert_and_in_state_telemetry_and_metrics(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(part_queue, "CAUGHT_UP_S", 0.0)
+    monkeypatch.setattr(lane, "CAUGHT_UP_S", 0.01)
     monkeypatch.setattr(open_station, "Telemeter", lambda *given: Telemeter(*given, every_s=0.05))
     all_shown, go_on, stop = threading.Event(), threading.Event(), threading.Event()
 
