@@ -243,12 +243,13 @@ def test_a_queue_knows_how_many_parts_wait_and_the_most_of_this_minute_and_the_o
     assert queue.waiting() == (0, 3)
     clock.now = 180.0
     assert queue.waiting() == (0, 1)  # one still waited in the minute before
-    clock.now = 400.0
-    assert queue.waiting() == (0, 0)
     queue.put(frame(5))
-    taken(queue)
-    assert queue.waiting() == (0, 1)
     queue.put(frame(6))
+    taken(queue)
+    assert queue.waiting() == (0, 2)
+    clock.now = 400.0  # nobody asked meanwhile
+    assert queue.waiting() == (0, 0)
+    queue.put(frame(7))
     queue.abandon()
     assert queue.waiting() == (0, 1)
 
