@@ -23,6 +23,7 @@ INSTALL = JETSON / "install.sh"
 UNIT = JETSON / "edge-resad@.service"
 PAGE_UNIT = JETSON / "edge-resad-live@.service"
 RULES = JETSON / "99-edge-resad-cameras.rules"
+USB_RULES = JETSON / "99-edge-resad-usb-cameras.rules"
 EXAMPLES = sorted((JETSON / "stations").glob("*.toml"))
 PROGRAM = "/opt/edge-resad/venv/bin/edge-resad"
 
@@ -98,6 +99,47 @@ def test_cameras_of_gstreamer_bring_its_bindings(tmp_path: Path, camera: str, wa
     assert ("gir1.2-gst-plugins-base-1.0" in done.stdout) == wants
 
 
+@pytest.mark.parametrize(
+    ("options", "extras"),
+    [
+        (["--camera", "rtsp", "--extra", "none"], "[rtsp]"),
+        (["--camera", "genicam", "--extra", "none"], "[genicam]"),
+        (["--camera", "basler", "--extra", "none"], "[basler]"),
+        (["--camera", "basler", "--extra", "gpio,live"], "[gpio,live,basler]"),
+        (["--camera", "rtsp", "--extra", "rtsp,live"], "[rtsp,live]"),
+        (["--camera", "v4l2", "--extra", "none"], ""),
+        (["--camera", "csi", "--extra", "none"], ""),
+    ],
+)
+def test_a_camera_brings_its_extra(tmp_path: Path, options: list[str], extras: str) -> None:
+    done = install("--dry-run", "--prefix", tmp_path / "root", *options)
+    assert done.returncode == 0, done.stderr
+    assert f"would: package {CHECKOUT}{extras}\n" in done.stdout
+    project = (CHECKOUT / "pyproject.toml").read_text()
+    for extra in filter(None, extras.strip("[]").split(",")):
+        assert f"\n{extra} = [" in project
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
+def test_what_comes_next_enrols_from_the_camera_of_the_example(tmp_path: Path, example: Path) -> None:
+    done = install("--dry-run", "--prefix", tmp_path / "root", "--camera", example.stem, "--extra", "none")
+    (line,) = (line for line in done.stdout.splitlines() if " edge-resad enrol " in line)
+    enrol = shlex.split(line)
+    source = enrol[enrol.index("enrol") + 1]
+    told = load_station(example).camera.source
+    assert source == (told.split(":", 1)[1] if example.stem in ("folder", "video") else told)
+    assert ("GENICAM_GENTL64_PATH=" in line) == (example.stem == "genicam")
+
+
+def test_what_is_installed_is_removed() -> None:
+    removal = (JETSON / "README.md").read_text().split("## Remove")[1].split("\n## ")[0]
+    put = re.findall(r'^put "\$here/[^"]*" "\$(units|rules)/([^"]*)"', INSTALL.read_text(), re.MULTILINE)
+    folders = {"units": "/etc/systemd/system", "rules": "/etc/udev/rules.d"}
+    assert len(put) == 4
+    for folder, name in put:
+        assert f"{folders[folder]}/{name}" in removal.split()
+
+
 def test_an_installation_under_a_prefix_is_whole_and_can_be_repeated(tmp_path: Path, wheel: Path) -> None:
     options = ("--prefix", tmp_path, "--from", wheel, "--pip", "--no-index --no-deps", "--station", "press-8")
     first = install(*options)
@@ -111,7 +153,8 @@ def test_an_installation_under_a_prefix_is_whole_and_can_be_repeated(tmp_path: P
     installed_unit = tmp_path / "etc/systemd/system/edge-resad@.service"
     assert installed_unit.read_bytes() == UNIT.read_bytes()
     assert installed_unit.with_name(PAGE_UNIT.name).read_bytes() == PAGE_UNIT.read_bytes()
-    assert (tmp_path / "etc/udev/rules.d/99-edge-resad-cameras.rules").read_bytes() == RULES.read_bytes()
+    for rules in (RULES, USB_RULES):
+        assert (tmp_path / "etc/udev/rules.d" / rules.name).read_bytes() == rules.read_bytes()
     assert (tmp_path / "var/lib/edge-resad/press-8").is_dir()
     station_file = tmp_path / "etc/edge-resad/press-8.toml"
     station = load_station(station_file)
@@ -213,12 +256,42 @@ def test_systemd_takes_the_unit(tmp_path: Path, file: Path) -> None:
 def test_the_unit_runs_what_the_installer_installs() -> None:
     service = unit()["Service"]
     assert service["ExecStart"] == f"{PROGRAM} run /etc/edge-resad/%i.toml"
-    assert service["ExecStartPre"] == f"-{PROGRAM} doctor /etc/edge-resad/%i.toml"
     assert service["ExecStopPost"] == f"-{PROGRAM} output safe /etc/edge-resad/%i.toml"
     assert service["User"] == "edge-resad"
     assert "edge-resad/%i" in service["StateDirectory"].split()
     for path in ("/opt/edge-resad/venv", "/etc/edge-resad", "/var/lib/edge-resad"):
         assert f"$prefix{path}" in INSTALL.read_text()
+
+
+def test_a_start_asks_the_doctor_only_after_an_installation_or_a_change_of_the_station_file(tmp_path: Path) -> None:
+    program, station, said = tmp_path / "edge-resad", tmp_path / "press-7.toml", tmp_path / "doctor.txt"
+    program.write_text('#!/bin/sh\necho "asked: $*"\nexit 1\n')  # there is a problem, as without a broker
+    program.chmod(0o755)
+    station.touch()
+    before = unit()["Service"]["ExecStartPre"].replace("\\\n", " ")
+    assert before.startswith("-")  # whatever it says, the station starts
+    words = [word.replace("$$", "$") for word in shlex.split(before[1:])]
+    places = {PROGRAM: str(program), "/etc/edge-resad/%i.toml": str(station)}
+    words = [places.get(word, word) for word in words]
+
+    def start(at: float) -> str:
+        """What a start prints. at: seconds since 1970, by the doctor's file, if it was asked."""
+        asked = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60).stdout
+        if asked:
+            assert said.read_text() == asked
+            os.utime(said, (at, at))
+        return asked
+
+    for file in (program, station):
+        os.utime(file, (1000.0, 1000.0))
+    assert start(2000.0) == f"asked: doctor {station}\n"
+    assert start(2001.0) == ""
+    os.utime(station, (3000.0, 3000.0))
+    assert start(4000.0) != ""
+    assert start(4001.0) == ""
+    os.utime(program, (5000.0, 5000.0))  # an update writes it anew
+    assert start(6000.0) != ""
+    assert start(6001.0) == ""
 
 
 def test_the_pages_unit_serves_the_station_of_its_name_and_comes_after_the_line() -> None:
@@ -254,8 +327,9 @@ def test_the_unit_lets_cameras_and_gpu_through(closed: str) -> None:
 # Names of cameras
 
 
-def test_the_rules_are_in_udevs_form_and_every_jump_lands() -> None:
-    text = RULES.read_text()
+@pytest.mark.parametrize("rules", [RULES, USB_RULES], ids=lambda rules: rules.name)
+def test_the_rules_are_in_udevs_form_and_every_jump_lands(rules: Path) -> None:
+    text = rules.read_text()
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     assignment = r'[A-Z]+(?:\{[A-Za-z_]+\})?(?:==|!=|\+=|=)"[^"]*"'
     assert [line for line in lines if not re.fullmatch(rf"{assignment}(?:, {assignment})*", line)] == []
@@ -267,6 +341,15 @@ def test_the_names_of_cameras_are_cameras_of_a_station_file() -> None:
     assert links == ["edge-resad/serial-", "edge-resad/port-"]
     for link in links:
         assert split_source(f"/dev/{link}x")[0] == "v4l2"
+
+
+def test_cameras_on_the_bus_are_open_to_a_group_that_the_installer_puts_the_user_into() -> None:
+    rules = [line for line in USB_RULES.read_text().splitlines() if "GROUP=" in line]
+    assert [line.split(",")[0] for line in rules] == ['ENV{ID_USB_INTERFACES}=="*:ef0500:*"', 'ATTR{idVendor}=="2676"']
+    groups = {group for line in rules for group in re.findall(r'GROUP="(\w+)"', line)}
+    (joined,) = re.findall(r"for group in ([\w ]+);", INSTALL.read_text())
+    assert groups <= set(joined.split())
+    assert all('MODE="0664"' in line for line in rules)
 
 
 # Example station files

@@ -10,8 +10,10 @@ usage: install.sh [options]
 
   --from PATH      wheel or checkout to install; without it, the checkout this script is in
   --station NAME   also make a station of this name: its file, from an example, and its folder
-  --camera KIND    which example: v4l2, csi, gstreamer, rtsp, genicam, basler, folder or video (default: v4l2)
-  --extra NAMES    extras of the package, such as jetson,live,gpio, or none (default: jetson on a Jetson, else none)
+  --camera KIND    which example: v4l2, csi, gstreamer, rtsp, genicam, basler, folder or video (default: v4l2);
+                   it brings what such a camera needs, for rtsp, genicam and basler the extra of that name
+  --extra NAMES    extras of the package, such as jetson,live,gpio, or none (default: jetson on a Jetson, else none);
+                   that of --camera comes with them
   --python PYTHON  Python 3.10 or newer (default: python3, the one that sees JetPack's TensorRT)
   --pip "OPTIONS"  more options for pip, such as "--no-index --find-links wheels" without a network
   --prefix DIR     install below DIR, without users, services and devices: to see what it does
@@ -64,6 +66,15 @@ is_jetson=no
 if [ -z "$extra" ]; then
   if [ "$is_jetson" = yes ]; then extra=jetson; else extra=none; fi
 fi
+case $camera in
+  rtsp | genicam | basler)
+    case ",$extra," in
+      ,none,) extra=$camera ;;
+      *",$camera,"*) ;;
+      *) extra=$extra,$camera ;;
+    esac
+    ;;
+esac
 cuda=${CUDA_HOME:-/usr/local/cuda}
 if [ -d "$cuda/bin" ]; then # first: pycuda takes the CUDA of the first nvcc
   PATH=$cuda/bin:$PATH
@@ -231,11 +242,14 @@ next_steps() {
   bank=/var/lib/edge-resad/$name/bank.npz
   printf '\nWhat comes next:\n'
   [ -n "$station" ] || printf '  sudo %s --station %s              # a station of your own\n' "$0" "$name"
-  enrol="edge-resad enrol /dev/video0 -o $bank"
-  cat <<END
-  ls -l /dev/edge-resad                                # cameras, by names that stay
-  sudoedit /etc/edge-resad/$name.toml                  # camera, engine and broker
-END
+  source=$(sed -n 's/^source = "\([^"]*\)".*/\1/p' "$here/stations/$camera.toml" | sed "s/press-7/$name/g")
+  case $camera in
+    v4l2) printf '  ls -l /dev/edge-resad                                # cameras, by names that stay\n' ;;
+    folder | video) source=${source#*:} ;; # enrol takes their path
+  esac
+  enrol="edge-resad enrol '$source' -o $bank"
+  [ "$camera" != genicam ] || enrol="env GENICAM_GENTL64_PATH=/opt/vendor/lib $enrol" # it reads no station file
+  printf '  sudoedit /etc/edge-resad/%s.toml                  # camera, engine and broker\n' "$name"
   case ",$extra," in
     *,jetson,*)
       printf '  sudo -u %s -H edge-resad build --precision fp16  # engines, for [engine] in that file\n' "$user"
@@ -270,9 +284,11 @@ link_command
 put "$here/edge-resad@.service" "$units/edge-resad@.service"
 put "$here/edge-resad-live@.service" "$units/edge-resad-live@.service"
 put "$here/99-edge-resad-cameras.rules" "$rules/99-edge-resad-cameras.rules"
+put "$here/99-edge-resad-usb-cameras.rules" "$rules/99-edge-resad-usb-cameras.rules"
 if is_system && [ -S /run/udev/control ]; then # it is not there in a container or an image that is being made
   step "cameras get their names" udevadm control --reload
   step "cameras that are plugged in, too" udevadm trigger --subsystem-match=video4linux
+  step "USB cameras that are plugged in may be opened" udevadm trigger --subsystem-match=usb --attr-match=bDeviceClass=ef
 fi
 if is_system && [ -d /run/systemd/system ]; then
   step "systemd reads the units" systemctl daemon-reload

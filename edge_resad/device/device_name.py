@@ -23,6 +23,8 @@ class DeviceName:
         self._path = Path(path)
         self._folders = folders
         self._lasting: Path | None = None
+        self._opened: Path | None = None  # the device itself
+        self._said: Path | None = None
 
     def now(self) -> str:
         """What to open now; the given name where nothing better is known."""
@@ -30,15 +32,22 @@ class DeviceName:
             return str(self._path)
         if self._lasting is not None and self._lasting.exists():
             there = self._lasting.resolve()
-            if there != self._path:
+            if there not in (self._path, self._said):
                 log.info("the camera that was %s is now %s", self._path, there)
+            self._said = there
             return str(there)
         return str(self._path)
 
     def remember(self) -> None:
-        """The device was opened by its number: keep its lasting name, where it has one."""
+        """The device was opened as `now` says: keep its lasting name, where it has one."""
+        self._opened = Path(self.now()).resolve()
         if self._lasting is None and not self._path.is_symlink() and self._path.exists():
             self._lasting = next((link for link in self._links() if link.resolve() == self._path.resolve()), None)
+
+    def is_there(self) -> bool:
+        """Whether the device that was opened last is still there, and still the same camera."""
+        name = self._lasting or self._path
+        return name.exists() and name.resolve() == self._opened
 
     def _links(self) -> list[Path]:
         return [link for folder in self._folders if folder.is_dir() for link in sorted(folder.iterdir())]

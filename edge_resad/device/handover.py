@@ -51,7 +51,7 @@ class Slot(Protocol):
         """Take the next part, None where there is none. What ended the camera is raised once the slot is empty."""
 
     def coming(self) -> Frame | None:
-        """The next part, left where it is; None where none is there that will be judged for certain."""
+        """The next part, left where it is; None where none is there whose turn will come."""
 
     @property
     def is_behind(self) -> bool:

@@ -21,7 +21,7 @@ class Preparer:
     def __init__(
         self, coming: Callable[[], tuple[int, Frame] | None], make_ready: Callable[[int, Frame], None]
     ) -> None:
-        """coming: the frame that will be judged next, as far as is known now, and its camera's number.
+        """coming: the frame whose turn comes next, as far as is known now, and its camera's number.
 
         make_ready: makes it ready, where that is not done yet.
         """

@@ -26,7 +26,7 @@ class Waiting(Protocol):
         """Whether no frame follows and all is told."""
 
     def coming(self) -> Frame | None:
-        """The next frame, left where it is; None where none is there that will be judged for certain."""
+        """The next frame, left where it is; None where none is there whose turn will come."""
 
     def take(self) -> Frame | None:
         """The next frame without waiting; raises what ended the camera."""
@@ -46,7 +46,7 @@ class Rota:
         self._turn = 0
 
     def coming(self) -> tuple[int, Frame] | None:
-        """Which frame that will be judged comes first, as far as is known now. From any thread."""
+        """Whose frame is next, of those whose turn will come, as far as is known now. From any thread."""
         with self._changed:
             for index in self._in_turn():
                 frame = self._places[index].coming()

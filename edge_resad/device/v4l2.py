@@ -43,16 +43,14 @@ class V4L2Camera(LiveCamera):
         """controls: by the names that `v4l2-ctl --list-ctrls` shows.
         triggered: it gives a picture when it is told to by wire, and may wait for that for long.
         """
-        opener = open_device or _opener(path, fps=fps, width=width, height=height, controls=controls or {})
-        still_there = (lambda: os.path.exists(path)) if triggered else None
-        super().__init__(path, opener, stop=stop, clock=clock, still_there=still_there)
+        name = DeviceName(path)
+        opener = open_device or _opener(name, fps=fps, width=width, height=height, controls=controls or {})
+        super().__init__(path, opener, stop=stop, clock=clock, still_there=name.is_there if triggered else None)
 
 
 def _opener(
-    path: str, *, fps: float | None, width: int | None, height: int | None, controls: Mapping[str, int]
+    name: DeviceName, *, fps: float | None, width: int | None, height: int | None, controls: Mapping[str, int]
 ) -> Callable[[], Device]:
-    name = DeviceName(path)
-
     def open_device() -> Device:
         there = name.now()
         device = open_v4l2(there, fps=fps, width=width, height=height)

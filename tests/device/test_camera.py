@@ -845,6 +845,55 @@ def test_a_camera_named_by_its_number_is_found_when_it_comes_back_under_another(
     assert name.now() == str(tmp_path / "video3")
 
 
+def test_a_camera_that_came_back_under_another_number_is_there_until_it_goes_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    link = tmp_path / "by-id" / "serial-acme"
+    link.parent.mkdir()
+    (tmp_path / "video0").touch()
+    link.symlink_to(tmp_path / "video0")
+    name = DeviceName(str(tmp_path / "video0"), [link.parent])
+    assert not name.is_there()  # it was never opened
+    name.remember()
+    assert name.is_there()
+    link.unlink()
+    assert not name.is_there()  # whatever is called video0 now
+    (tmp_path / "video0").rename(tmp_path / "video3")
+    link.symlink_to(tmp_path / "video3")
+    assert not name.is_there()  # what was opened is not it
+    for _ in range(3):
+        assert name.now() == str(tmp_path / "video3")
+    name.remember()
+    assert name.is_there()
+    assert caplog.text.count("is now") == 1
+
+
+def test_a_camera_that_waits_for_its_trigger_under_another_number_is_not_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = tmp_path / "by-id" / "serial-acme"
+    link.parent.mkdir()
+    (tmp_path / "video0").touch()
+    link.symlink_to(tmp_path / "video0")
+    clock, opened = FakeClock(), list[str]()
+    devices = iter([Impatient(clock, vain=0), Impatient(clock, vain=3)])
+
+    def opens(path: str, **_: object) -> Impatient:
+        opened.append(Path(path).name)
+        return next(devices)
+
+    monkeypatch.setattr("edge_resad.device.v4l2.open_v4l2", opens)
+    monkeypatch.setattr("edge_resad.device.v4l2.DeviceName", lambda path: DeviceName(path, [link.parent]))
+    with V4L2Camera(str(tmp_path / "video0"), triggered=True, clock=clock, stop=FakeStop(clock)) as camera:
+        assert camera.read() is not None
+        link.unlink()
+        (tmp_path / "video0").rename(tmp_path / "video1")
+        link.symlink_to(tmp_path / "video1")
+        assert camera.read() is not None  # the first one is at its end: it is opened anew, and its driver waits thrice
+    assert (opened, camera.lost) == (["video0", "video1"], 1)
+
+
 def test_a_camera_named_by_a_link_is_opened_by_that_link(tmp_path: Path) -> None:
     (tmp_path / "video0").touch()
     (tmp_path / "port-usb-2").symlink_to("video0")
