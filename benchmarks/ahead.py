@@ -12,11 +12,11 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, get_args
 
 import numpy as np
 import typer
@@ -25,11 +25,11 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.in_a_row import Kind, in_a_row
 from edge_resad.bank import load_bank, save_bank
 from edge_resad.bench.bench import THRESHOLD
 from edge_resad.bench.line import Parts, PreparedLine, draw_parts
 from edge_resad.bundle import Precision, open_bundle
-from edge_resad.decision import Verdict
 from edge_resad.demo import products
 from edge_resad.device.judges import OpenJudge, open_inspector
 from edge_resad.device.pipeline import Inspection, Judge
@@ -42,8 +42,6 @@ from edge_resad.engine.inspector import Inspector
 WARM_UP = 20  # parts of every run that do not count
 STAND_IN = "stand-in"  # for an engine that leaves the CPU alone
 
-Kind = Literal["row", "ahead"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class _Run:
@@ -52,24 +50,6 @@ class _Run:
     per_s: float
     resize_ms: float
     engine_ms: float
-
-
-class _InARow:
-    """An inspector that is not asked to make parts ready."""
-
-    def __init__(self, judge: Judge) -> None:
-        self._judge = judge
-
-    def inspect(self, frame: NDArray[np.uint8], /) -> Verdict:
-        return self._judge.inspect(frame)
-
-    @property
-    def score_map(self) -> NDArray[np.float32]:
-        return self._judge.score_map
-
-    @property
-    def timings(self) -> Mapping[str, float]:
-        return getattr(self._judge, "timings", {})
 
 
 class _StandIn(Inspector):
@@ -113,7 +93,7 @@ def main(
         order = [(engine, kind) for _ in range(rounds) for engine in engines for kind in kinds]
         for engine, kind in track(order, "run stations", console=Console(stderr=True), transient=True):
             opens = _opens(engine, stand_in_ms)
-            opens = opens if kind == "ahead" else _in_a_row(opens)
+            opens = opens if kind == "ahead" else in_a_row(opens)
             runs[engine][kind].append(_run(folder, engine, shown, parts, opens))
     rows = {engine: _row(runs[engine]) for engine in engines}
     if as_json:
@@ -145,15 +125,6 @@ def _opens(engine: str, wait_ms: float) -> OpenJudge:
         judge = _StandIn(open_bundle(), load_bank(told.inspection.bank))
         judge.wait_ms = wait_ms
         return judge
-
-    return opened
-
-
-def _in_a_row(opens: OpenJudge) -> OpenJudge:
-    @contextmanager
-    def opened(told: StationFile) -> Iterator[Judge]:
-        with opens(told) as judge:
-            yield _InARow(judge)
 
     return opened
 

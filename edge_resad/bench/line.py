@@ -55,7 +55,7 @@ def draw_parts(products: Products, family: str, size: tuple[int, int], *, refere
 
 
 class PreparedLine:
-    """Shows parts at a rate, as a live camera does, or without one each as soon as one before is done.
+    """Shows parts at a rate or a pace, as a live camera does, or without one each as soon as one before is done.
 
     The end comes after so many parts, or after so many seconds.
     """
@@ -68,19 +68,20 @@ class PreparedLine:
         halt: threading.Event,
         *,
         rate: float | None = None,  # parts per second
+        pace: Pace | None = None,  # instead of a rate, where when parts come is not the line's own affair
         frames: int | None = None,
         seconds: float | None = None,
         waiting: int = 0,
         clock: Clock | None = None,
     ) -> None:
         """waiting: parts that may come, where there is no rate, while one is judged."""
-        self.live = rate is not None
+        self.live = rate is not None or pace is not None
         self._parts = parts
         self._halt = halt
         self._frames = frames
         self._seconds = seconds
         self._clock = clock or Clock()
-        self._pace = Pace(rate, halt, self._clock)
+        self._pace = pace or Pace(rate, halt, self._clock)
         self._free = threading.Semaphore(1 + waiting)  # places for parts that nobody has judged yet
         self._began: float | None = None
         self._taken = 0

@@ -36,8 +36,8 @@ def render(figures: Figures, *, day: date) -> str:
         f'<p class="lead">{escape(title(figures))}</p></header>',
         _tiles(figures),
         '<section class="pair">'
-        + _figure("From picture to done", "All parts after the warm-up.", figures.stages["total"])
-        + _figure("Engine", "Of that, the network with its matching.", figures.stages["engine"])
+        + figure("From picture to done", "All parts after the warm-up.", figures.stages["total"])
+        + figure("Engine", "Of that, the network with its matching.", figures.stages["engine"])
         + _memory(figures)
         + "</section>",
         f"<section><h2>Stages</h2><p>Milliseconds.</p>{_table(rows(figures))}</section>",
@@ -47,6 +47,13 @@ def render(figures: Figures, *, day: date) -> str:
         f"<footer><p>edge-resad {__version__}, {day:%d %B %Y}</p></footer>",
     ]
     return whole("edge-resad bench", "\n".join(body), STYLE)
+
+
+def figure(name: str, note: str, histogram: Histogram) -> str:
+    """A histogram of durations with its percentiles marked."""
+    marks = [(mark, 1e3 * (histogram.percentile_s(percent) or 0.0)) for mark, percent in PERCENTS.items()]
+    chart = charts.histogram(_durations_ms(histogram), marks, unit="ms")
+    return f"<figure><figcaption><h2>{name}</h2><p>{note}</p></figcaption>{chart}</figure>"
 
 
 def _tiles(figures: Figures) -> str:
@@ -64,12 +71,6 @@ def _tiles(figures: Figures) -> str:
     }
     inside = "".join(f'<div class="tile"><b>{value}</b><span>{name}</span></div>' for name, value in tiles.items())
     return f'<section class="tiles">{inside}</section>'
-
-
-def _figure(name: str, note: str, histogram: Histogram) -> str:
-    marks = [(mark, 1e3 * (histogram.percentile_s(percent) or 0.0)) for mark, percent in PERCENTS.items()]
-    chart = charts.histogram(_durations_ms(histogram), marks, unit="ms")
-    return f"<figure><figcaption><h2>{name}</h2><p>{note}</p></figcaption>{chart}</figure>"
 
 
 def _memory(figures: Figures) -> str:

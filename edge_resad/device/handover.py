@@ -243,7 +243,7 @@ class Capture:
         self.leave()
         if self._reader.source.live:
             self._reader.thread.join(LEAVE_S)
-        if left_behind():
+        if any(reader.thread.is_alive() for reader in self._readers):  # another camera may be ending still
             log.warning("the camera hangs in a read; left behind, it ends with the program")
 
     def leave(self) -> None:

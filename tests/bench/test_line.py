@@ -9,6 +9,7 @@ import pytest
 
 from edge_resad.bench.line import BAD_EVERY, PreparedLine, draw_parts
 from edge_resad.demo import products
+from edge_resad.device.frame import Pace
 from tests.fakes import FakeClock, FakeStop, picture
 
 PARTS = [picture(brightness) for brightness in range(100)]
@@ -76,3 +77,17 @@ def test_a_halt_ends_it() -> None:
     assert line.read() is not None
     halt.set()
     assert line.read() is None
+
+
+def test_at_a_pace_of_somebody_elses_parts_come_when_it_says_so() -> None:
+    class Thrice(Pace):
+        left = 3
+
+        def wait(self) -> bool:
+            self.left -= 1
+            return self.left >= 0
+
+    halt = threading.Event()
+    line = PreparedLine(PARTS, halt, pace=Thrice(None, halt, FakeClock()))
+    assert [frame.frame_id for frame in iter(line.read, None)] == [0, 1, 2]
+    assert line.live

@@ -800,6 +800,17 @@ def test_a_camera_that_is_looked_for_does_not_hang() -> None:
         assert capture.hangs == 0
 
 
+def test_a_camera_that_ends_is_not_said_to_hang_while_another_one_does(caplog: pytest.LogCaptureFixture) -> None:
+    other = FakeCamera([], live=True, hangs=True)
+    with Capture(other, threading.Event()):
+        assert other.hanging.wait(WAIT_S)
+        with Capture(FakeCamera([1], live=True), threading.Event()):
+            pass
+        assert not caplog.messages
+    other.released.set()
+    assert caplog.messages == ["the camera hangs in a read; left behind, it ends with the program"]
+
+
 def test_a_camera_that_is_gone_when_it_is_opened_anew_is_waited_for() -> None:
     bench = Hanging(1)
     gone = [CameraError("no camera")]

@@ -1,0 +1,1 @@
+"""How long it takes from a trigger to the verdict: see `__main__`."""
