@@ -14,6 +14,7 @@ from edge_resad.device.bypass import LONGEST_REASON, Bypass
 from edge_resad.device.control import Controls
 from edge_resad.device.labels import Labels
 from edge_resad.device.lights import Light, camera_lights
+from edge_resad.device.pressure import Pressure
 from edge_resad.errors import ControlError
 from edge_resad.recipe import Choice, Shelf
 
@@ -46,14 +47,19 @@ class Desk:
         *,
         about: Mapping[str, Any],
         lights: Callable[[], Sequence[Light]] = tuple,
+        pressures: Callable[[], Mapping[str, Pressure]] = dict,
     ) -> None:
-        """about: site, line, device, version. lights: all but the cameras'."""
+        """about: site, line, device, version. lights: all but the cameras'.
+
+        pressures: of the cameras whose parts wait in a queue.
+        """
         self._board = board
         self._lanes = {lane.camera: lane for lane in lanes}
         self._bypass = bypass
         self._labels = labels
         self._about = dict(about)
         self._lights = lights
+        self._pressures = pressures
         self._controls = Controls()
 
     def register(self, controls: Controls) -> None:
@@ -91,7 +97,7 @@ class Desk:
         if arguments.get("since") == self._board.version:
             return {"version": self._board.version, "unchanged": True}
         bypassed = self._bypass.now
-        lights = [*camera_lights(self._board.faults), *self._lights()]
+        lights = [*camera_lights(self._board.faults, self._pressures()), *self._lights()]
         return {
             **self._board.snapshot(),
             "station": self._about,

@@ -53,6 +53,13 @@ class Slot(Protocol):
     def coming(self) -> Frame | None:
         """The next part, left where it is; None where none is there whose turn will come."""
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether parts have lost their pictures, for too many wait. Takes no lock."""
+
+    def waiting(self) -> tuple[int, int] | None:
+        """How many parts wait for the inspection, now and at most of late; None where no more than one ever does."""
+
     def idle(self) -> Frame | None:
         """Take the newest frame that shows no part, for the watch over the camera; None where there is none."""
 
@@ -138,6 +145,15 @@ class NewestFrame:
         """True when the camera came to its end and its last frame was taken; an error is there for `get` to raise."""
         with self._changed:
             return self._ended and self._frame is None and self._error is None
+
+    @property
+    def is_behind(self) -> bool:
+        """Never: a newer frame takes the place of an older one, or waits before it is taken."""
+        return False
+
+    def waiting(self) -> tuple[int, int] | None:
+        """One frame at most waits."""
+        return None
 
     def idle(self) -> Frame | None:
         """Every frame is a part."""

@@ -29,6 +29,7 @@ from edge_resad.device.part_queue import EveryFrame, PartQueue, Parts
 from edge_resad.device.pipeline import Alarm, Alert, Inspection, Judge, Line, Reason, Tally
 from edge_resad.device.post import Post
 from edge_resad.device.presence_trigger import PresenceTrigger
+from edge_resad.device.pressure import Pressure
 from edge_resad.device.progress import Pace, Progress, VitalSigns
 from edge_resad.device.revival import Absent
 from edge_resad.device.settings import SourceKind, StationFile, split_source
@@ -44,6 +45,7 @@ log = logging.getLogger(__name__)
 
 OpenSource = Callable[[StationFile, threading.Event], FrameSource]
 
+CAUGHT_UP_S = 10.0  # the inspection is behind until it has caught up for so long: bursts are one story
 HELD_UP_S = 1.0  # without a look for so long the line was held up, by its engine as a rule
 FILES: frozenset[SourceKind] = frozenset({"synthetic", "folder", "video"})  # and what is drawn: no cameras
 IDLE_LOOK_S = 0.1  # between two looks of the watch at pictures that show no part
@@ -119,6 +121,11 @@ class Lane:
         if self._pin is not None:
             said = partial(roll.tell, "trigger")
             self._pin_faults = Faults(None, self._post, said, severity="critical")
+        self._queue_faults = None  # the queue itself says in the log when it is full
+        if slot is not None and source.live:
+            self._queue_faults = Faults(None, self._post, partial(roll.tell, "queue"), severity="major")
+        self._is_behind = False  # as it was said
+        self._behind_until = -math.inf
         waits_for_wire = told.camera.trigger.kind == "camera" and silent_s is None
         wired_s = WIRED_S.get(split_source(told.camera.source)[0]) if waits_for_wire else None
         self._is_asked = wired_s is not None  # a camera that may be silent for long shows otherwise that it is there
@@ -157,6 +164,8 @@ class Lane:
         self._post.end(self._alarm.end())
         if self._pin_faults is not None:
             self._pin_faults.end()
+        if self._queue_faults is not None:
+            self._queue_faults.end()
         if self._health is not None:
             self._health.end()
 
@@ -174,6 +183,12 @@ class Lane:
     def alert(self) -> Alert | None:
         """The alert of failed parts that is open now. From any thread."""
         return self._alarm.open
+
+    @property
+    def pressure(self) -> Pressure | None:
+        """How many parts wait for the inspection; None where no more than one ever does. From any thread."""
+        waiting = self.capture.slot.waiting()
+        return None if waiting is None else Pressure(waiting=waiting[0], most=waiting[1], is_behind=self._is_behind)
 
     @property
     def timings(self) -> Mapping[str, float]:
@@ -261,6 +276,7 @@ class Lane:
         """
         self.capture.look()
         self._look_at_pin()
+        self._look_at_queue(now, inspection)
         if not self.capture.opened and not self.capture.is_looked_for:
             return "still"
         if self._health is not None and not self.capture.slot.ended:
@@ -299,6 +315,18 @@ class Lane:
         """Without its pin nobody tells of parts: they pass uncounted, so the outputs must be safe."""
         if self._pin is not None and self._pin_faults is not None:
             self._pin_faults.set({} if self._pin.problem is None else {"trigger_lost": WORDS["trigger_lost"]})
+
+    def _look_at_queue(self, now: float, inspection: Inspection | None) -> None:
+        """Say once that the inspection is behind, and once that it no longer is."""
+        if self._queue_faults is None:
+            return
+        is_late = inspection is not None and inspection.not_inspected == "too_old"
+        if is_late or self.capture.slot.is_behind:
+            self._behind_until = now + CAUGHT_UP_S
+        is_behind = now < self._behind_until
+        if is_behind != self._is_behind:
+            self._is_behind = is_behind
+            self._queue_faults.set({"behind": WORDS["behind"]} if is_behind else {})
 
     def missed(self) -> Sequence[MissedPart]:
         """Parts that passed without ever reaching the judge since this was last asked: why, and when each was there."""

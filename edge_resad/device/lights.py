@@ -13,6 +13,7 @@ from typing import Literal
 from edge_resad.device.drift.figures import ADVICE
 from edge_resad.device.link import LinkStatus
 from edge_resad.device.outputs import OutputStatus
+from edge_resad.device.pressure import Pressure
 from edge_resad.device.spool import Spool
 from edge_resad.device.watch import BLINDING, WORDS
 
@@ -36,11 +37,13 @@ class Light:
     says: str
 
 
-def camera_lights(faults: Mapping[str, Sequence[str]]) -> Iterator[Light]:
-    """One for each camera. faults: camera -> what is wrong with it."""
+def camera_lights(faults: Mapping[str, Sequence[str]], pressures: Mapping[str, Pressure]) -> Iterator[Light]:
+    """One for each camera. faults: camera -> what is wrong with it. pressures: of those whose parts wait in a queue."""
     for camera, said in faults.items():
         colour: Colour = "green" if not said else "red" if any(fault in BLINDING for fault in said) else "amber"
         says = "; ".join(_WORDS.get(fault, fault.replace("_", " ")) for fault in said) or "well"
+        if camera in pressures:
+            says += f"; parts that wait: {pressures[camera].waiting}, of late at most {pressures[camera].most}"
         yield Light(name=camera, colour=colour, says=says)
 
 

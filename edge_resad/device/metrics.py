@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -16,6 +17,7 @@ from edge_resad.device.outputs import OutputStatus
 from edge_resad.device.pictures.album import Kind
 from edge_resad.device.pictures.pictures import Loss
 from edge_resad.device.pipeline import Tally
+from edge_resad.device.pressure import Pressure
 from edge_resad.device.stages import Stages
 from edge_resad.device.worker import Worker
 from edge_resad.whole_file import write_whole
@@ -87,6 +89,7 @@ def prometheus_text(
     log_lines_lost: int,
     dead: int = 0,
     dropped: int = 0,
+    pressures: Sequence[tuple[Labels, Pressure]] = (),
     outputs: Sequence[OutputStatus] = (),
     drift: Sequence[tuple[Labels, Mapping[str, float]]] = (),
     machine: MachineLook | None = None,
@@ -98,6 +101,7 @@ def prometheus_text(
     cameras: what became of parts, with the labels that say of which camera and product.
     waiting, lost: messages in the spool, and those that its disk did not take.
     dead, dropped: messages that the broker never takes, and those that were given up.
+    pressures: of the cameras whose parts wait in a queue, with the labels that say which camera.
     drift: how far each camera's charts are from saying something, with the labels that say which camera.
     revivals: times that the engine was opened again.
     """
@@ -119,6 +123,7 @@ def prometheus_text(
         ("engine_revivals_total", "counter", "Times that the engine was opened again because it failed.", revivals),
     ):
         lines += _figure(name, kind, says, [(labels, value)])
+    lines += _pressure_lines([({**labels, **camera}, pressure) for camera, pressure in pressures])
     lines += _output_lines(labels, outputs)
     lines += _stage_lines(labels, stages)
     if drift:
@@ -159,6 +164,20 @@ def acknowledgements_text(labels: Labels, refused: Mapping[AckRefusal, int]) -> 
 
 def _fates(tally: Tally) -> tuple[tuple[str, int], ...]:
     return ("passed", tally.passed), ("failed", tally.failed), ("not_inspected", tally.not_inspected.total())
+
+
+def _pressure_lines(pressures: Sequence[tuple[Labels, Pressure]]) -> Iterator[str]:
+    for name, says, value in (
+        ("waiting_parts", "Parts that wait for the inspection with their pictures.", attrgetter("waiting")),
+        ("waiting_parts_most", "The most of them over this minute and the one before.", attrgetter("most")),
+        (
+            "inspection_behind",
+            "Whether parts are not inspected, for too many wait or they wait too long.",
+            attrgetter("is_behind"),
+        ),
+    ):
+        if pressures:
+            yield from _figure(name, "gauge", says, [(which, int(value(pressure))) for which, pressure in pressures])
 
 
 def _output_lines(labels: Labels, outputs: Sequence[OutputStatus]) -> Iterator[str]:

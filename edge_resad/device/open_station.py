@@ -38,6 +38,7 @@ from edge_resad.device.pictures.pictures import Pictures
 from edge_resad.device.pipeline import Inspection, Judge, Tally
 from edge_resad.device.post import Post, end_interrupted
 from edge_resad.device.preparer import Preparer
+from edge_resad.device.pressure import Pressure
 from edge_resad.device.progress import StationProgress
 from edge_resad.device.publisher import Publisher, Timing
 from edge_resad.device.rota import Rota
@@ -121,7 +122,9 @@ class OpenStation:
             judged = zip(settings.cameras, self.revival.judges, strict=True)
             self.lanes = [self._lane(camera, judge) for camera, judge in judged]
             self._rota = Rota([lane.capture.slot for lane in self.lanes], self._changed)
-            self.people.open_desk(self.lanes, self.spool, outputs=lambda: self.outputs.status)
+            self.people.open_desk(
+                self.lanes, self.spool, outputs=lambda: self.outputs.status, pressures=self._pressures
+            )
             triggers = {lane.name: lane.trigger for lane in self.lanes}
             if any(trigger is not None for trigger in triggers.values()):
                 self.people.controls.register("trigger", Triggers(triggers).command, TRIGGER_SAYS)
@@ -132,7 +135,8 @@ class OpenStation:
                 "restart", _restart(self._stop), "restart: end the station, to be started again"
             )
             if publisher is not None:
-                enter(Telemeter(settings, publisher, self.spool, self.stages, self.lanes, self._last_look))
+                look, queues = self._last_look, self._queue_facts
+                enter(Telemeter(settings, publisher, self.spool, self.stages, self.lanes, look, queues))
             self._show_by_sparkplug(enter)
             self._open = opening.pop_all()
         return self
@@ -297,7 +301,7 @@ class OpenStation:
             settings.station,
             birth=birth,
             stages=self.stages.times,
-            changing=self.outputs.facts,
+            changing=lambda: {**self.outputs.facts(), **self._queue_facts()},
             delivery=settings.spool,
             timing=CLOSING,
         )
@@ -352,6 +356,18 @@ class OpenStation:
     def _last_look(self) -> MachineLook | None:
         return None if self.machine is None else self.machine.last
 
+    def _pressures(self) -> dict[str, Pressure]:
+        """Of the cameras whose parts wait in a queue. From any thread."""
+        return {lane.name: pressure for lane in self.lanes if (pressure := lane.pressure) is not None}
+
+    def _queue_facts(self) -> dict[str, object]:
+        """What state and telemetry say of the parts that wait; nothing where there is no queue."""
+        said = {
+            camera: {"now": pressure.waiting, "most": pressure.most, "behind": pressure.is_behind}
+            for camera, pressure in self._pressures().items()
+        }
+        return {"waiting_parts": said} if said else {}
+
     def _output_health(self, opening: ExitStack) -> OutputHealth | None:
         """None where there are no outputs. People have a light for each output anyway, and the log a line."""
         if not self._settings.outputs:
@@ -390,6 +406,7 @@ class OpenStation:
             log_lines_lost=self.verdicts.lost if self.verdicts else 0,
             dead=spool.dead,
             dropped=spool.dropped,
+            pressures=[({"camera": camera}, pressure) for camera, pressure in self._pressures().items()],
             outputs=self.outputs.status,
             drift=[(named, lane.drift.shares) for named, lane in lanes if lane.drift],
             machine=self._last_look(),

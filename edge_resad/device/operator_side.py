@@ -21,6 +21,7 @@ from edge_resad.device.labels import Labels
 from edge_resad.device.lights import Light, broker_light, disk_light, engine_light, oldest_s, output_lights, spool_light
 from edge_resad.device.outputs import OutputStatus
 from edge_resad.device.pipeline import Inspection, Judge
+from edge_resad.device.pressure import Pressure
 from edge_resad.device.publisher import Publisher
 from edge_resad.device.settings import StationFile
 from edge_resad.device.spool import Spool
@@ -97,7 +98,11 @@ class OperatorSide:
         self._others = {**self._others, part: health}
 
     def open_desk(
-        self, lanes: Sequence[Judging], spool: Spool, outputs: Callable[[], Sequence[OutputStatus]] = tuple
+        self,
+        lanes: Sequence[Judging],
+        spool: Spool,
+        outputs: Callable[[], Sequence[OutputStatus]] = tuple,
+        pressures: Callable[[], Mapping[str, Pressure]] = dict,
     ) -> None:
         """Answer from now on."""
         settings, station = self._settings, self._settings.station
@@ -117,6 +122,7 @@ class OperatorSide:
             Labels(settings.control.labels),
             about=about,
             lights=lambda: [*self._glance([lane.judge for lane in lanes], spool), *output_lights(outputs())],
+            pressures=pressures,
         )
         desk.register(self.controls)
 

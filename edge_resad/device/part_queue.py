@@ -13,6 +13,7 @@ from typing import Protocol
 
 from edge_resad.device.frame import Clock, Frame
 from edge_resad.device.pipeline import Reason
+from edge_resad.device.pressure import Peak
 from edge_resad.device.trigger import MOST_WAITING
 from edge_resad.device.unseen import MissedPart, Unseen
 
@@ -92,6 +93,7 @@ class PartQueue:
         self._unseen = Unseen()
         self._idle: Frame | None = None
         self._behind = 0  # parts that lost their picture since the inspection fell behind
+        self._peak = Peak()
         self._ended = False
         self._abandoned = False
         self._error: BaseException | None = None
@@ -155,6 +157,16 @@ class PartQueue:
         with self._changed:
             return self._waiting[0] if self._waiting and self._waiting[0].missed is None else None
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether parts have lost their pictures and others still wait. Asked with every part: it takes no lock."""
+        return self._behind > 0
+
+    def waiting(self) -> tuple[int, int]:
+        """How many parts wait with their pictures, now and at most in this minute and the one before."""
+        with self._changed:
+            return self._pictures, self._peak.of(self._pictures, self._clock.monotonic())
+
     def idle(self) -> Frame | None:
         """Take the newest frame that shows no part, for the watch over the camera; None where there is none."""
         with self._changed:
@@ -211,6 +223,7 @@ class PartQueue:
             self._pictures += part.missed is None
             self._waiting.append(part)
         if decided:
+            self._peak.of(self._pictures, self._clock.monotonic())
             self._changed.notify_all()
 
     def _taken(self) -> Frame:

@@ -7,7 +7,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Protocol
@@ -53,10 +53,11 @@ class Telemeter:
         stages: Stages,
         lanes: Sequence[Counting],
         look: Callable[[], MachineLook | None],
+        about: Callable[[], Mapping[str, object]] = dict,
         *,
         every_s: float = EVERY_S,
     ) -> None:
-        """look: how the machine did when it was looked at last; None where nobody does."""
+        """look: how the machine did when it was looked at last; None where nobody does. about: anything else."""
         station = settings.station
         self._address = station.address
         self._folder = settings.spool.path.parent
@@ -65,6 +66,7 @@ class Telemeter:
         self._stages = stages
         self._lanes = lanes
         self._look = look
+        self._about = about
         self._every_s = every_s
         self._began = time.monotonic()
         self._said = 0
@@ -113,6 +115,7 @@ class Telemeter:
             "stages_ms": {name: asdict(times) for name, times in self._stages.times().items()},
             "parts": {"passed": tally.passed, "failed": tally.failed, "not_inspected": tally.not_inspected.total()},
             "not_inspected": dict(tally.not_inspected),
+            "about": dict(self._about()),
         }
         if room is not None:
             found["memory"] = Room(total_mb=room.total_mb, free_mb=room.free_mb)

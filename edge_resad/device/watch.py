@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from edge_resad.device.frame import Frame
 
 Fault = Literal[
-    "silent", "wrong_size", "black", "white", "frozen", "underexposed", "overexposed", "blurred", "trigger_lost"
+    "silent", "wrong_size", "black", "white", "frozen", "underexposed", "overexposed", "blurred", "trigger_lost",
+    "behind",
 ]  # fmt: skip
-"""What can be wrong with a camera; that its trigger's pin is lost, its lane sees."""
+"""What can be wrong with a camera; that its trigger's pin is lost or its inspection behind, its lane sees."""
 
 Blind = Literal["wrong_size", "black", "white", "frozen"]
 """What a picture cannot be judged with: its part is not inspected."""
@@ -48,6 +49,8 @@ WORDS: dict[Fault, str] = {
     "overexposed": "gives pictures that are too bright. Check the light and the exposure",
     "blurred": "gives blurred pictures. Clean the lens and check the focus",
     "trigger_lost": "is told of no parts: its trigger's pin gives no edges. Check the pin, its wire and its adapter",
+    "behind": "has parts that come faster than they are inspected: some are not. Give it a faster engine, or the line "
+    "more time between parts",
 }
 """What is wrong and what to do, as the end of a sentence that begins with the camera's name."""
 

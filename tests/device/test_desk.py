@@ -27,6 +27,7 @@ from edge_resad.device.lights import (
     spool_light,
 )
 from edge_resad.device.link import LinkStatus
+from edge_resad.device.pressure import Pressure
 from edge_resad.device.spool import Spool
 from edge_resad.errors import ControlError, ProductError
 from edge_resad.messages import Address, not_inspected_message
@@ -299,12 +300,19 @@ def test_who_waits_for_a_line_that_hangs_at_an_errand_is_told_so_and_waits_no_lo
 @pytest.mark.parametrize(
     ("faults", "colour", "says"),
     [((), "green", "well"), (("blurred",), "amber", "Clean the lens"), (("blurred", "black"), "red", "lens cap"),
-     (("odd_thing",), "amber", "odd thing")],
+     (("behind",), "amber", "faster than they are inspected"), (("odd_thing",), "amber", "odd thing")],
 )  # fmt: skip
 def test_a_cameras_light(faults: tuple[str, ...], colour: str, says: str) -> None:
-    (light,) = camera_lights({"cam0": faults})
+    (light,) = camera_lights({"cam0": faults}, {})
     assert (light.name, light.colour) == ("cam0", colour)
     assert says in light.says
+
+
+def test_the_light_of_a_camera_with_a_queue_says_how_many_parts_wait() -> None:
+    pressures = {"side": Pressure(waiting=2, most=5, is_behind=False)}
+    top, side = camera_lights({"top": (), "side": ()}, pressures)
+    assert top == Light(name="top", colour="green", says="well")
+    assert side == Light(name="side", colour="green", says="well; parts that wait: 2, of late at most 5")
 
 
 def test_the_engines_light() -> None:

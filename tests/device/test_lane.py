@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -14,7 +16,8 @@ from edge_resad.bank import bank_content
 from edge_resad.device.changeover import Changeover
 from edge_resad.device.frame import Frame
 from edge_resad.device.handover import NewestFrame
-from edge_resad.device.lane import Lane
+from edge_resad.device.lane import CAUGHT_UP_S, Lane
+from edge_resad.device.pressure import Pressure
 from edge_resad.device.revival import Absent
 from edge_resad.device.settings import CameraSection, ProductsSection, StationFile
 from edge_resad.device.spool import Spool
@@ -120,6 +123,62 @@ def test_a_part_that_nobody_looked_at_is_counted_while_the_line_runs_and_once(sp
         lane.count_unseen()
     assert lane.tally.not_inspected == {"overwritten": 3}
     assert {name: tally.not_inspected for name, tally in lane.tallies.items()} == {lane.product: {"overwritten": 3}}
+
+
+def test_the_inspection_of_a_queue_is_behind_until_no_part_lost_its_turn_for_a_while(
+    spool: Spool, tmp_path: Path
+) -> None:
+    section = CameraSection.model_validate({"source": "folder:parts", "trigger": {"kind": "camera", "queue": 1}})
+    queued = told(tmp_path).model_copy(update={"cameras": (section,)})
+    said: list[tuple[str, ...]] = []
+    with spool:
+        lane = Lane(
+            queued, FakeJudge(), spool, lambda _told, _halt: FakeCamera([], live=True),
+            say=lambda faults: said.append(faults["cam0"]),
+        )  # fmt: skip
+        slot = lane.capture.slot
+        lane.look(0.0, None)
+        slot.put(shown("flange", 1))
+        slot.put(shown("flange", 2))
+        lane.look(1.0, None)
+        assert lane.pressure == Pressure(waiting=1, most=1, is_behind=True)
+        while (frame := slot.take()) is not None:
+            lane.look(2.0, lane.step(replace(frame, captured_mono=time.monotonic())))
+        lane.look(2.0 + CAUGHT_UP_S - 1.5, None)
+        assert lane.pressure == Pressure(waiting=0, most=1, is_behind=True)
+        lane.look(2.0 + CAUGHT_UP_S, None)
+        assert lane.pressure == Pressure(waiting=0, most=1, is_behind=False)
+        slot.put(shown("flange", 3))  # at the monotonic clock's 0, long ago
+        frame = slot.take()
+        assert frame is not None
+        late = lane.step(frame)
+        assert late.not_inspected == "too_old"
+        lane.look(20.0, late)
+        lane.look(40.0, None)
+    assert [faults for before, faults in pairwise(said) if faults != before] == [("behind",), (), ("behind",), ()]
+
+
+def test_a_folder_that_waits_for_the_inspection_is_never_behind(spool: Spool, tmp_path: Path) -> None:
+    section = CameraSection.model_validate({"source": "folder:parts", "trigger": {"kind": "camera", "queue": 1}})
+    queued = told(tmp_path).model_copy(update={"cameras": (section,)})
+    said: list[tuple[str, ...]] = []
+    with (
+        spool,
+        Lane(
+            queued,
+            FakeJudge(),
+            spool,
+            lambda _told, _halt: FakeCamera([50] * 5),
+            say=lambda faults: said.append(faults["cam0"]),
+        ) as lane,
+    ):
+        for number in range(5):
+            frame = lane.capture.slot.get(60.0)
+            assert frame is not None
+            lane.look(float(number), lane.step(frame))
+            assert lane.pressure is not None
+            assert (lane.pressure.most, lane.pressure.is_behind) == (1, False)
+    assert set(said) <= {()}
 
 
 def test_blur_is_noticed_on_products_that_come_by_turns_and_learnt_anew_with_another_reference(

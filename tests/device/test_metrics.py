@@ -15,6 +15,7 @@ from edge_resad.device.machine import MachineLook
 from edge_resad.device.metrics import BOUNDS_S, MetricsFile, pictures_text, prometheus_text
 from edge_resad.device.outputs import OutputStatus
 from edge_resad.device.pipeline import Latency, Tally
+from edge_resad.device.pressure import Pressure
 from edge_resad.device.settings import load_station
 from edge_resad.device.stages import Stages
 from edge_resad.device.station import run_station
@@ -68,6 +69,14 @@ def test_charts_and_machine_are_there_where_somebody_looks() -> None:
     assert found["edge_resad_engine_revivals_total"] == 2
     assert not any("disk_free" in name or "gpu_hertz" in name for name in found)
     assert "drift_share" not in text()
+
+
+def test_a_camera_with_a_queue_says_how_many_parts_wait_and_whether_its_inspection_is_behind() -> None:
+    pressure = Pressure(waiting=2, most=8, is_behind=True)
+    found = samples(text(pressures=[({"camera": "side"}, pressure)]))
+    names = ("waiting_parts", "waiting_parts_most", "inspection_behind")
+    assert [found[f'edge_resad_{name}{{camera="side"}}'] for name in names] == [2, 8, 1]
+    assert "waiting_parts" not in text()
 
 
 def test_a_stage_is_a_histogram_whose_buckets_add_up() -> None:

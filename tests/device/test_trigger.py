@@ -226,6 +226,55 @@ def test_a_full_queue_gives_up_the_picture_of_a_part_in_its_place_and_says_so_on
     assert "2 parts were not inspected" in caplog.messages[1]
 
 
+def test_a_queue_knows_how_many_parts_wait_and_the_most_of_this_minute_and_the_one_before() -> None:
+    clock = FakeClock(60.0)
+    queue = PartQueue(EveryFrame(), most=3, clock=clock)
+
+    assert queue.waiting() == (0, 0)
+    for number in range(5):
+        queue.put(frame(number))
+    assert queue.waiting() == (3, 3)  # of the others nothing waits but to be said
+    queue.get(0.0)
+    queue.get(0.0)
+    assert queue.waiting() == (1, 3)
+    clock.now = 179.0
+    assert queue.waiting() == (1, 3)
+    taken(queue)
+    assert queue.waiting() == (0, 3)
+    clock.now = 180.0
+    assert queue.waiting() == (0, 1)  # one still waited in the minute before
+    queue.put(frame(5))
+    queue.put(frame(6))
+    taken(queue)
+    assert queue.waiting() == (0, 2)
+    clock.now = 400.0  # nobody asked meanwhile
+    assert queue.waiting() == (0, 0)
+    queue.put(frame(7))
+    queue.abandon()
+    assert queue.waiting() == (0, 1)
+
+
+def test_the_inspection_is_behind_from_the_first_lost_picture_until_it_has_caught_up() -> None:
+    queue = PartQueue(EveryFrame(), most=2)
+    for number in range(2):
+        queue.put(frame(number))
+    assert not queue.is_behind
+    queue.put(frame(2))
+    assert queue.is_behind
+    queue.get(0.0)
+    queue.get(0.0)
+    assert queue.is_behind
+    taken(queue)
+    assert not queue.is_behind
+
+
+def test_a_slot_of_the_newest_frame_has_no_queue_and_is_never_behind() -> None:
+    slot = NewestFrame(live=True)
+    slot.put(frame(0))
+    slot.put(frame(1))
+    assert (slot.waiting(), slot.is_behind) == (None, False)
+
+
 def test_a_source_that_can_wait_does_and_loses_nothing() -> None:
     queue = PartQueue(EveryFrame(), most=2, live=False)
 
@@ -240,6 +289,8 @@ def test_a_source_that_can_wait_does_and_loses_nothing() -> None:
     while not queue.ended:
         part = queue.get(WAIT_S)
         parts += [part] if part is not None else []
+        assert not queue.is_behind
+        assert queue.waiting()[1] <= 2
     putting.join(WAIT_S)
     assert [(part.frame_id, part.missed) for part in parts] == [(number, None) for number in range(20)]
 

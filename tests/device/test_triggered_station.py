@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import pty
+import re
 import subprocess
 import sys
 import threading
@@ -19,7 +20,7 @@ from typer.testing import CliRunner
 
 import edge_resad.device.gpio_trigger as gpio_module
 from edge_resad.cli import app
-from edge_resad.device import lane
+from edge_resad.device import lane, open_station
 from edge_resad.device.control import ControlClient
 from edge_resad.device.frame import NO_ID, Frame
 from edge_resad.device.handover import Capture
@@ -30,14 +31,15 @@ from edge_resad.device.settings import StationFile, load_station
 from edge_resad.device.stages import Stages
 from edge_resad.device.station import run_station
 from edge_resad.device.summary import StationSummary
+from edge_resad.device.telemetry import Telemeter
 from edge_resad.device.watch import Watch
 from edge_resad.errors import CameraError, ControlError, TriggerError
-from edge_resad.messages import NotInspected
+from edge_resad.messages import Birth, NotInspected, read_message
 from tests.device.belt import film, passing
 from tests.device.test_gpio_trigger import FakeEdge, FakePin
 from tests.device.test_station import alerts, verdicts
 from tests.fakes import FakeCamera, FakeClock, FakeDevice, FakeJudge, frame, picture
-from tests.mqtt_peers import eventually
+from tests.mqtt_peers import Mosquitto, Subscriber, eventually
 from tests.plc import Plc
 
 WAIT_S = 60.0  # a deadline, not a pause
@@ -45,8 +47,14 @@ GOOD = 50
 
 
 def settings(
-    folder: Path, source: str = "/dev/video0", *, output: Sequence[Mapping[str, Any]] = (), **trigger: object
+    folder: Path,
+    source: str = "/dev/video0",
+    *,
+    output: Sequence[Mapping[str, Any]] = (),
+    port: int | None = None,
+    **trigger: object,
 ) -> StationFile:
+    """port: of the broker, where there is one."""
     watch = {"frozen_s": 0.0}
     if trigger["kind"] != "camera":
         watch["silent_s"] = 0.0  # what a machine that stands still is taken for
@@ -59,6 +67,8 @@ def settings(
         "watch": watch,
         "control": {"socket": str(folder / "control.sock")},
         "output": output,
+        "metrics": {"prometheus_file": str(folder / "press-7.prom")},
+        **({} if port is None else {"broker": {"host": "127.0.0.1", "port": port}}),
     }
     return StationFile.model_validate(raw)
 
@@ -185,6 +195,76 @@ def test_of_a_camera_that_is_triggered_by_wire_every_picture_is_a_part_and_what_
     assert summary.passed in (3, 4)  # one may have been taken before the others came
     assert summary.not_inspected == {"backlog": 12 - summary.passed}
     assert sorted(message.data.frame_id for message in verdicts(tmp_path)) == list(range(12))
+
+
+@pytest.mark.broker
+def test_an_inspection_that_is_behind_is_an_amber_light_an_alert_and_in_state_telemetry_and_metrics(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane, "CAUGHT_UP_S", 0.01)
+    monkeypatch.setattr(open_station, "Telemeter", lambda *given: Telemeter(*given, every_s=0.05))
+    all_shown, go_on, stop = threading.Event(), threading.Event(), threading.Event()
+
+    class Slow(FakeJudge):
+        inspected = 0
+
+        def inspect(self, image: Any, /) -> Any:
+            assert (all_shown if self.inspected == 0 else go_on).wait(WAIT_S)
+            self.inspected += 1
+            return super().inspect(image)
+
+    def burst(halt: threading.Event) -> Iterator[Frame]:
+        for number in range(12):
+            yield frame(number, GOOD, captured_mono=time.monotonic())
+        all_shown.set()
+        halt.wait()
+
+    with Mosquitto(tmp_path / "broker") as broker, Subscriber(broker.port) as ear:
+        page = ControlClient(tmp_path / "control.sock", timeout_s=WAIT_S)
+
+        def light() -> tuple[str, str]:
+            (found,) = (light for light in page.ask("status")["lights"] if light["name"] == "cam0")
+            return found["colour"], found["says"]
+
+        def said(topic: str) -> list[Any]:
+            return [read_message(heard.payload).data for heard in ear.on(topic)]
+
+        def births() -> list[Any]:
+            return [data for data in said("/state") if isinstance(data, Birth) and data.faults]
+
+        def waiting(about: Mapping[str, Any]) -> dict[str, Any]:
+            return dict(about.get("waiting_parts", {}).get("cam0", {}))
+
+        told = settings(
+            tmp_path, "folder:parts", port=broker.port, kind="camera", queue=3
+        )  # files need no sign of life
+        runs = threading.Thread(target=station, args=(told, lambda halt: Shown(burst(halt))), kwargs={
+            "judge": Slow(), "stop": stop,
+        })  # fmt: skip
+        runs.start()
+        try:
+            assert eventually(lambda: (tmp_path / "control.sock").exists() and all_shown.is_set(), WAIT_S)
+            assert eventually(lambda: light()[0] == "amber", WAIT_S)
+            assert "come faster than they are inspected" in light()[1]
+            assert re.search(r"parts that wait: [12], of late at most 3$", light()[1])
+            assert eventually(lambda: any(waiting(data.about).get("behind") for data in said("/tm")), WAIT_S)
+            assert eventually(lambda: ("behind",) in [one.faults["cam0"] for one in births()], WAIT_S)
+            assert waiting(births()[-1].about)["behind"]
+            go_on.set()
+            assert eventually(lambda: light()[0] == "green", WAIT_S)
+            over = {"now": 0, "most": 3, "behind": False}
+            assert eventually(lambda: waiting(said("/tm")[-1].about) == over, WAIT_S)
+        finally:
+            go_on.set()
+            stop.set()
+            runs.join(WAIT_S)
+    alarms = [message.data for message in alerts(tmp_path)]
+    assert [(data.fault, data.phase, data.severity) for data in alarms] == [
+        ("behind", "new", "major"), ("behind", "end", "major"),
+    ]  # fmt: skip
+    figures = (tmp_path / "press-7.prom").read_text()
+    assert re.search(r'edge_resad_waiting_parts_most\{.*camera="cam0"\} 3\n', figures)
+    assert re.search(r'edge_resad_inspection_behind\{.*camera="cam0"\} 0\n', figures)
 
 
 class Spoiling(FakeDevice):
