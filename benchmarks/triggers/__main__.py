@@ -54,7 +54,7 @@ def main(
     rounds: Annotated[int, typer.Option(min=1, help="Runs of each kind, in turns.")] = 6,
     rate: Annotated[float, typer.Option(min=0.1, help="Triggers a second, of each camera.")] = 8.0,
     fps: Annotated[float, typer.Option(min=1, help="Frames a second of the cameras.")] = 30.0,
-    capture_ms: Annotated[float, typer.Option(min=0, help="[camera.trigger] capture_ms, where it is set.")] = 8.0,
+    capture_ms: Annotated[float, typer.Option(min=0, help="capture_ms of the trigger, where it is set.")] = 8.0,
     size: Annotated[str, typer.Option(help="WIDTHxHEIGHT of the frames.")] = "1280x720",
     precision: Annotated[str, typer.Option(help="fp32, fp16 or int8.")] = "int8",
     page: Annotated[Optional[Path], typer.Option(help="Also write a page, PAGE.html, with the histograms.")] = None,  # noqa: UP045
