@@ -7,6 +7,7 @@ import math
 import select
 import threading
 from collections import deque
+from collections.abc import Iterable
 from contextlib import closing, suppress
 
 from edge_resad.device.bell import Bell
@@ -28,6 +29,7 @@ TOLERANCE_S = 0.01  # a pulse that begins later after its moment is late
 EXIT_S = 0.5  # how long pulses that are still to come are waited for when the station stops
 JOIN_S = 1.5  # and how long a terminal that hangs
 RETRY_MIN_S, RETRY_MAX_S = 0.2, 5.0
+STILL_BEATS = 3  # half periods for which a heartbeat stands still at least: a PLC misses an edge after two
 MOST_TOLD = 2 * MOST_WAITING  # signals that a thread which hangs has not taken yet
 STANDS_STILL = (
     f"more than {MOST_WAITING} signals wait for their moment. Check that the encoder counts, or set a shorter delay."
@@ -71,11 +73,19 @@ class Output:
         self._refresh_at = math.inf
         self._beats = 0
         self._next_beat = 0.0
+        self._is_beating = False
+        self._watched: tuple[Output, ...] = ()
+        self._failures_seen = 0  # of those
+        self._still_until: float = -math.inf
         self._fired = self._late = self._failed = 0
         self._overflowed = False
         self._said: set[str] = set()
         if self._encoder is not None:
             self._encoder.listen(self._moved)
+
+    def watch(self, others: Iterable[Output]) -> None:
+        """Let this heartbeat stand still while one of these cannot signal, and when a signal of theirs has failed."""
+        self._watched = tuple(others)
 
     def open(self) -> None:
         """Show the safe level and begin. Raises OutputError where the terminal is of this machine and not there."""
@@ -132,13 +142,23 @@ class Output:
                 log.warning("output %s hangs; what it shows now is unknown", self.wiring.name)
 
     @property
+    def is_set(self) -> bool:
+        """Whether its terminal shows what it is to show. From any thread."""
+        return self._pin is not None
+
+    @property
+    def failures(self) -> int:
+        """Signals that were not shown. From any thread."""
+        return self._failed + self._unheard
+
+    @property
     def status(self) -> OutputStatus:
         """How it does. Asked from any thread."""
         return OutputStatus(
             name=self.wiring.name,
             fired=self._fired,
             late=self._late,
-            failed=self._failed + self._unheard,
+            failed=self.failures,
             waiting=len(self._pulses) + len(self._told),
             problem=self.problem or (STANDS_STILL if self._overflowed else None),
         )
@@ -252,7 +272,8 @@ class Output:
         judging = self._judging_until > now
         self._say_stuck(is_stuck=not judging and self._alive_at is not None and self._closing_at is None)
         if "heartbeat" in self.wiring.on:
-            if not judging:
+            self._is_beating = judging and not self._is_held_up(now)
+            if not self._is_beating:
                 self._beats += self._beats & 1  # stands still, idle
                 self._next_beat = now
             elif now >= self._next_beat:
@@ -265,6 +286,14 @@ class Output:
         held = self.wiring.safe_active and not self._is_clear(now, sees_parts=sees_parts)
         ill = "fault" in self.wiring.on and (not judging or self._ill)
         return int(held or ill or self._pulses.until is not None)
+
+    def _is_held_up(self, now: float) -> bool:
+        """Whether a heartbeat must not say that all is well: a part that fails would not be rejected, or was not."""
+        failures = sum(output.failures for output in self._watched)
+        if failures != self._failures_seen:
+            self._failures_seen = failures
+            self._still_until = now + STILL_BEATS * self.wiring.pulse_s
+        return now < self._still_until or not all(output.is_set for output in self._watched)
 
     def _is_clear(self, now: float, *, sees_parts: bool) -> bool:
         """Whether the parts at the gate were seen: those are not that passed the camera before parts are seen again."""
@@ -304,8 +333,10 @@ class Output:
             moments.append(self._unseen_until)
         if self._judging_until > now:
             moments.append(self._judging_until)
-            if "heartbeat" in self.wiring.on:
-                moments.append(self._next_beat)
+        if self._is_beating:
+            moments.append(self._next_beat)
+        if self._still_until > now:
+            moments.append(self._still_until)
         moments.append(self._refresh_at)
         if self._closing_at is not None:
             moments.append(self._closing_at + EXIT_S)

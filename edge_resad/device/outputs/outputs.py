@@ -12,11 +12,13 @@ from edge_resad.device.outputs.encoder import Encoder
 from edge_resad.device.outputs.output import Output
 from edge_resad.device.outputs.wiring import OutputStatus, Signal
 from edge_resad.device.pipeline import Inspection, Reason
+from edge_resad.device.settings import Cause
 from edge_resad.device.watch import BLINDING
 
 log = logging.getLogger(__name__)
 
 SWITCH_S = 0.0005
+_REJECTS: frozenset[Cause] = frozenset({"fail", "not_inspected"})
 LET_BY = "bypassed"  # why a part has no verdict: a person lets parts go by, and has said for what reason
 
 
@@ -31,6 +33,11 @@ class Outputs:
         self._got_on: list[set[str]] = [set() for _ in self._outputs]  # of each: cameras, since it was last alive
         self._stack = ExitStack()
         self._said: set[str] = set()
+        for output in self._outputs:
+            if "heartbeat" in output.wiring.on:
+                output.watch(
+                    one for one in self._outputs if one.wiring.on & _REJECTS and one.wiring.shares(output.wiring)
+                )
 
     def __enter__(self) -> Outputs:
         with self._stack as stack:

@@ -27,6 +27,10 @@ class Wiring:
         """Whether a camera's parts are of interest."""
         return not self.cameras or camera in self.cameras
 
+    def shares(self, other: Wiring) -> bool:
+        """Whether parts of a camera concern both."""
+        return not self.cameras or not other.cameras or not self.cameras.isdisjoint(other.cameras)
+
 
 @dataclass(frozen=True, kw_only=True)
 class OutputStatus:

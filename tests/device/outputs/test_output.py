@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from edge_resad.device.outputs import Encoder, Output, Wiring
-from edge_resad.device.outputs.output import EXIT_S, JUDGING_S, LOOK_S, MOST_TOLD, RETRY_MAX_S, STUCK_S
+from edge_resad.device.outputs.output import EXIT_S, JUDGING_S, LOOK_S, MOST_TOLD, RETRY_MAX_S, RETRY_MIN_S, STUCK_S
 from edge_resad.device.outputs.pulses import MOST_WAITING
 from edge_resad.device.settings import Cause
 from edge_resad.errors import OutputError
@@ -199,6 +199,51 @@ def test_a_heartbeat_toggles_while_the_station_judges_and_then_stands_still_and_
     assert bench.terminal.shown == [0, 1, 2, 3, 4, 5, 6]
     bench.step()
     assert bench.terminal.last == 7
+
+
+class Watched:
+    """A heartbeat beside the output that rejects, at terminals of their own."""
+
+    def __init__(self) -> None:
+        self.reject, self.heart = Bench(wired(), FakeTerminal(is_local=False)), Bench(wired("heartbeat", pulse_s=0.5))
+        self.heart.clock = self.reject.clock
+        self.heart.output.watch([self.reject.output])
+        self.reject.step()
+        self.heart.step()
+
+    def beats(self, seconds: float) -> int:
+        """How often the heartbeat changes within a time in which it is asked ten times a second."""
+        before = len(self.heart.terminal.shown)
+        for _ in range(round(10 * seconds)):
+            self.reject.step(after_s=0.1)
+            assert (self.heart.step() or 0.0) > 0.0
+        return len(self.heart.terminal.shown) - before
+
+
+def test_a_heartbeat_stands_still_while_no_part_could_be_rejected() -> None:
+    both = Watched()
+    assert both.beats(2.0) >= 3
+    both.reject.terminal.away = True
+    both.reject.output.signal(both.reject.clock.now)
+    both.reject.step()
+    both.heart.step()
+    assert both.heart.terminal.last % 2 == 0  # idle
+    assert both.beats(20.0) <= 1
+    both.reject.terminal.away = False
+    assert both.beats(RETRY_MAX_S + 2.0) > 2
+    assert both.beats(2.0) >= 3
+
+
+def test_a_heartbeat_stands_still_for_longer_than_two_half_periods_when_a_signal_was_lost_in_a_moment() -> None:
+    both = Watched()
+    both.reject.terminal.away = True
+    both.reject.output.signal(both.reject.clock.now)
+    both.reject.step()
+    both.reject.terminal.away = False
+    assert both.beats(RETRY_MIN_S + 0.1) <= 1
+    assert both.reject.output.is_set  # again, before anybody would miss a beat
+    assert both.beats(2 * 0.5) == 0
+    assert both.beats(2.0) >= 2
 
 
 def test_a_signal_while_the_terminal_is_away_fails_and_is_never_shown_late(caplog: pytest.LogCaptureFixture) -> None:

@@ -54,6 +54,26 @@ class Told(Output):
         self.ails.append((ill, blind))
 
 
+@pytest.mark.parametrize(
+    ("on", "cameras", "is_watched"),
+    [
+        (("fail",), (), True),
+        (("fail", "not_inspected"), ("top",), True),
+        (("not_inspected",), ("side",), False),  # of another camera
+        (("fault",), (), False),  # a lamp
+        (("pass",), (), False),  # without its pulse a part is rejected
+    ],
+)
+def test_a_heartbeat_watches_what_rejects_parts_of_its_own_cameras(
+    on: tuple[Any, ...], cameras: tuple[str, ...], is_watched: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched: list[Output] = []
+    monkeypatch.setattr(Output, "watch", lambda _heartbeat, others: watched.extend(others))
+    other = Told(*on, cameras=cameras)
+    Outputs([other, Told("heartbeat", cameras=("top",))])
+    assert watched == ([other] if is_watched else [])
+
+
 def inspection(score: float | None, camera: str = "top", captured_mono: float = 7.0) -> Inspection:
     judged = verdict(score) if score is not None else None
     return Inspection(
