@@ -34,8 +34,9 @@ class Bench:
         encoder: Encoder | None = None,
         *,
         opens: bool = True,
+        clock: FakeClock | None = None,
     ) -> None:
-        self.clock = FakeClock(100.0)
+        self.clock = clock or FakeClock(100.0)
         self.terminal = terminal or FakeTerminal()
         self.output = Output(wiring, self.terminal, clock=self.clock, encoder=encoder)
         if opens:
@@ -205,8 +206,8 @@ class Watched:
     """A heartbeat beside the output that rejects, at terminals of their own."""
 
     def __init__(self) -> None:
-        self.reject, self.heart = Bench(wired(), FakeTerminal(is_local=False)), Bench(wired("heartbeat", pulse_s=0.5))
-        self.heart.clock = self.reject.clock
+        self.reject = Bench(wired(), FakeTerminal(is_local=False))
+        self.heart = Bench(wired("heartbeat", pulse_s=0.5), clock=self.reject.clock)
         self.heart.output.watch([self.reject.output])
         self.reject.step()
         self.heart.step()
