@@ -67,7 +67,8 @@ def play(names: list[str], say: Console | None = None) -> list[Outcome]:
         stage = _stage(Path(folder))
         for name in names:
             began = time.monotonic()
-            outcomes.append(FAULTS[name](stage))
+            found = FAULTS[name](stage)
+            outcomes.append(replace(found, happened=found.happened.replace(f"{folder}/", "")))  # it is gone afterwards
             if say is not None:
                 say.print(f"{name}: {time.monotonic() - began:.0f} s", highlight=False)
     return outcomes
