@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.faults.camera_faults import Play
 from benchmarks.faults.scene import Outcome, Scene, Stage
+from benchmarks.judge_inside import JudgeInside
 from edge_resad.bundle import open_bundle
 from edge_resad.decision import Verdict
 from edge_resad.device.judges import open_inspector
@@ -41,27 +41,20 @@ class Engine:
         self.hangs_until = 0.0
         self.opened = 0
 
-    def open(self, settings: StationFile) -> AbstractContextManager[Judge]:
+    @contextmanager
+    def open(self, settings: StationFile) -> Iterator[Judge]:
         """Another inspector."""
-        return FailingJudge(self, open_inspector(settings))
+        with open_inspector(settings) as judge:
+            self.opened += 1
+            yield FailingJudge(self, judge)
 
 
-class FailingJudge:
+class FailingJudge(JudgeInside):
     """One opening of it."""
 
-    def __init__(self, engine: Engine, inside: AbstractContextManager[Judge]) -> None:
+    def __init__(self, engine: Engine, judge: Judge) -> None:
+        super().__init__(judge)
         self._engine = engine
-        self._inside = inside
-
-    def __enter__(self) -> FailingJudge:
-        self._judge = self._inside.__enter__()
-        self._engine.opened += 1
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        self._inside.__exit__(kind, error, trace)
 
     def inspect(self, frame: NDArray[np.uint8], /) -> Verdict:
         """Judge, or fail."""
@@ -70,17 +63,7 @@ class FailingJudge:
         if engine.fails_once or time.monotonic() < engine.fails_until:
             engine.fails_once = False
             raise EngineError("the GPU failed at the engine detector.plan: cuLaunchKernel failed: unknown error.")
-        return self._judge.inspect(frame)
-
-    @property
-    def score_map(self) -> NDArray[np.float32]:
-        """The inspector's."""
-        return self._judge.score_map
-
-    @property
-    def timings(self) -> Mapping[str, float]:
-        """The inspector's."""
-        return getattr(self._judge, "timings", {})
+        return super().inspect(frame)
 
 
 def raises_once(stage: Stage) -> Outcome:

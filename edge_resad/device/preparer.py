@@ -64,6 +64,7 @@ class Preparer:
                 self._step()
 
     def _step(self) -> None:
+        """Make one part ready. Not in the loop: it would keep the frame while it waits for the next one."""
         found = self._coming()
         if found is not None:
             self._make_ready(*found)
