@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,6 +22,7 @@ from tests.postgres_server import Postgres
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 EXAMPLE = CHECKOUT / "deploy" / "broker"
+STILL_S = 2.0  # without a new message a line is at its end: the part it had in hand is on the disk
 RECONNECT = {"reconnect_min_s": 0.2, "reconnect_max_s": 2.0, "keepalive_s": 5}
 
 
@@ -132,6 +134,11 @@ class Station(Program):
         except SpoolError:
             return None
 
+    @property
+    def rests(self) -> bool:
+        """Whether nothing waits, and nothing new came for a while: of a line that was told to stop."""
+        return self.waiting == 0 and self.history.exists() and time.time() - self.history.stat().st_mtime >= STILL_S
+
 
 class StoreServer:
     """PostgreSQL, which is stopped as a crash stops it."""
@@ -231,7 +238,7 @@ class Site:
         return station
 
     def quiet(self) -> None:
-        """Stop the lines: no part comes any more, what waits goes on."""
+        """Stop the lines: no part comes any more, but each may have one in hand; what waits goes on."""
         self._quiet.touch()
 
     def _mosquitto(self, authority: Path, port: int) -> list[str]:

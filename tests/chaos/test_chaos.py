@@ -59,7 +59,7 @@ def test_two_stations_of_one_name_are_told_and_lose_nothing(tmp_path: Path) -> N
             other.kill()
             if not station.runs:
                 station.start()
-            assert eventually(lambda station=station: station.waiting == 0, LONG_S), station.log  # type: ignore[misc]
+            assert eventually(lambda station=station: station.rests, LONG_S), station.log  # type: ignore[misc]
         together = tmp_path / "history"
         together.write_text(one.history.read_text() + two.history.read_text())
         verdict = judge(site.url, {"press-1": together})
