@@ -370,6 +370,26 @@ def test_what_was_begun_is_remembered_until_the_ledger_knows_its_end_and_no_long
     assert max(len(some) for some in begun) <= 3  # the one before it may not have ended yet
 
 
+def test_an_end_that_the_ledger_did_not_take_is_noted_when_there_is_room_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with commanded(tmp_path) as (wire, _, commands):
+        with monkeypatch.context() as disk:
+            disk.setattr(commands._ledger, "finish", full)
+            for name in ("c1", "c2"):
+                wire.hear(TOPIC, trigger(tmp_path, name))
+                wire.answered(name)
+            assert eventually(lambda: set(commands._unnoted) == {"c1", "c2"}, WAIT_S)
+        wire.hear(TOPIC, trigger(tmp_path, "c3"))
+        wire.answered("c3")
+        assert eventually(lambda: not commands._begun, WAIT_S)
+        assert not commands._unnoted
+    with commanded(tmp_path) as (wire, line, _):  # as after a restart
+        wire.hear(TOPIC, trigger(tmp_path, "c1"))
+        assert [(reply.status, reply.again) for reply in wire.answered("c1")] == [("done", True)]
+        assert line.triggered == 3
+
+
 def full(*_: object) -> None:
     raise sqlite3.OperationalError("database or disk is full")
 

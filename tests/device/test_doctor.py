@@ -558,7 +558,7 @@ def test_a_control_socket_that_cannot_be_made_is_a_problem(tmp_path: Path) -> No
 
     (tmp_path / "file").write_text("no socket")
     free = str(tmp_path / "run" / "control.sock")
-    assert looked_at(free) == ("ok", f"the station answers at {free}")
+    assert looked_at(free) == ("ok", f"a station that runs is asked and told at {free}")
     assert looked_at(False)[0] == "ok"
     assert "is no socket" in looked_at(str(tmp_path / "file"))[1]
     assert "too long a name" in looked_at(f"{tmp_path}/{'x' * 100}")[1]

@@ -341,13 +341,24 @@ class Commands:
     def _end_at_once(self, record: Record, heard: Heard) -> None:
         """Not done, for a reason that stays."""
         assert record.answer is not None
-        self._ledger.begin(record)
+        self._note(record)
         self.counts[record.answer.status] += 1
         self._write_down(record)
         self._reply(record, record.answer, heard)
 
-    def _begin(self, record: Record, arguments: Arguments, heard: Heard) -> None:
+    def _note(self, record: Record) -> None:
+        """In the ledger, and where there is room again the ends that it did not take."""
         self._ledger.begin(record)
+        for command_id, answer in list(self._unnoted.items()):
+            try:
+                self._ledger.finish(command_id, answer)
+            except sqlite3.Error:  # said when it was not taken
+                return
+            del self._unnoted[command_id]
+            self._begun.discard(command_id)
+
+    def _begin(self, record: Record, arguments: Arguments, heard: Heard) -> None:
+        self._note(record)
         reach("command-begun")
         self._begun.add(record.command_id)
         log.info("%s tells this station: %s %s", record.issued_by, record.command, _shown(record.arguments))
@@ -384,7 +395,7 @@ class Commands:
     def _finish(self, record: Record, answer: Answer, heard: Heard | None = None) -> None:
         try:
             self._ledger.finish(record.command_id, answer)
-        except sqlite3.Error as error:  # done, and answered; after a restart it is called interrupted
+        except sqlite3.Error as error:  # done, and answered; noted with the next command that is
             log.warning("the ledger %s takes nothing: %s. Make room", self._told.ledger, error)
             self._unnoted[record.command_id] = answer
         reach("command-noted")

@@ -50,7 +50,7 @@ def control(case: Case) -> Check | None:
     if not there.is_dir() or not case.may(there, os.W_OK | os.X_OK):
         who = getpass.getuser()
         return problem("control", f"{who} can make no socket in {there}. Give it the right, or set [control] socket")
-    return ok("control", f"the station answers at {path}")
+    return ok("control", f"a station that runs is asked and told at {path}")
 
 
 def _written(station: StationFile) -> Iterator[tuple[str, Path, int]]:

@@ -33,6 +33,7 @@ OF_DEVICE: Mapping[str, Kind] = {
     "Parts/Passed": Kind.INT64,
     "Parts/Failed": Kind.INT64,
     "Parts/Not inspected": Kind.INT64,
+    "Parts/Waiting": Kind.INT64,
     "Last/Status": Kind.STRING,
     "Last/Reason": Kind.STRING,
     "Last/Score": Kind.DOUBLE,

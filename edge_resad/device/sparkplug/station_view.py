@@ -12,6 +12,7 @@ from edge_resad.device.bypass import Bypassed
 from edge_resad.device.changeover import Changeover
 from edge_resad.device.outputs import OutputStatus
 from edge_resad.device.pipeline import Alert, Judge, Tally
+from edge_resad.device.pressure import Pressure
 from edge_resad.device.sparkplug.edge_node import Readings
 from edge_resad.device.sparkplug.payload import Value
 from edge_resad.device.spool import Spool
@@ -35,6 +36,9 @@ class Shown(Protocol):
 
     @property
     def alert(self) -> Alert | None: ...
+
+    @property
+    def pressure(self) -> Pressure | None: ...
 
 
 class StationView:
@@ -91,6 +95,7 @@ class StationView:
         devices: dict[str, Mapping[str, Value]] = {}
         for lane in self._lanes:
             wrong, seen, alert = faults.get(lane.name, ()), last.get(lane.name), lane.alert
+            pressure = lane.pressure
             tally = Tally.of([lane.tally])
             devices[lane.name] = {
                 "Product": lane.product,
@@ -100,6 +105,7 @@ class StationView:
                 "Parts/Passed": tally.passed,
                 "Parts/Failed": tally.failed,
                 "Parts/Not inspected": tally.not_inspected.total(),
+                "Parts/Waiting": None if pressure is None else pressure.waiting,
                 "Last/Status": None if seen is None else seen.status,
                 "Last/Reason": None if seen is None else seen.reason,
                 "Last/Score": None if seen is None else seen.score,
