@@ -11,17 +11,22 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from edge_resad.cli import app
-from edge_resad.errors import EdgeResadError
+from edge_resad.errors import BrokerError, EdgeResadError
+from edge_resad.fleet import send
 from edge_resad.fleet.audits import CommandAccount, audits
 from edge_resad.fleet.database import opened
 from edge_resad.fleet.report import devices
-from edge_resad.messages import read_key
+from edge_resad.messages import desired_message, read_key
+from edge_resad.sections import BrokerAddress
 from tests.device.certificates import make_certificate
 from tests.device.commanded import ADDRESS, meet, running, station_file
 from tests.device.test_broker_examples import USERS, Peer, example
 from tests.device.test_broker_examples import authority as authority
 from tests.device.test_broker_examples import port as port
+from tests.fleet.letters import NOW_S, Writer
 from tests.fleet.peers import Collector
+from tests.fleet.test_store import moved
+from tests.mqtt.scripted_broker import ScriptedBroker
 from tests.mqtt_peers import Mosquitto, eventually
 
 WAIT_S = 60.0  # a deadline, not a pause
@@ -109,6 +114,41 @@ def test_a_command_shows_what_became_of_it(keys: Path, tmp_path: Path, broker: M
     nobody = edge_resad("send", "berlin/a/press-8", "snapshot", *signed, "--timeout", "0.1")
     assert nobody.exit_code == 3
     assert "the broker has nobody to hand it to" in nobody.output
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedBroker]:
+    """A broker that is slower, with what it keeps, than the time that anybody waits for it."""
+    monkeypatch.setattr(send, "STATE_S", 0.0)
+    monkeypatch.setattr(send, "OTHERS_S", 0.0)
+    with ScriptedBroker() as broker:
+        yield broker
+
+
+def test_a_station_is_found_at_a_broker_that_stands_still_for_a_while(hurried: ScriptedBroker) -> None:
+    said = Writer(device="press-7").birth(1)
+    hurried.publish(said.topic, said.payload, retain=True)
+    with send.Sender(BrokerAddress(host="127.0.0.1", port=hurried.port)) as sender:
+        for _ in range(5):
+            assert sender.find("press-7") == (Writer(device="press-7").address, True)
+        other = moved(said)
+        hurried.publish(other.topic, other.payload, retain=True)
+        for _ in range(5):
+            with pytest.raises(BrokerError, match="there are several stations press-7"):
+                sender.find("press-7")
+        with pytest.raises(BrokerError, match="no station press-8"):
+            sender.find("press-8")
+    assert hurried.violations == []
+
+
+def test_a_wish_follows_the_last_one_at_a_broker_that_stands_still_for_a_while(hurried: ScriptedBroker) -> None:
+    about = {"issued_by": "anna", "wall": NOW_S, "host": "operator", "key": None}
+    last = desired_message(ADDRESS, event_id="c", version=7, settings={"log.level": "info"}, **about)  # type: ignore[arg-type]
+    hurried.publish(ADDRESS.desired_topic, last, retain=True)
+    for version in (8, 9, 10):
+        with send.Sender(BrokerAddress(host="127.0.0.1", port=hurried.port)) as sender:
+            wish = sender.configure(ADDRESS, {"log.level": "debug"}, key=None, issued_by="anna", timeout_s=0.0)
+            assert wish == (version, None)
 
 
 def test_a_broker_that_is_not_there_is_said(keys: Path) -> None:
