@@ -112,8 +112,8 @@ class Sender:
             raise BrokerError(f"{device!r} is no station. Say its name, such as press-7, or site/line/name.")
         site, line, name = place if len(place) == 3 else ("+", "+", device)
         found: dict[Address, bool] = {}
-        for came in self._retained(f"er/v1/{site}/{line}/{name}/state", STATE_S, OTHERS_S):
-            state = _state(came[1])
+        for _, kept in self._retained(f"er/v1/{site}/{line}/{name}/state", STATE_S, OTHERS_S):
+            state = _state(kept)
             if state is not None:
                 address = Address(site=state.site, line=state.line, device=state.device)
                 found[address] = isinstance(state, Birth)
@@ -201,8 +201,8 @@ class Sender:
         """
         self._subscribe(address.reported_topic)
         last = 0
-        for came in self._retained(address.desired_topic, STATE_S / 3, STATE_S / 3):
-            last = max(last, _version(came))
+        for kept in self._retained(address.desired_topic, STATE_S / 3, STATE_S / 3):
+            last = max(last, _version(kept))
         version = version or last + 1
         try:
             payload = desired_message(

@@ -65,9 +65,7 @@ def told(url: str) -> tuple[bool | None, str | None]:
         return status.online, status.product
 
 
-def test_a_station_and_a_collector_that_is_killed_lose_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_station_and_a_collector_that_is_killed_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"sqlite:///{tmp_path / 'fleet.db'}"
     parts = [GOOD, GOOD, CRITICAL, GOOD] * 25
     with Mosquitto(tmp_path / "broker") as broker, Collector(tmp_path, broker.port, url) as collector:
