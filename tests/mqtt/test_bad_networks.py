@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -94,6 +96,21 @@ def test_a_station_hears_before_it_says_that_it_is_there(spool: Spool) -> None:
             assert broker.published == []
         assert eventually(lambda: bool(broker.on(f"{PREFIX}/state")), WITHIN_S)
         assert isinstance(read_message(broker.published[0].payload).data, Birth)
+
+
+def test_a_station_tells_of_no_letter_that_a_power_cut_could_take_back(spool: Spool, tmp_path: Path) -> None:
+    _put(spool, 3)
+    assert spool.flush(WITHIN_S)
+    with closing(sqlite3.connect(tmp_path / "spool.db", isolation_level=None, timeout=WITHIN_S)) as disk:
+        disk.execute("BEGIN IMMEDIATE")  # so that it takes nothing now
+        _put(spool, 2)
+        with ScriptedBroker() as broker, _publisher(spool, broker.port, timing=PATIENT):
+            assert eventually(lambda: bool(broker.on(f"{PREFIX}/state")), WITHIN_S)
+            disk.execute("ROLLBACK")
+            assert _delivered(spool)
+            birth = read_message(broker.published[0].payload).data
+    assert isinstance(birth, Birth)
+    assert (birth.live_from_seq, birth.waiting) == (4, 5)
 
 
 def test_a_broker_that_never_says_whether_we_hear_is_told_that_we_are_there_all_the_same(spool: Spool) -> None:
