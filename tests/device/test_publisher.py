@@ -520,6 +520,7 @@ def test_a_broker_that_speaks_only_the_old_protocol_is_served(spool: Spool) -> N
 @real_broker
 def test_mosquitto_gets_everything_with_its_type_and_id(spool: Spool, tmp_path: Path) -> None:
     seqs = _put(spool, 100)
+    assert spool.flush(60)
     with (
         Mosquitto(tmp_path / "broker") as broker,
         Subscriber(broker.port) as ear,
