@@ -298,7 +298,7 @@ class _Server:
         self._server.close()
         self.cut()
         for thread in self._threads:
-            thread.join(5)
+            thread.join(60)  # what a client said last is read, however slow this machine is
 
     def cut(self) -> None:
         """Cut every connection there is."""
@@ -316,6 +316,9 @@ class _Server:
             while True:
                 sock, _ = self._server.accept()
                 self._socks.append(sock)
+                if self._closing.is_set():  # nobody cuts it any more
+                    sock.close()
+                    return
                 self._start(self._serve, sock)
 
     def _serve(self, sock: socket.socket) -> None:
@@ -414,6 +417,9 @@ class Relay(_Server):
         with suppress(OSError), sock:
             far = socket.create_connection(("127.0.0.1", self._target))
             self._socks.append(far)
+            if self._closing.is_set():
+                far.close()
+                return
             self._start(self._carry, far, sock)
             self._carry(sock, far)
 

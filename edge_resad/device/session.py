@@ -71,7 +71,8 @@ class Session:
         self._broker = broker
         self._timing = timing
         self.window = Window(1 if poison.careful else self._cap, retry_s=timing.retry_s)
-        self._live_from_seq = spool.next_seq
+        # Not what is in memory still: a power cut would take back numbers that others had been told of by then.
+        self._live_from_seq = max(1, spool.committed_seq + 1)
         self._stream_id = spool.stream_id
         self._kept = delivery.ack == "collector"
         self.outgoing = Outgoing(

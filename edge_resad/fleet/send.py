@@ -6,7 +6,7 @@ import queue
 import ssl
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -36,6 +36,7 @@ from edge_resad.sections import BrokerAddress, read_password, read_tls
 
 CONNECT_S = 10.0
 STATE_S = 3.0  # how long a broker may take to hand out a station's retained state
+OTHERS_S = 0.3  # and those of others of that name after it
 NOBODY = 0x10  # MQTT 5's reason: the broker took it, and has nobody to hand it to
 
 
@@ -66,6 +67,7 @@ class Sender:
         )
         client.on_connect = lambda _c, _u, _f, reason, _p: self._news.put(("connect", 0, reason.value))
         client.on_subscribe = lambda _c, _u, mid, reasons, _p: self._news.put(("subscribe", mid, reasons[0].value))
+        client.on_unsubscribe = lambda _c, _u, mid, _reasons, _p: self._news.put(("unsubscribe", mid, 0))
         client.on_publish = lambda _c, _u, mid, reason, _p: self._news.put(("publish", mid, reason.value))
         client.on_message = lambda _c, _u, message: self._came.put((message.topic, bytes(message.payload)))
         if self._broker.username is not None:
@@ -109,15 +111,12 @@ class Sender:
         if len(place) not in (1, 3) or not all(is_id(part) for part in place):
             raise BrokerError(f"{device!r} is no station. Say its name, such as press-7, or site/line/name.")
         site, line, name = place if len(place) == 3 else ("+", "+", device)
-        self._subscribe(f"er/v1/{site}/{line}/{name}/state")
         found: dict[Address, bool] = {}
-        until = time.monotonic() + STATE_S
-        while (came := self._next(until)) is not None:
-            state = _state(came[1])
+        for _, kept in self._retained(f"er/v1/{site}/{line}/{name}/state", STATE_S, OTHERS_S):
+            state = _state(kept)
             if state is not None:
                 address = Address(site=state.site, line=state.line, device=state.device)
                 found[address] = isinstance(state, Birth)
-                until = min(until, time.monotonic() + 0.3)  # others of that name would come at once
         if len(found) > 1:
             where = ", ".join(f"{one.site}/{one.line}/{one.device}" for one in found)
             raise BrokerError(f"there are several stations {device}: {where}. Say which.")
@@ -200,12 +199,10 @@ class Sender:
 
         version: of the wish; without it the one after the last.
         """
-        self._subscribe(address.desired_topic)
         self._subscribe(address.reported_topic)
         last = 0
-        until = time.monotonic() + STATE_S / 3
-        while (came := self._next(until)) is not None:
-            last = max(last, _version(came))
+        for kept in self._retained(address.desired_topic, STATE_S / 3, STATE_S / 3):
+            last = max(last, _version(kept))
         version = version or last + 1
         try:
             payload = desired_message(
@@ -229,6 +226,22 @@ class Sender:
             if reported is not None and reported.version == version:
                 return version, reported
         return version, None
+
+    def _retained(self, topic: str, first_s: float, more_s: float) -> Iterator[tuple[str, bytes]]:
+        """What the broker keeps on a topic. first_s: for the first of it, more_s: for any other after it.
+
+        Whoever stands still on the way - broker, network, this computer - only delays it: what a broker had begun to
+        hand out comes before its answer to who wants no more.
+        """
+        self._subscribe(topic)
+        until = time.monotonic() + first_s
+        while (came := self._next(until)) is not None:
+            yield came
+            until = min(until, time.monotonic() + more_s)
+        _, mid = self._client.unsubscribe(topic)
+        self._answer("unsubscribe", mid or 0, CONNECT_S)
+        while (came := self._next(0.0)) is not None:
+            yield came
 
     def _subscribe(self, topic: str) -> None:
         _, mid = self._client.subscribe(topic, qos=1)

@@ -20,12 +20,19 @@ class Committed:
     seq: int
     kind: str
     digest: str  # of its bytes
+    year: str = "-"  # in which it was written, as it says itself; a picture does not
 
 
 class WitnessedSpool(Spool):
     """A spool whose commits are written down by a witness. For a process of one station."""
 
     history: Path  # set before it is used
+    only: WitnessedSpool | None = None
+
+    def __enter__(self) -> WitnessedSpool:
+        super().__enter__()
+        WitnessedSpool.only = self
+        return self
 
     def _end(self, changes: Changes, done: Sequence[tuple[int, int]]) -> None:
         _append(self.history, [self._line(letter) for letter in changes.new])
@@ -34,7 +41,8 @@ class WitnessedSpool(Spool):
     def _line(self, letter: Letter) -> str:
         rows = {self._stream_id: 0, **self._earlier}  # below zero are letters of a file that was set aside meanwhile
         stream_id, row = next((name, row) for name, row in rows.items() if row < letter.seq <= row + STRIDE)
-        return f"\n{stream_id} {letter.seq - row} {letter.kind} {digest(letter.body)} ."
+        year = letter.body.partition(b'"time":"')[2][:4].decode() or "-"
+        return f"\n{stream_id} {letter.seq - row} {letter.kind} {digest(letter.body)} {year} ."
 
 
 def _append(path: Path, lines: Iterable[str]) -> None:
@@ -53,8 +61,8 @@ def read(path: Path) -> Iterator[Committed]:
     with path.open() as lines:
         for line in lines:
             words = line.split()
-            if len(words) == 5 and words[4] == ".":
-                yield Committed(words[0], int(words[1]), words[2], words[3])
+            if len(words) == 6 and words[5] == ".":
+                yield Committed(words[0], int(words[1]), words[2], words[3], words[4])
 
 
 def digest(body: bytes) -> str:

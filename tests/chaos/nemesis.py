@@ -52,12 +52,7 @@ class Nemesis:
         while self._agenda and self._agenda[0][0] <= now:
             heapq.heappop(self._agenda)[2]()
         for victim in self._site.victims:
-            if isinstance(victim, Program) and victim.process is not None and not victim.runs:
-                self._bury(victim)
-        if self._healed:
-            return
-        for victim in self._site.victims:
-            if not victim.runs and victim.name not in self._restarting:
+            if self._lies(victim) and not self._healed and victim.name not in self._restarting:
                 self._restart_later(victim)
 
     def heal(self) -> None:
@@ -77,8 +72,16 @@ class Nemesis:
         """Start what does not run, without a crash point."""
         self.step()
         for victim in reversed(self._site.victims):  # the store before its collector
-            if not victim.runs:
+            if self._lies(victim):
                 victim.start()
+
+    def _lies(self, victim: Victim) -> bool:
+        """Whether it is down, which is noted. One look: it may end by itself between two."""
+        if victim.runs:
+            return False
+        if isinstance(victim, Program) and victim.process is not None:
+            self._bury(victim)
+        return True
 
     def _plan(self, at_s: float, act: Callable[[], None]) -> None:
         heapq.heappush(self._agenda, (at_s, next(self._count), act))

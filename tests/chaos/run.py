@@ -12,7 +12,6 @@ from tests.chaos.site import Site
 from tests.chaos.verdict import Verdict, judge
 
 STEP_S = 0.1
-SETTLED = 10  # looks in a row at empty spools before it is over
 
 
 @dataclass(frozen=True)
@@ -57,16 +56,17 @@ def unleash(
             time.sleep(STEP_S)
         site.quiet()
         nemesis.heal()
-        healed, settled, drained = time.monotonic(), 0, None
-        while settled < SETTLED and time.monotonic() - healed < drain_s:
+        healed, drained, verdict = time.monotonic(), None, Verdict(lost=1)
+        histories = {station.name: station.history for station in site.stations}
+        while not verdict.good and (waited := time.monotonic() - healed) < drain_s:
             nemesis.tend()
-            waiting = [station.waiting for station in site.stations]
-            settled = settled + 1 if not any(waiting) and None not in waiting else 0
-            drained = drained if settled > 1 else time.monotonic() - healed
-            look(time.monotonic() - began, nemesis, waiting)
+            look(time.monotonic() - began, nemesis, [station.waiting for station in site.stations])
+            if all(station.rests for station in site.stations):
+                drained = waited if drained is None else drained
+                verdict = judge(site.url, histories)  # what was given up is told a few seconds later
             time.sleep(5 * STEP_S)
-        verdict = judge(site.url, {station.name: station.history for station in site.stations})
+        if drained is None:
+            verdict = judge(site.url, histories)
         return Outcome(
-            verdict, nemesis.kills, nemesis.crashes, nemesis.exits, dict(nemesis.done),
-            drained if settled else None,
+            verdict, nemesis.kills, nemesis.crashes, nemesis.exits, dict(nemesis.done), drained,
         )  # fmt: skip

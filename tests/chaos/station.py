@@ -6,6 +6,7 @@ import json
 import random
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,7 @@ import numpy as np
 
 import edge_resad.device.open_station as open_station
 from edge_resad.device.frame import Clock, Frame, Pace
+from edge_resad.device.pipeline import Inspection
 from edge_resad.device.settings import StationFile
 from edge_resad.device.station import run_station
 from edge_resad.signals import stopped_by_signals
@@ -31,9 +33,9 @@ class ScriptedCamera:
     live = False
     unreadable = 0
 
-    def __init__(self, a_second: float, *, quiet: Path, halt: threading.Event) -> None:
-        """quiet: the file that stops the line."""
-        self._quiet, self._halt = quiet, halt
+    def __init__(self, a_second: float, *, quiet: Path, halt: threading.Event, stands: Callable[[int], None]) -> None:
+        """quiet: the file that stops the line. stands: hears again and again that it stands, after so many parts."""
+        self._quiet, self._halt, self._stands = quiet, halt, stands
         self._pace = Pace(a_second, halt, Clock())
         self._dice = random.Random()
         self._taken = self._bad = 0
@@ -47,6 +49,7 @@ class ScriptedCamera:
 
     def read(self) -> Frame | None:
         while self._quiet.exists():
+            self._stands(self._taken)
             if self._halt.wait(LOOK_S):
                 return None
         if not self._pace.wait():
@@ -67,12 +70,27 @@ def main(plan: Path) -> None:
     WitnessedSpool.history = Path(told["history"])
     vars(open_station).update(Spool=WitnessedSpool, CLOSING=replace(open_station.CLOSING, **told["timing"]))
     settings = StationFile.model_validate(told["station"])
+    judged = 0
+
+    def count(_inspection: Inspection) -> None:
+        nonlocal judged
+        judged += 1
+
+    def stands(shown: int) -> None:
+        """Leave a sign once all that the parts brought is on the disk, and in the history."""
+        spool = WitnessedSpool.only
+        if judged == shown and spool is not None and spool.flush(0):
+            Path(told["still"]).touch()
+
     with stopped_by_signals() as stop:
         run_station(
             settings,
             stop=stop,
-            open_source=lambda _, halt: ScriptedCamera(told["a_second"], quiet=Path(told["quiet"]), halt=halt),
+            open_source=lambda _, halt: ScriptedCamera(
+                told["a_second"], quiet=Path(told["quiet"]), halt=halt, stands=stands
+            ),
             open_judge=lambda _: FakeJudge(),
+            on_inspection=count,
         )
 
 

@@ -94,8 +94,8 @@ def test_of_a_stream_that_was_replaced_is_lost_what_no_gap_names_unless_one_does
     gap = new.gap(1, told, reason="corruption", previous="old")
     with opened(url, writing=True) as engine:
         Store(engine, raw="all").add([read(arrival) for arrival in (*letters[:10], gap)])
-    lines = [f"\nold {seq} fail {digest(letter.payload)} ." for seq, letter in enumerate(letters, 1)]
-    history.write_text("".join([*lines, f"\nnew 1 gap {digest(gap.payload)} ."]))
+    lines = [f"\nold {seq} fail {digest(letter.payload)} 2026 ." for seq, letter in enumerate(letters, 1)]
+    history.write_text("".join([*lines, f"\nnew 1 gap {digest(gap.payload)} 2026 ."]))
     verdict = judge(url, {"press-7": history})
     assert str(verdict) == f"generated 51 stored 11 lost {lost} duplicates 0"
     assert (verdict.given_up, verdict.unknown) == (given_up, unknown)
@@ -106,5 +106,5 @@ def test_of_a_stream_that_was_replaced_is_lost_what_no_gap_names_unless_one_does
 
 def test_a_line_that_a_kill_cut_off_is_passed_over(tmp_path: Path) -> None:
     history = tmp_path / "history"
-    history.write_text("\ns 1 fail aa .\ns 2 fail b\ns 3 fail cc .")
+    history.write_text("\ns 1 fail aa 2026 .\ns 2 fail b\ns 3 fail cc 2026 .")
     assert [letter.seq for letter in read_history(history)] == [1, 3]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -58,6 +59,14 @@ def judge(url: str, histories: Mapping[str, Path]) -> Verdict:
                 committed.setdefault(letter.stream_id, []).append(letter)
             for stream_id in {**committed, **dict.fromkeys(_streams(connection, station))}:
                 _judge_stream(connection, station, stream_id, committed.get(stream_id, []), verdict)
+    return verdict
+
+
+def judge_until_good(url: str, histories: Mapping[str, Path], within_s: float) -> Verdict:
+    """The judgement of lines at rest, as soon as it is good: what was given up is told a few seconds later."""
+    until = time.monotonic() + within_s
+    while not (verdict := judge(url, histories)).good and time.monotonic() < until:
+        time.sleep(0.5)
     return verdict
 
 

@@ -101,6 +101,7 @@ def test_a_new_letter_rings_and_nobody_waits_for_the_next_look(spool: Spool, mon
 
 def test_a_station_announces_itself_first_and_takes_its_leave_last(spool: Spool) -> None:
     _put(spool, 2)
+    assert spool.flush(60)
     with FakeBroker(Script()) as broker:
         with _publisher(spool, broker.port):
             assert eventually(lambda: _delivered(spool))
@@ -519,6 +520,7 @@ def test_a_broker_that_speaks_only_the_old_protocol_is_served(spool: Spool) -> N
 @real_broker
 def test_mosquitto_gets_everything_with_its_type_and_id(spool: Spool, tmp_path: Path) -> None:
     seqs = _put(spool, 100)
+    assert spool.flush(60)
     with (
         Mosquitto(tmp_path / "broker") as broker,
         Subscriber(broker.port) as ear,

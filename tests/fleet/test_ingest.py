@@ -20,7 +20,7 @@ from tests.fleet.peers import CHECKOUT, Collector, ScriptedStation
 from tests.mqtt_peers import Heard, Mosquitto, Subscriber, eventually, make_certificates
 from tests.postgres_server import Postgres
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(600)]
 LONG_S = 60.0
 
 
@@ -150,7 +150,7 @@ def test_nothing_is_acknowledged_while_another_program_holds_the_store(tmp_path:
         ScriptedStation(broker.port, Writer()) as station,
     ):
         assert eventually(lambda: "connected" in collector.log, LONG_S), collector.log
-        with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        with closing(sqlite3.connect(file, isolation_level=None, timeout=LONG_S)) as other:
             other.execute("BEGIN IMMEDIATE")
             station.judge(20)
             assert eventually(lambda: "the store takes nothing" in collector.log, LONG_S), collector.log

@@ -6,10 +6,12 @@ import threading
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 from sqlalchemy import Engine, func, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from edge_resad.clock_floor import FLOOR_S
 from edge_resad.fleet import receipts, schema
@@ -195,6 +197,7 @@ def test_what_came_by_a_clock_that_stood_still_while_the_collector_was_off_is_no
     assert numbers(engine)["verdict"] == 0
 
 
+@pytest.mark.timeout(600)
 def test_one_collector_removes_nothing_that_another_receives_in_1970(engine: Engine, url: str) -> None:
     """Both work on one store at the same time, and at the end nothing but what is old has gone."""
     early_engine, done = open_database(url), threading.Event()
@@ -217,10 +220,11 @@ def test_one_collector_removes_nothing_that_another_receives_in_1970(engine: Eng
         stored = pool.submit(receive)
         rounds = 0
         while not done.is_set() or not rounds:
-            list(backdate(engine))
-            list(date_receipts(engine, SET_MS))
-            list(retain(engine, short, SET_MS + DAY_MS // 2))
-            rounds += 1
+            with suppress(SQLAlchemyError):  # the other had the store for too long: another time, as the chores do
+                list(backdate(engine))
+                list(date_receipts(engine, SET_MS))
+                list(retain(engine, short, SET_MS + DAY_MS // 2))
+                rounds += 1
         assert stored.result() == 200
     early_engine.dispose()
     list(date_receipts(engine, SET_MS))

@@ -11,20 +11,27 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from edge_resad.cli import app
-from edge_resad.errors import EdgeResadError
+from edge_resad.errors import BrokerError, EdgeResadError
+from edge_resad.fleet import send
 from edge_resad.fleet.audits import CommandAccount, audits
 from edge_resad.fleet.database import opened
 from edge_resad.fleet.report import devices
-from edge_resad.messages import read_key
+from edge_resad.fleet.settings import load_fleet
+from edge_resad.messages import desired_message, read_key
+from edge_resad.sections import BrokerAddress
 from tests.device.certificates import make_certificate
 from tests.device.commanded import ADDRESS, meet, running, station_file
 from tests.device.test_broker_examples import USERS, Peer, example
 from tests.device.test_broker_examples import authority as authority
 from tests.device.test_broker_examples import port as port
+from tests.fleet.letters import NOW_S, Writer
 from tests.fleet.peers import Collector
+from tests.fleet.test_store import moved
+from tests.mqtt.scripted_broker import ScriptedBroker
 from tests.mqtt_peers import Mosquitto, eventually
 
 WAIT_S = 60.0  # a deadline, not a pause
+PATIENTLY = ("--timeout", "60")
 
 
 def edge_resad(*words: str | Path) -> Result:
@@ -92,16 +99,17 @@ def test_a_command_shows_what_became_of_it(keys: Path, tmp_path: Path, broker: M
         assert "count: Input should be" in refusal("send", "press-7", "capture", "count=many", *signed)
         assert "there is no command 'dance'" in refusal("send", "press-7", "dance", *signed)
         assert "not admin" in refusal("send", "press-7", "snapshot", *signed, "--role", "admin")
-        wished = edge_resad(
-            "fleet", "configure", "press-7", "pictures.passes=0.25", *where, "--key", keys / "engineer.key"
-        )
+        engineer = (*where, "--key", keys / "engineer.key", *PATIENTLY)
+        wished = edge_resad("fleet", "configure", "press-7", "pictures.passes=0.25", *engineer)
         assert wished.exit_code == 0, wished.output
         assert "version 1 applied" in wished.output
         assert "pictures.passes = 0.25" in wished.output
-        wrong = edge_resad("fleet", "configure", "press-7", "pictures.passes=7", *where, "--key", keys / "engineer.key")
+        wrong = edge_resad("fleet", "configure", "press-7", "pictures.passes=7", *engineer)
         assert wrong.exit_code == 1
         assert "pictures.passes: Input should be less than or equal to 1" in wrong.output
         assert "version 2 refused" in wrong.output
+    with send.Sender(BrokerAddress(host="127.0.0.1", port=broker.port)) as sender:  # its will may come a little later
+        assert eventually(lambda: sender.find("press-7") == (ADDRESS, False), WAIT_S)
     away = edge_resad("send", "press-7", "snapshot", *signed, "--timeout", "0.1")
     assert away.exit_code == 3
     assert "press-7 is offline. The command waits at the broker" in away.output
@@ -109,6 +117,41 @@ def test_a_command_shows_what_became_of_it(keys: Path, tmp_path: Path, broker: M
     nobody = edge_resad("send", "berlin/a/press-8", "snapshot", *signed, "--timeout", "0.1")
     assert nobody.exit_code == 3
     assert "the broker has nobody to hand it to" in nobody.output
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedBroker]:
+    """A broker that is slower, with what it keeps, than the time that anybody waits for it."""
+    monkeypatch.setattr(send, "STATE_S", 0.0)
+    monkeypatch.setattr(send, "OTHERS_S", 0.0)
+    with ScriptedBroker() as broker:
+        yield broker
+
+
+def test_a_station_is_found_at_a_broker_that_stands_still_for_a_while(hurried: ScriptedBroker) -> None:
+    said = Writer(device="press-7").birth(1)
+    hurried.publish(said.topic, said.payload, retain=True)
+    with send.Sender(BrokerAddress(host="127.0.0.1", port=hurried.port)) as sender:
+        for _ in range(5):
+            assert sender.find("press-7") == (Writer(device="press-7").address, True)
+        other = moved(said)
+        hurried.publish(other.topic, other.payload, retain=True)
+        for _ in range(5):
+            with pytest.raises(BrokerError, match="there are several stations press-7"):
+                sender.find("press-7")
+        with pytest.raises(BrokerError, match="no station press-8"):
+            sender.find("press-8")
+    assert hurried.violations == []
+
+
+def test_a_wish_follows_the_last_one_at_a_broker_that_stands_still_for_a_while(hurried: ScriptedBroker) -> None:
+    about = {"issued_by": "anna", "wall": NOW_S, "host": "operator", "key": None}
+    last = desired_message(ADDRESS, event_id="c", version=7, settings={"log.level": "info"}, **about)  # type: ignore[arg-type]
+    hurried.publish(ADDRESS.desired_topic, last, retain=True)
+    for version in (8, 9, 10):
+        with send.Sender(BrokerAddress(host="127.0.0.1", port=hurried.port)) as sender:
+            wish = sender.configure(ADDRESS, {"log.level": "debug"}, key=None, issued_by="anna", timeout_s=0.0)
+            assert wish == (version, None)
 
 
 def test_a_broker_that_is_not_there_is_said(keys: Path) -> None:
@@ -165,6 +208,8 @@ def test_station_collector_and_operator_meet_at_the_example_broker_with_password
         told = station_file(tmp_path, port, broker=access, spool={"ack": "collector"})
         with Collector(tmp_path, port, url, broker_more=named) as collector, running(told):
             assert eventually(lambda: "connected to" in collector.log, WAIT_S), collector.log
+            with send.Sender(load_fleet(tmp_path / "operator.toml").broker) as sender:
+                assert eventually(lambda: sender.find("berlin/a/press-7") == (ADDRESS, True), WAIT_S)
             signed = ("--fleet", tmp_path / "operator.toml", "--key", keys / "operator.key", "--as", "anna")
             done = edge_resad("send", "press-7", "snapshot", *signed)
             assert done.exit_code == 0, (done.output, done.exception)
@@ -204,6 +249,6 @@ def test_what_was_told_to_a_station_is_in_the_fleets_store(keys: Path, tmp_path:
         assert account.result is not None
         assert account.result["content_type"] == "image/jpeg"
         signed = ("--broker", f"127.0.0.1:{broker.port}", "--key", str(keys / "engineer.key"), "--as", "anna")
-        assert edge_resad("fleet", "configure", "press-7", "log.level=debug", *signed).exit_code == 0
+        assert edge_resad("fleet", "configure", "press-7", "log.level=debug", *signed, *PATIENTLY).exit_code == 0
         assert eventually(lambda: reported() == [1], WAIT_S)
         assert eventually(lambda: {one.command for one in stored()} == {"snapshot", "cfg-desired"}, WAIT_S)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
+import pytest
 from sqlalchemy import Engine, func, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from edge_resad.fleet import schema
 from edge_resad.fleet.backdating import backdate
@@ -20,6 +23,7 @@ STATIONS = 6
 LETTERS = 40  # of each station
 
 
+@pytest.mark.timeout(600)
 def test_counts_are_exact_whatever_the_collectors_do_at_the_same_time(engine: Engine, url: str) -> None:
     said: list[Arrival] = []
     for number in range(STATIONS):
@@ -48,8 +52,8 @@ def test_counts_are_exact_whatever_the_collectors_do_at_the_same_time(engine: En
                     break
                 except StoreAway:  # another one was faster, or they waited for each other: as the ingest does
                     time.sleep(0.01)
-            for _ in backdate(own):
-                pass
+            with suppress(SQLAlchemyError):  # the others had the store for too long: another time, as the chores do
+                list(backdate(own))
         own.dispose()
         return new
 

@@ -19,7 +19,7 @@ from tests.fleet.letters import Writer, judged
 from tests.fleet.peers import Collector
 from tests.mqtt_peers import Mosquitto, eventually
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(600)]
 LONG_S = 60.0
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from edge_resad.device import open_station
+from edge_resad.device.publisher import Timing
 from edge_resad.device.settings import StationFile
 from edge_resad.device.spool import Spool
 from edge_resad.device.station import run_station
@@ -17,9 +19,11 @@ from tests.fakes import FakeCamera, FakeJudge
 from tests.fleet.peers import Collector
 from tests.mqtt_peers import Mosquitto, eventually
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(600)]
 GOOD, CRITICAL = 50, 200  # brightnesses against the fake judge's threshold of 100
 LONG_S = 60.0
+PATIENT = Timing(drain_s=LONG_S, goodbye_s=LONG_S, close_s=3 * LONG_S)
+"""Of a station that ends when all of it is stored."""
 
 
 def station(folder: Path, broker: int, brightnesses: Iterable[int]) -> None:
@@ -54,7 +58,14 @@ def account(url: str) -> StreamAccount:
         return found
 
 
-def test_a_station_and_a_collector_that_is_killed_lose_nothing(tmp_path: Path) -> None:
+def told(url: str) -> tuple[bool | None, str | None]:
+    """Whether the station is there, and its product."""
+    with opened(url) as engine, engine.connect() as connection:
+        (status,) = devices(connection)
+        return status.online, status.product
+
+
+def test_a_station_and_a_collector_that_is_killed_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"sqlite:///{tmp_path / 'fleet.db'}"
     parts = [GOOD, GOOD, CRITICAL, GOOD] * 25
     with Mosquitto(tmp_path / "broker") as broker, Collector(tmp_path, broker.port, url) as collector:
@@ -64,18 +75,15 @@ def test_a_station_and_a_collector_that_is_killed_lose_nothing(tmp_path: Path) -
         station(tmp_path, broker.port, parts)
         collector.start()
         assert eventually(lambda: collector.log.count("connected to") == 2, LONG_S), collector.log
-        for _ in range(20):  # starts of a station with no part: what waits goes out, and leaves when it is stored
-            station(tmp_path, broker.port, [])
-            waiting, written = waiting_and_written(tmp_path)
-            if waiting == 0:
-                break
+        monkeypatch.setattr(open_station, "CLOSING", PATIENT)
+        station(tmp_path, broker.port, [])  # no part: what waits goes out, and leaves when it is stored
+        waiting, written = waiting_and_written(tmp_path)
         assert waiting == 0, collector.log
         assert written >= 2 * (len(parts) + 25 * 3)  # a verdict each; an alert's begin, end and picture
         assert eventually(lambda: account(url).stored == written, LONG_S), account(url)
         assert account(url).missing == []
+        assert eventually(lambda: told(url) == (False, "flange"), LONG_S), told(url)  # it is no letter: it comes apart
         with opened(url) as engine, engine.connect() as connection:
-            (status,) = devices(connection)
-            assert (status.online, status.product) == (False, "flange")
             ranked = alerts(connection, most=100)
         assert len(ranked) == 50
         assert all(alert.picture and not alert.open for alert in ranked)

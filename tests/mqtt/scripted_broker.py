@@ -220,7 +220,7 @@ class _Connection:
         finally:
             self.broker._leaves(self, with_will=not self._left)
         if self._over:  # a socket that is closed with bytes unread ends in a RST, which may overtake the reason
-            self._sock.settimeout(5)
+            self._sock.settimeout(60)
             while self._sock.recv(65536):
                 pass
 

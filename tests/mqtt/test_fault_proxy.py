@@ -11,7 +11,7 @@ import pytest
 
 from tests.mqtt.fault_proxy import Cut, FaultProxy, Wire
 from tests.mqtt.packets import Publish, packet, write_publish
-from tests.mqtt_peers import eventually
+from tests.mqtt_peers import eventually, free_port
 
 PUBLISH = write_publish(Publish(topic="t", payload=b"0123456789", qos=1, packet_id=1), 4)
 PUBACK = packet(0x40, b"\x00\x01")
@@ -45,7 +45,7 @@ class Echo:
                     self.heard += some
                     sock.sendall(some)
                 self.endings.append("closed")
-            except ConnectionResetError:
+            except ConnectionError:  # a broken pipe, where it says something after the end
                 self.endings.append("reset")
 
 
@@ -58,7 +58,7 @@ def echo() -> Iterator[Echo]:
 
 @contextmanager
 def _client(proxy: FaultProxy) -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as sock:
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=60) as sock:
         yield sock
 
 
@@ -158,7 +158,7 @@ def test_a_frozen_wire_carries_nothing_and_loses_nothing(echo: Echo) -> None:
         sock.settimeout(0.2)
         with pytest.raises(TimeoutError):
             sock.recv(100)
-        sock.settimeout(20)
+        sock.settimeout(60)
         proxy.thaw()
         assert _read(sock, len(PUBLISH)) == PUBLISH
 
@@ -194,7 +194,5 @@ def test_a_wire_that_refuses_lets_nobody_in(echo: Echo) -> None:
 
 
 def test_a_broker_that_is_not_there_ends_the_connection() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        nobody = int(server.getsockname()[1])
-    with FaultProxy(nobody) as proxy, _client(proxy) as sock:
+    with FaultProxy(free_port()) as proxy, _client(proxy) as sock:
         assert sock.recv(100) == b""
