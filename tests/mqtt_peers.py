@@ -352,19 +352,20 @@ class FakeBroker(_Server):
 
     def _serve(self, sock: socket.socket) -> None:
         with suppress(OSError, EOFError), sock:
-            level = 4
+            level, number = 4, 0
             while True:
                 first, body, size = _packet(sock)
                 kind = first >> 4
                 if kind == 1:
                     level = body[6]
                     self.connects.append(level)
+                    number = len(self.connects)  # what is read late is of its own connection all the same
                     if not self._greet(sock, level):
                         return
                     if not self.script.reads_after_connack:
                         self._closing.wait()
                         return
-                elif kind == 3 and not self._take(sock, first, body, size, level):
+                elif kind == 3 and not self._take(sock, first, body, size, level, number):
                     return
                 elif kind == 8:
                     sock.sendall(_suback(body, level))
@@ -391,8 +392,8 @@ class FakeBroker(_Server):
             sock.sendall(bytes([0x20, 2, 0, script.connack_reason]))
         return script.connack_reason == 0
 
-    def _take(self, sock: socket.socket, first: int, body: bytes, size: int, level: int) -> bool:
-        packet = _publish(first, body, size, level, len(self.connects))
+    def _take(self, sock: socket.socket, first: int, body: bytes, size: int, level: int, number: int) -> bool:
+        packet = _publish(first, body, size, level, number)
         self.packets.append(packet)
         if self.script.hangs_up(packet):
             if self.script.disconnect_reason is not None and level == 5:

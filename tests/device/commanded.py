@@ -34,10 +34,10 @@ def make_keys(folder: Path) -> dict[Role, SigningKey]:
     return keys
 
 
-def meet(port: int) -> None:
-    """Wait until the station has said at the broker that it is there."""
+def meet(port: int, *, is_there: bool = True) -> None:
+    """Wait until the station has said at the broker that it is there, or that it is gone."""
     with Sender(BrokerAddress(host="127.0.0.1", port=port)) as sender:
-        assert eventually(lambda: sender.find(f"{ADDRESS.site}/{ADDRESS.line}/{ADDRESS.device}")[1] is True)
+        assert eventually(lambda: sender.find(f"{ADDRESS.site}/{ADDRESS.line}/{ADDRESS.device}")[1] is is_there)
 
 
 def station_file(folder: Path, port: int, **sections: Mapping[str, Any]) -> StationFile:
@@ -123,7 +123,7 @@ def running(told: StationFile) -> Iterator[Station]:
     """A station that has judged its first part; it is stopped at the end."""
     station = Station(told)
     try:
-        assert eventually(lambda: station.parts > 0 or station.error is not None, 20), "it does not begin"
+        assert eventually(lambda: station.parts > 0 or station.error is not None), "it does not begin"
         assert station.error is None, station.error
         yield station
     finally:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from edge_resad.device import metrics, spool, verdict_log
+from edge_resad.device import gpio_trigger, metrics, spool, verdict_log
 from edge_resad.device.commands import commands
 from edge_resad.device.drift import drift
-from edge_resad.device.outputs import modbus
+from edge_resad.device.outputs import encoder, modbus
 from edge_resad.device.pictures import pictures
 from edge_resad.device.sparkplug import sparkplug
 
@@ -22,6 +22,8 @@ def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics, "CLOSE_S", PATIENCE_S)
     monkeypatch.setattr(verdict_log, "CLOSE_S", PATIENCE_S)
     monkeypatch.setattr(modbus, "TIMEOUT_S", PATIENCE_S)
+    monkeypatch.setattr(encoder, "JOIN_S", PATIENCE_S)
+    monkeypatch.setattr(gpio_trigger, "LEAVE_S", PATIENCE_S)
     monkeypatch.setattr(spool, "_CLOSE_S", PATIENCE_S)
     monkeypatch.setattr(commands, "FLUSH_S", PATIENCE_S)
     monkeypatch.setattr(commands, "CLOSE_S", PATIENCE_S)

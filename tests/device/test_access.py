@@ -66,7 +66,7 @@ def test_a_certificate_must_bear_the_stations_name_where_it_is_what_proves_who_i
 _STATION = """
 import select, sys
 from pathlib import Path
-from edge_resad.device.publisher import Publisher
+from edge_resad.device.publisher import Publisher, Timing
 from edge_resad.device.settings import BrokerSection, StationSection
 from edge_resad.device.spool import Spool
 path, port, ca, without_clock = sys.argv[1:]
@@ -74,7 +74,8 @@ broker = BrokerSection(host="localhost", port=int(port), ca_file=Path(ca), witho
 with Spool(Path(path), max_bytes=1 << 20, commit_ms=1.0, reserve_bytes=0) as spool:
     stamps = [spool.put("er/v1/s/l/d/evt/c", lambda stamp: b"1", kind="fail") for _ in range(3)]
     assert spool.flush(60)
-    with Publisher(spool, broker, StationSection(site="s", line="l", device="d"), birth={}) as publisher:
+    station, timing = StationSection(site="s", line="l", device="d"), Timing(connect_s=60, connack_s=60)
+    with Publisher(spool, broker, station, birth={}, timing=timing) as publisher:
         while publisher.status.problem is None and spool.waiting():
             select.select([], [], [], 0.01)  # faketime knows no sleep
         print(int(stamps[0].wall < 1e6), spool.waiting(), publisher.status.problem)

@@ -20,6 +20,7 @@ os.environ.setdefault("PYLON_CAMEMU", "2")  # before pylon is loaded: two emulat
 if find_spec("pypylon") is None:
     pytest.skip("pypylon is not installed", allow_module_level=True)
 
+from edge_resad.device import basler
 from edge_resad.device.basler import open_basler
 from edge_resad.device.camera import open_camera
 from edge_resad.device.live import MOST_HALVES, LiveCamera, StillWaiting
@@ -35,6 +36,12 @@ with warnings.catch_warnings():
     from pypylon import genicam, pylon
 
 EMULATED = "0815-0000"
+
+
+@pytest.fixture(autouse=True)
+def _cameras_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A camera that a busy machine emulates has the time of that machine for a frame."""
+    monkeypatch.setattr(basler, "READ_MS", 60_000)
 
 
 def test_a_basler_camera_gives_frames_of_the_size_that_was_asked_for() -> None:
@@ -56,7 +63,8 @@ def test_a_gray_basler_camera_gives_pictures_of_three_channels() -> None:
     assert (image[..., 0] == image[..., 2]).all()
 
 
-def test_a_basler_camera_that_waits_for_its_trigger_is_not_lost() -> None:
+def test_a_basler_camera_that_waits_for_its_trigger_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(basler, "READ_MS", 100)
     device = open_basler(EMULATED, wanted={"TriggerSelector": "FrameStart", "TriggerMode": "On"})
     with pytest.raises(StillWaiting):
         device.grab()

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_resad.demo import products
-from edge_resad.device import v4l2
+from edge_resad.device import handover, v4l2
 from edge_resad.device.camera import open_camera
 from edge_resad.device.device_name import DeviceName
 from edge_resad.device.files import FolderCamera, VideoCamera
@@ -778,8 +778,14 @@ def test_a_camera_that_is_lost_again_and_again_is_found_again_without_a_leak() -
 
 
 def test_a_camera_that_is_looked_for_does_not_hang() -> None:
+    class UntilTheEnd(VitalSigns):
+        """A pause between two tries that lasts longer than the test."""
+
+        def wait(self, timeout: float | None = None) -> bool:
+            return super().wait(WAIT_S)
+
     clock = FakeClock()
-    halt = VitalSigns()
+    halt = UntilTheEnd()
     devices = iter([FakeDevice([picture(1)])])
 
     def unplugged() -> FakeDevice:
@@ -800,12 +806,16 @@ def test_a_camera_that_is_looked_for_does_not_hang() -> None:
         assert capture.hangs == 0
 
 
-def test_a_camera_that_ends_is_not_said_to_hang_while_another_one_does(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_camera_that_ends_is_not_said_to_hang_while_another_one_does(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     other = FakeCamera([], live=True, hangs=True)
     with Capture(other, threading.Event()):
         assert other.hanging.wait(WAIT_S)
-        with Capture(FakeCamera([1], live=True), threading.Event()):
-            pass
+        with monkeypatch.context() as patience:
+            patience.setattr(handover, "LEAVE_S", WAIT_S)  # nor is a busy machine a camera that hangs
+            with Capture(FakeCamera([1], live=True), threading.Event()):
+                pass
         assert not caplog.messages
     other.released.set()
     assert caplog.messages == ["the camera hangs in a read; left behind, it ends with the program"]

@@ -294,6 +294,7 @@ def test_a_command_waits_for_a_station_that_is_away(
     told = station_file(tmp_path, broker.port)
     with running(told):
         meet(broker.port)
+    meet(broker.port, is_there=False)  # its publisher is not waited for for long
     with Office(broker.port) as office:
         sent = office.send("set-config", keys["engineer"], timeout_s=0.2, settings={"log.level": "info"})
         assert (sent.online, sent.heard, sent.reply) == (False, True, None)
@@ -326,7 +327,8 @@ def test_the_answer_to_a_command_is_forgotten_after_an_hour(
     ):
         done(office.send("snapshot", keys["operator"]))
         assert eventually(lambda: bool(ear.heard), WAIT_S)
-    assert {one.expiry_s for one in ear.heard} <= {3599, 3600}
+    # It counts from when it was answered: the publisher may have come to it late.
+    assert [3600 - WAIT_S < (one.expiry_s or 0) <= 3600 for one in ear.heard] == [True] * len(ear.heard)
 
 
 def test_an_answer_that_is_larger_than_the_broker_takes_is_said_in_short(
@@ -476,8 +478,9 @@ def test_a_station_says_how_it_does_and_what_holds(
     ):
         assert eventually(lambda: bool(office.told(ReportedMessage)), WAIT_S)
         assert eventually(lambda: any(said.parts["passed"] for said in office.told(TelemetryMessage)), WAIT_S)
-        assert eventually(lambda: bool(ear.heard), WAIT_S)
-    assert {said.expiry_s for said in ear.heard} <= {59, 60}  # a broker counts in whole seconds
+        # A broker counts in whole seconds, and the publisher may have come late to some of them.
+        assert eventually(lambda: any(said.expiry_s in (59, 60) for said in list(ear.heard)), WAIT_S)
+    assert max(said.expiry_s or 0 for said in ear.heard) <= 60
     said = office.told(TelemetryMessage)[-1]
     assert said.memory.total_mb > said.memory.free_mb > 0
     assert {"total", "engine"} & set(said.stages_ms)

@@ -27,6 +27,7 @@ from edge_resad.device.crash_points import (
     CommandCrashPoint,
     ConfigCrashPoint,
 )
+from edge_resad.device.ration import Ration
 from edge_resad.errors import ControlError
 from edge_resad.messages import COMMANDS, Moment, desired_message, read_key
 from tests.device.commanded import ADDRESS, make_keys
@@ -420,6 +421,7 @@ def test_ten_thousand_hostile_messages_do_nothing_and_are_counted(tmp_path: Path
     with commanded(tmp_path) as (wire, line, commands):
         restarted: list[object] = []
         line.controls.register("restart", lambda told: restarted.append(told) or {}, "restart")  # type: ignore[func-returns-value]
+        commands._ration = Ration(commands_module.SAID_REFUSALS, clock=lambda: 0.0)  # all within one minute
         for _ in range(most):
             name = random_.choice([*COMMANDS, "dance", "\ud800", ""])
             assert eventually(lambda: not commands._came.full(), WAIT_S)
@@ -443,6 +445,7 @@ def test_configurations_that_are_refused_are_counted_and_do_not_fill_the_log(
 ) -> None:
     most = 3 * commands_module.SAID_REFUSALS
     with commanded(tmp_path) as (wire, _, commands):
+        commands._ration = Ration(commands_module.SAID_REFUSALS, clock=lambda: 0.0)  # all within one minute
         for _ in range(most):
             assert eventually(lambda: not commands._came.full(), WAIT_S)
             wire.hear(ADDRESS.desired_topic, b"nonsense")

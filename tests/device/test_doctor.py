@@ -43,6 +43,7 @@ os.environ.setdefault("PYLON_CAMEMU", "2")  # before pylon is loaded: two emulat
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 NOW = 1_790_000_000.0  # in 2026
+WAIT_S = 60.0  # a deadline, not a pause
 ORIN = Gpu(name="Orin", sm="SM87", cuda="12.6", driver_cuda="12.6")
 BUILT_IN = """
 General configuration for OpenCV 4.12.0 =====================================
@@ -571,6 +572,13 @@ def test_a_control_socket_that_cannot_be_made_is_a_problem(tmp_path: Path) -> No
 # The broker
 
 
+@pytest.fixture(autouse=True)
+def _brokers_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker has the time of a busy machine."""
+    monkeypatch.setattr("edge_resad.device.doctor.broker.TIMEOUT_S", WAIT_S)
+    monkeypatch.setattr("edge_resad.device.doctor.broker.PATIENCE_S", WAIT_S)
+
+
 def told_broker(folder: Path, **keys: object) -> StationFile:
     return station(folder, broker={"host": "127.0.0.1", **keys})
 
@@ -746,5 +754,5 @@ from edge_resad.device.doctor import examine
 print([check.state for check in examine() if check.state == "problem"])
 """
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "XDG_CACHE_HOME": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=100)
     assert (done.stdout, done.stderr) == ("[]\n", "")

@@ -11,14 +11,17 @@ import shutil
 import ssl
 import threading
 from collections import namedtuple
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from starlette.requests import Request
 
 from edge_resad.device.commands.upload import TRIES, Upload, Uploaded, upload_context
+from edge_resad.device.pictures.album import FRAME, HEAT, find_picture
 from edge_resad.errors import ControlError
 from edge_resad.fleet.images import Receiver
 from edge_resad.fleet.send import Sender
@@ -104,46 +107,55 @@ def test_a_picture_arrives_whole_and_once(tmp_path: Path, certificates: Path) ->
         assert picture.is_at(tmp_path / "images")
 
 
-def test_a_picture_that_is_cut_in_the_middle_goes_on_where_it_was(tmp_path: Path, certificates: Path) -> None:
+class Watched:
+    """What a receiver is sent. It reads nothing more while what is to happen at a size happens."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object], *sizes: int) -> None:
+        self.received = 0  # bytes, over all tries
+        self._happens, self._sizes = happens, list(sizes)
+        take = Receiver._take
+
+        async def taken(taker: Receiver, request: Request, wanted: Any, part: Path) -> None:
+            seen: Any = SimpleNamespace(stream=lambda: self._seen(request, part))
+            await take(taker, seen, wanted, part)
+
+        monkeypatch.setattr(Receiver, "_take", taken)
+
+    async def _seen(self, request: Request, part: Path) -> AsyncIterator[bytes]:
+        async for piece in request.stream():
+            self.received += len(piece)
+            yield piece  # and it is in the file
+            if self._sizes and part.stat().st_size > self._sizes[0]:
+                self._sizes.pop(0)
+                self._happens()
+
+
+def test_a_picture_that_is_cut_in_the_middle_goes_on_where_it_was(
+    tmp_path: Path, certificates: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     key, picture = new_key("operator-1", "operator"), Picture(tmp_path, 2_000_000)
-    with (
-        receiver(tmp_path / "images", key, certificates) as port,
-        FaultProxy(port, wire=WireOfProxy(bytes_per_s=4e6)) as proxy,
-    ):
-        parts = tmp_path / "images" / "berlin" / "a" / "press-7"
-
-        def cut() -> None:
-            for least in (300_000, 900_000):
-                eventually(lambda: any(p.stat().st_size > least for p in parts.glob(".*.part")), WAIT_S)  # noqa: B023
-                proxy.reset()
-
-        cutter = threading.Thread(target=cut)
-        cutter.start()
+    with receiver(tmp_path / "images", key, certificates) as port, FaultProxy(port) as proxy:
+        watched = Watched(monkeypatch, proxy.reset, 300_000, 900_000)
         sent = picture.upload(proxy.port, key, certificates)
-        cutter.join()
-        assert sent.size_bytes == 2_000_000
+        assert sent.size_bytes == watched.received == 2_000_000  # each byte once
         assert picture.is_at(tmp_path / "images")
-        assert proxy.carried["up"] < 1.5 * 2_000_000  # each byte once, but for what was on the way
         assert proxy.connections >= 4
 
 
-def test_a_station_that_begins_anew_goes_on_where_it_was(tmp_path: Path, certificates: Path) -> None:
+def test_a_station_that_begins_anew_goes_on_where_it_was(
+    tmp_path: Path, certificates: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     size = 40_000_000  # more than all that is on the way can hold
     key, picture, stop = new_key("operator-1", "operator"), Picture(tmp_path, size), threading.Event()
     with receiver(tmp_path / "images", key, certificates, max_bytes=10**8) as port:
-        with FaultProxy(port, wire=WireOfProxy(bytes_per_s=2e7)) as proxy:
-            home = tmp_path / "images" / "berlin" / "a" / "press-7"
-
-            def end() -> None:
-                eventually(lambda: any(p.stat().st_size > 200_000 for p in home.glob(".*.part")), WAIT_S)
-                stop.set()
-
-            ender = threading.Thread(target=end)
-            ender.start()
-            with pytest.raises(ControlError, match="the station stops"):
-                picture.upload(proxy.port, key, certificates, stop=stop)
-            ender.join()
-        assert eventually(lambda: not any(home.glob("*.jpg")), WAIT_S)
+        home = tmp_path / "images" / "berlin" / "a" / "press-7"
+        Watched(monkeypatch, stop.set, 200_000)
+        with (
+            FaultProxy(port, wire=WireOfProxy(bytes_per_s=2e7)) as proxy,
+            pytest.raises(ControlError, match="the station stops"),
+        ):
+            picture.upload(proxy.port, key, certificates, stop=stop)
+        assert not any(home.glob("*.jpg"))
         sent = picture.upload(port, key, certificates)
         assert 200_000 < sent.resumed_from < size
         assert picture.is_at(tmp_path / "images")
@@ -265,8 +277,10 @@ def test_a_reject_of_a_running_station_is_fetched_on_command(tmp_path: Path, cer
             alert: Alert = office.told(AlertMessage)[0]
             station.camera.brightness = 50
             event = f"{alert.stream_id}-{alert.seq}"
-            rejects = tmp_path / "pictures" / "rejects"
-            assert eventually(lambda: len(list(rejects.glob(f"*{event}*.jpg"))) == 2, WAIT_S)  # and its heat
+            pictures = tmp_path / "pictures"
+            assert eventually(lambda: find_picture(pictures, event) is not None, WAIT_S)
+            frame = find_picture(pictures, event)
+            assert frame is not None
             url = f"https://localhost:{port}{image_path(ADDRESS, event, 'frame')}"
             reply = done(
                 office.send("fetch-image", keys["operator"], event=event, upload_url=url, token_id="operator-1")
@@ -282,8 +296,7 @@ def test_a_reject_of_a_running_station_is_fetched_on_command(tmp_path: Path, cer
                 assert drawn.result is not None
                 assert drawn.result["what"] == what
                 (kept,) = (tmp_path / "images").rglob(f"{event}-{what}.jpg")
-                (of_station,) = rejects.glob(f"*{event}*.heat.jpg")
-                assert kept.read_bytes() == of_station.read_bytes()
+                assert kept.read_bytes() == frame.with_name(frame.name.replace(FRAME, HEAT)).read_bytes()
             outside = office.send("fetch-image", keys["operator"], event=event, upload_url="https://thief.example/x")
             assert outside.reply is not None
             assert "sends no pictures to" in str(outside.reply.sentence)

@@ -25,6 +25,7 @@ from edge_resad.device.live import HalfFrame, LiveCamera, StillWaiting  # noqa: 
 from edge_resad.device.settings import CameraSection, is_camera, split_source  # noqa: E402
 from edge_resad.errors import CameraError  # noqa: E402
 from tests.fakes import FakeClock, FakeDevice, FakeStop  # noqa: E402
+from tests.mqtt_peers import eventually  # noqa: E402
 
 PRODUCER = Path(genicam.__file__).parent / "viky.cti"  # the simulated camera that comes with GenICam's package
 
@@ -45,6 +46,12 @@ def test_a_folder_that_is_called_like_a_camera_is_a_folder(tmp_path: Path, monke
 
 
 # GenICam
+
+
+@pytest.fixture(autouse=True)
+def _cameras_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A camera that a busy machine simulates has the time of that machine for a frame."""
+    monkeypatch.setattr("edge_resad.device.genicam.READ_S", 60.0)
 
 
 def test_a_genicam_camera_gives_colour_frames() -> None:
@@ -180,7 +187,7 @@ def test_whatever_the_driver_refuses_the_camera_is_looked_for_until_it_is_back_a
     assert looked_for.lost == 1
     (lost,) = [record.getMessage() for record in caplog.records if record.name == "edge_resad.device.live"]
     assert "the camera does not answer. Check the cable and its network." in lost
-    assert handles() <= before
+    assert eventually(lambda: handles() <= before)  # others of this process may hold some for a moment
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import edge_resad.device.commands.commands as commands_module
 from edge_resad.device.commands.commands import Commands
 from edge_resad.device.control import Controls
 from edge_resad.device.errands import Errands
@@ -127,6 +128,7 @@ def trigger(folder: Path, command_id: str, *, wall: float | None = None, expires
 
 
 def main(folder: Path, command_ids: list[str]) -> None:
+    commands_module.FLUSH_S = commands_module.CLOSE_S = WAIT_S  # no disk hangs here, but it may be busy
     with commanded(folder) as (wire, _, _):
         for command_id in command_ids:
             file = folder / f"{command_id}.json"

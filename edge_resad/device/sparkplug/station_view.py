@@ -67,7 +67,8 @@ class StationView:
     def urgent(self) -> Hashable:
         """What of all this is worth a message at once when it is another: alerts, faults, the bypass, the product."""
         return (
-            tuple((lane.product, _said_of(lane.alert)) for lane in self._lanes),
+            # An alert is open before it is counted: a look in between must not be the last at it for long.
+            tuple((lane.product, _said_of(lane.alert), lane.tally.alerts) for lane in self._lanes),
             tuple(sorted(self._board.faults.items())),
             self._bypass(),
             self._faulty_outputs(),

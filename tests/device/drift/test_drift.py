@@ -27,7 +27,7 @@ LEARN_PARTS = 250
 FLANGE = Enrolled(product="flange", of="bank one")
 CAP = Enrolled(product="cap", of="bank two")
 PATIENCE_S = 60.0
-JOIN_S = 10.0  # a part takes microseconds, and the machine of a test may be busy
+JOIN_S = 30.0  # a part takes microseconds, and the machine of a test may be busy
 INSPECTION_MS = Latency(waiting_ms=0.0, inspecting_ms=1.0)
 
 

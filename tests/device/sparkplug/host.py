@@ -94,12 +94,13 @@ def rebirth_command(value: bool = True) -> bytes:
     return bytes(command.SerializeToString())
 
 
-def say(port: int, topic: str, payload: bytes, *, retain: bool = False) -> None:
-    """Publish once."""
+def say(port: int, topic: str, payload: bytes, *, retain: bool = False, times: int = 1) -> None:
+    """Publish, so often in a row."""
     client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="a-host")
     client.connect("127.0.0.1", port)
     client.loop_start()
-    client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(10)
+    for said in [client.publish(topic, payload, qos=1, retain=retain) for _ in range(times)]:
+        said.wait_for_publish(60)
     client.disconnect()
     client.loop_stop()
 

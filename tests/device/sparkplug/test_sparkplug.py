@@ -11,9 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edge_resad.device.control import ControlClient
+from edge_resad.device.pipeline import Inspection
+from edge_resad.device.post import Post
 from edge_resad.device.settings import BrokerSection, SparkplugSection, StationFile
 from edge_resad.device.sparkplug.edge_node import OF_DEVICE, OF_NODE
 from edge_resad.device.sparkplug.payload import payload_class
@@ -117,11 +121,32 @@ def test_an_alert_is_told_at_once_when_it_begins_and_when_it_ends(tmp_path: Path
         one.camera.brightness = BAD
         assert known(host, "cam0", "Alerts/Active", True)
         assert host.latest("cam0")["Alerts/Severity"] in ("minor", "major", "critical")
-        assert int(host.latest("cam0")["Alerts/Count"] or 0) == 1
+        assert known(host, "cam0", "Alerts/Count", 1)  # it is open before it is counted
         one.camera.brightness = 50
         assert known(host, "cam0", "Alerts/Active", False)
         assert host.latest("cam0")["Alerts/Severity"] is None
     assert unbroken(host)
+
+
+@pytest.mark.broker
+def test_the_count_of_alerts_is_told_at_once_where_an_alert_was_told_before_it_was_counted(
+    tmp_path: Path, broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Host(broker.port) as host:
+        plain = Post.send
+
+        def slow(post: Post, inspection: Inspection, score_map: NDArray[np.float32]) -> tuple[str, ...]:
+            if inspection.alert is not None and inspection.alert.phase == "new":
+                assert known(host, "cam0", "Alerts/Active", True)
+                assert host.latest("cam0")["Alerts/Count"] == 0
+            return plain(post, inspection, score_map)
+
+        monkeypatch.setattr(Post, "send", slow)
+        with station(tmp_path, broker.port, every_s=NEVER, drift={"on": False}) as one:  # nor any other news
+            assert heard(host, "DBIRTH")
+            assert one.camera is not None
+            one.camera.brightness = BAD
+            assert known(host, "cam0", "Alerts/Count", 1)
 
 
 @pytest.mark.broker
@@ -191,8 +216,7 @@ def test_a_host_hears_everything_again_when_it_asks(tmp_path: Path, broker: Mosq
 def test_a_host_that_asks_without_end_is_answered_now_and_then(tmp_path: Path, broker: Mosquitto) -> None:
     with Host(broker.port) as host, shows(Shown(), broker.port, tmp_path, every_s=NEVER):
         assert heard(host, "DBIRTH")
-        for _ in range(20):
-            say(broker.port, COMMANDS, rebirth_command())
+        say(broker.port, COMMANDS, rebirth_command(), times=20)
         assert heard(host, "NBIRTH", 2)
         assert len(host.of("NBIRTH")) < 20
 
