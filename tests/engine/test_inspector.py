@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import edge_resad.engine.inspector as inspector_module
 from edge_resad.bank import Bank
 from edge_resad.bundle import Precision, open_bundle
+from edge_resad.decision import judge
 from edge_resad.demo.products import Part, draw
 from edge_resad.engine.enrolment import enrol
 from edge_resad.engine.golden_run import golden_runs
@@ -300,8 +300,8 @@ def test_it_says_how_long_every_stage_took(flange: Bank, monkeypatch: pytest.Mon
     with Inspector(BUNDLE, flange) as inspector:
         monkeypatch.setattr(inspector, "see", lasting(0.25, inspector.see))
         monkeypatch.setattr(inspector._engine, "run", lasting(0.5, inspector._engine.run))
-        monkeypatch.setattr(inspector_module, "judge", lasting(0.125, inspector_module.judge))
-        monkeypatch.setattr(inspector_module.time, "perf_counter", clock.monotonic)
+        monkeypatch.setattr("edge_resad.engine.inspector.judge", lasting(0.125, judge))
+        monkeypatch.setattr("time.perf_counter", clock.monotonic)
         inspector.inspect(_part("flange", 86).image)
         assert inspector.timings == {"resize_ms": 250.0, "engine_ms": 500.0, "decide_ms": 125.0}
 

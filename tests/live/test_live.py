@@ -538,7 +538,13 @@ def test_the_program_says_where_the_page_is_and_ends_when_it_is_told_to_though_p
 def test_the_program_ends_without_a_word_though_a_page_is_open_and_its_station_does_not_answer(tmp_path: Path) -> None:
     asked, go_on = threading.Event(), threading.Event()
     with Line(tmp_path) as line, program(tmp_path) as (process, address):
-        line.controls.answer = lambda *_: (asked.set(), go_on.wait(WAIT_S), {})[2]  # type: ignore[method-assign]
+
+        def hangs(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+            asked.set()
+            go_on.wait(WAIT_S)
+            return {}
+
+        line.controls.answer = hangs  # type: ignore[method-assign]
         connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=WAIT_S)
         connection.request("GET", "/events")
         response = connection.getresponse()
