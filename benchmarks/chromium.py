@@ -11,6 +11,8 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, Queue
 from types import TracebackType
@@ -125,15 +127,36 @@ class Chromium:
         """What people read there."""
         return str(self.run(f"document.querySelector({json.dumps(selector)}).innerText"))
 
-    def click(self, selector: str) -> None:
-        """Click as a mouse does, in the middle of the element."""
-        where = self.run(
+    def click(self, selector: str, within_s: float = WAIT_S) -> None:
+        """Click as a mouse does, in the middle of the element; where it has moved away meanwhile, once more."""
+        end = time.monotonic() + within_s
+        while True:
+            with self.pressing(selector):
+                pass
+            if self.run("window.missed?.abort(), document.documentElement.dataset.hit") != "no":  # or it led elsewhere
+                return
+            if time.monotonic() > end:
+                raise TimeoutError(f"it was not hit: {selector}")
+
+    @contextmanager
+    def pressing(self, selector: str) -> Iterator[None]:
+        """Hold the mouse's button down in the middle of the element. A click that misses it reaches nothing else."""
+        aim = (
             f"(() => {{ const e = document.querySelector({json.dumps(selector)});"
             " e.scrollIntoView({block: 'center'}); const r = e.getBoundingClientRect();"
+            " const told = document.documentElement.dataset; told.hit = 'no';"
+            " window.missed?.abort(); window.missed = new AbortController();"
+            " window.addEventListener('click', (click) => {"
+            f" if (click.target.closest({json.dumps(selector)})) {{ told.hit = 'yes'; return; }}"
+            " click.preventDefault(); click.stopImmediatePropagation(); },"
+            " {capture: true, signal: window.missed.signal});"
             " return [r.x + r.width / 2, r.y + r.height / 2]; })()"
         )
-        for kind in ("mousePressed", "mouseReleased"):
-            self.send("Input.dispatchMouseEvent", type=kind, x=where[0], y=where[1], button="left", clickCount=1)
+        x, y = self.run(aim)
+        where = {"x": x, "y": y, "button": "left", "clickCount": 1}
+        self.send("Input.dispatchMouseEvent", type="mousePressed", **where)
+        yield
+        self.send("Input.dispatchMouseEvent", type="mouseReleased", **where)
 
     def type(self, selector: str, text: str) -> None:
         """Write into a field."""

@@ -24,7 +24,7 @@ from edge_resad.device.station import run_station
 from edge_resad.engine.inspector import Inspector
 
 WARM_UP = 5  # parts of every camera that do not count
-LAST_S = 0.6  # for the last part until the station is stopped: it waits for its picture for half a second at most
+PATIENCE_S = 60.0  # for a station on a machine that has much else to do
 POLL_S = 0.1
 
 Moments = Callable[[float], Iterator[float]]
@@ -109,12 +109,16 @@ def run(station: Station, moments: Moments, seconds: float) -> Run:
     latencies: dict[str, list[Latency | None]] = {name: [] for name in shown}
     stages, stop, opened = Stages(), threading.Event(), threading.Semaphore(0)
 
+    def told_of() -> int:
+        return sum(map(len, latencies.values()))
+
     def inspected(inspection: Inspection) -> None:
         latencies[inspection.camera].append(None if inspection.verdict is None else inspection.latency)
-        if sum(map(len, latencies.values())) == WARM_UP * len(shown):
+        if told_of() == WARM_UP * len(shown):
             stages.clear()
 
-    firing = _Firing(ControlClient(station.folder / "control.sock"), stop, opened, len(shown), moments, seconds)
+    client = ControlClient(station.folder / "control.sock", timeout_s=PATIENCE_S)
+    firing = _Firing(client, stop, opened, len(shown), moments, seconds, told_of)
     firing.start()
     try:
         summary = run_station(
@@ -150,7 +154,9 @@ class _Firing(threading.Thread):
         cameras: int,
         moments: Moments,
         seconds: float,
+        told_of: Callable[[], int],
     ) -> None:
+        """told_of: of how many parts the station has told so far."""
         super().__init__(name="firing", daemon=True)
         self.fired = 0
         self.error: Exception | None = None
@@ -160,6 +166,7 @@ class _Firing(threading.Thread):
         self._cameras = cameras
         self._moments = moments
         self._seconds = seconds
+        self._told_of = told_of
 
     def run(self) -> None:
         try:
@@ -180,7 +187,10 @@ class _Firing(threading.Thread):
             if at > end or self._stop_event.wait(max(0.0, at - time.monotonic())):
                 break
             self.fired += len(self._client.ask("trigger", source="benchmark")["triggered"])
-        self._stop_event.wait(LAST_S)
+        until = time.monotonic() + PATIENCE_S
+        while self._told_of() < self.fired and time.monotonic() < until:
+            if self._stop_event.wait(POLL_S):
+                break
 
 
 def _settings(station: Station) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from edge_resad.bundle import Bundle, Precision, open_bundle
 from edge_resad.device.camera import Products
 from edge_resad.device.frame import Clock, Pace
 from edge_resad.device.histogram import Histogram
+from edge_resad.device.open_station import OpenStation
 from edge_resad.device.pipeline import Inspection
 from edge_resad.device.procfs import module, processor
 from edge_resad.device.settings import StationFile
@@ -38,7 +39,8 @@ Progress = Callable[[str, int, int], None]
 
 FRAMES = 200
 BARE = 60  # parts whose engine alone is timed, before the station and again after it
-SETTLE_S = 1.0
+SETTLE_S = 10.0  # at most, for the last threads of a station to go
+FLUSH_S = 60.0  # at most, for a disk to take what waits for it
 THRESHOLD = 2.5  # between drawn good parts and the defective one: a bench asks for times, not for verdicts
 WARM_UP = 20  # parts that are not counted: clocks rise, caches fill
 STATION_ROUND, STATION_ROUNDS = 256, 2  # parts: of fewer, what bounded caches take while they fill hides the rest
@@ -307,17 +309,26 @@ def _engine_alone(inspector: Inspector, parts: Parts, engine: Histogram, rate: f
 def _allocation_of_a_station(settings: StationFile, parts: Parts) -> Allocation:
     """In a run of its own, for counting takes time. Of good parts: a reject stays until twelve newer ones are there."""
     lines: list[PreparedLine] = []
-    with AllocationMeter(parts_a_round=STATION_ROUND, rounds=STATION_ROUNDS, rest=rest) as meter:
+    stop = threading.Event()
 
-        def open_line(_settings: StationFile, halt: threading.Event) -> PreparedLine:
-            lines.append(PreparedLine(parts.good * meter.parts, halt, frames=meter.parts))
-            return lines[0]
+    def open_line(_settings: StationFile, halt: threading.Event) -> PreparedLine:
+        lines.append(PreparedLine(parts.good * meter.parts, halt, frames=meter.parts))
+        return lines[0]
 
-        def done(_inspection: Inspection) -> None:
-            meter.done()
-            lines[0].done()
+    def at_rest() -> None:
+        for station in open_stations:
+            station.spool.flush(FLUSH_S)  # a disk may be slower than any rest is long
+        rest()
 
-        run_station(settings, stop=threading.Event(), open_source=open_line, on_inspection=done)
+    open_stations: list[OpenStation] = []
+    with AllocationMeter(parts_a_round=STATION_ROUND, rounds=STATION_ROUNDS, rest=at_rest) as meter:
+        with OpenStation(settings, stop=stop, open_source=open_line) as station, station.running():
+            open_stations.append(station)
+            for lane, inspection in station.parts():
+                station.say(lane, inspection)
+                meter.done()
+                lines[0].done()
+        open_stations.clear()
     return meter.found
 
 

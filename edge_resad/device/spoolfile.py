@@ -10,6 +10,7 @@ import shutil
 import sqlite3
 import threading
 import uuid
+import weakref
 import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -191,7 +192,7 @@ class SpoolFile:
         self.earlier: dict[str, int] = {}  # stream -> what is added to its numbers here
         self.open_alerts: dict[str, bytes] = {}  # alert -> the last that was said of it; over streams and kills
         self.suspect = False  # a read found what should not be
-        self._done: tuple[Changes, Sequence[tuple[int, int]]] | None = None  # the last that was committed
+        self._done: tuple[weakref.ref[Changes], Sequence[tuple[int, int]]] | None = None  # the last; keeps no letters
         self._max_bytes = max_bytes
         self._max_rows = max_rows
         self._ceiling = max_bytes  # lower once the disk itself is full
@@ -349,7 +350,7 @@ class SpoolFile:
 
     def done(self, changes: Changes) -> Sequence[tuple[int, int]] | None:
         """What `write` of these last changes said, or would have, once they were written; None where they were not."""
-        return self._done[1] if self._done is not None and self._done[0] is changes else None
+        return self._done[1] if self._done is not None and self._done[0]() is changes else None
 
     def take_up_again(self) -> None:
         """After an error that nobody foresaw: undo what it left begun, and count anew what is here."""
@@ -704,7 +705,7 @@ class SpoolFile:
             over_budget = self._is_too_much(waiting + dead, held)
             reach("before-commit")
             writer.execute("COMMIT")
-            self._done = changes, done
+            self._done = weakref.ref(changes), done
         except sqlite3.Error:
             self._tails = tails
             with suppress(sqlite3.Error):  # SQLite itself may have rolled back

@@ -12,6 +12,7 @@ from edge_resad.live.guard import Guard, is_loopback, read_password
 from edge_resad.web_server import listen, run_server, web_server
 
 ANSWER_S = 3.0  # how long a station may take before the page says that it does not answer
+GOODBYE_S = 6  # much longer: pages that are open are let go after their last look at the station
 
 
 def serve(
@@ -49,7 +50,7 @@ def serve(
         raise ControlError(f"the page cannot be served at {host}:{port}: {why}. Choose another --port.") from error
     with listener:
         try:
-            server = web_server(app, certificate=certificate, key=key, goodbye_s=1, most_connections=100)
+            server = web_server(app, certificate=certificate, key=key, goodbye_s=GOODBYE_S, most_connections=100)
         except OSError as error:
             raise ControlError(f"--certificate and --key cannot be used: {error}. They must be PEM files.") from error
         run_server(server, listener, host)

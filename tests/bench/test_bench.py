@@ -7,8 +7,10 @@ import json
 import re
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from datetime import date
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,11 @@ from rich.console import Console
 import edge_resad.bench.bench as bench_module
 from edge_resad.bench.bench import WARM_UP, Figures, Request, run_bench
 from edge_resad.bench.first import ColdStart, cold_start
+from edge_resad.bench.line import PreparedLine
 from edge_resad.bench.page import render, write_bench_page
 from edge_resad.bench.report import as_json, as_table
 from edge_resad.demo import products
+from edge_resad.device.frame import Frame
 from edge_resad.errors import BankError, EngineError
 
 CHECKOUT = Path(__file__).parents[2]
@@ -28,10 +32,27 @@ SIZE = (96, 64)
 STAGES = ["waiting", "resize", "engine", "decide", "outputs", "signal", "total"]
 
 
+pytestmark = pytest.mark.timeout(600)  # each bench takes half a minute on a machine with nothing else to do
+
+
+def short_bench() -> Figures:
+    return run_bench(Request(size=SIZE, frames=40, precision="int8"), products)
+
+
 @pytest.fixture(scope="module")
 def figures() -> Figures:
-    """A short bench, whole."""
-    return run_bench(Request(size=SIZE, frames=40, precision="int8"), products)
+    """A short bench, whole, in a process where nobody else holds anything: no worker of pytest, no test before."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(short_bench).result()
+
+
+class SomeInTurn(PreparedLine):
+    """Shows its first parts each when the one before is done, and then those at its rate."""
+
+    def read(self) -> Frame | None:
+        if self.live and self._taken < 4:
+            assert self._free.acquire(timeout=60)
+        return super().read()
 
 
 @pytest.fixture
@@ -155,6 +176,7 @@ def test_a_page_of_a_machine_with_signs_in_its_name_stays_a_page(figures: Figure
 @pytest.mark.usefixtures("quick")
 def test_at_a_rate_what_a_newer_frame_overwrites_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_module, "WARM_UP", 1)
+    monkeypatch.setattr(bench_module, "PreparedLine", SomeInTurn)
     figures = run_bench(Request(size=SIZE, frames=60, rate=400, precision="int8"), products)
     summary = figures.summary
     assert summary.parts == 60 + 1

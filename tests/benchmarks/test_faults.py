@@ -8,6 +8,9 @@ import pytest
 
 pytest.importorskip("pymodbus", reason="the PLC takes pip install 'edge-resad[modbus]'")
 
+import benchmarks.faults.account
+import benchmarks.faults.belt
+import benchmarks.faults.scene
 from benchmarks.faults.__main__ import is_bad, play
 from benchmarks.faults.account import ALIVE, GATE_S, HALF_PERIOD_S, PULSE_S, REJECT, Part, Write, account, missing
 from benchmarks.faults.scene import Outcome
@@ -72,6 +75,20 @@ def test_what_is_lost_makes_the_table_fail() -> None:
     assert [is_bad(one) for one in (well, lost, replace(well, messages_lost=1))] == [False, True, True]
 
 
+@pytest.fixture
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is busy is late with everything: the gate is further away, and bad parts further from each other,
+    so that a late pulse is that of no other part. The driver keeps the pictures of a camera that is not read meanwhile.
+    """
+    monkeypatch.setattr(benchmarks.faults.account, "GATE_S", 6.0)
+    monkeypatch.setattr(benchmarks.faults.account, "BEFORE_S", 6.0)
+    monkeypatch.setattr(benchmarks.faults.account, "AFTER_S", 6.0)
+    monkeypatch.setattr(benchmarks.faults.belt, "BAD_EVERY", 64)
+    monkeypatch.setattr(benchmarks.faults.belt, "BUFFERS", 1000)
+    monkeypatch.setattr(benchmarks.faults.scene, "LAST_PICTURE_S", 60.0)
+
+
+@pytest.mark.usefixtures("_patience")
 def test_a_station_has_two_faults_and_loses_no_part() -> None:
     hung, raised = play(["camera-hangs", "engine-once"])
     assert hung.account is not None

@@ -24,7 +24,7 @@ from edge_resad.recipe import Alignment, Product, Recipe, Roi
 from tests.products import BUNDLE, SIDE, Image, bank_of, enrolled, good_parts, moved, part
 from tests.traced import traced
 
-WAIT_S = 20.0  # a deadline, not a pause
+WAIT_S = 60.0  # a deadline, not a pause
 HALVES = Recipe(
     product="board",
     picture_px=(SIDE, SIDE),
@@ -159,16 +159,17 @@ class Slow:
 def test_who_judges_waits_for_the_very_part_that_is_being_made_and_for_no_other(
     ahead: Ahead[NDArray[np.uint8]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    picture = pixels(7)
-    wait_for = threading.Condition.wait_for
+    monkeypatch.setattr("edge_resad.engine.ahead.WAIT_S", WAIT_S)
+    picture, changed = pixels(7), ahead._changed
+    wait_for = changed.wait_for
     with Slow(ahead, picture) as slow:
 
-        def seen(condition: threading.Condition, done: Callable[[], bool], timeout: float | None = None) -> bool:
+        def seen(done: Callable[[], bool], timeout: float | None = None) -> bool:
             if not done():  # he waits, so the other one may go on
                 slow.go_on.set()
-            return wait_for(condition, done, timeout)
+            return wait_for(done, timeout)
 
-        monkeypatch.setattr(threading.Condition, "wait_for", seen)
+        monkeypatch.setattr(changed, "wait_for", seen)
         assert ahead.take(pixels(1)) is None
         assert not slow.go_on.is_set()
         room = ahead.take(picture)

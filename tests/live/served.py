@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -77,11 +77,16 @@ class Line:
 
 @contextmanager
 def served(
-    control: Path, *, password: str | None = None, station: str = "press-7.toml", answers_within_s: float = 10.0
+    control: Path,
+    *,
+    password: str | None = None,
+    station: str = "press-7.toml",
+    answers_within_s: float = 60.0,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[str]:
-    """The page's address."""
+    """The page's address. clock: the guard's, by which who guesses passwords has to wait."""
     client = ControlClient(control, timeout_s=answers_within_s)
-    app = Guard(live_app(client, station, lambda: server.should_exit), password=password)
+    app = Guard(live_app(client, station, lambda: server.should_exit), password=password, clock=clock)
     server = web_server(app, certificate=None, key=None, goodbye_s=1, most_connections=100)
     with listen("127.0.0.1", 0) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

@@ -27,6 +27,7 @@ from edge_resad.live.guard import is_loopback, read_password
 from edge_resad.live.guesses import FREE
 from edge_resad.live.serve import serve
 from edge_resad.live.view import Seen, View
+from tests.fakes import FakeClock
 from tests.live.served import BAD, GOOD, Line, served
 from tests.mqtt_peers import eventually
 
@@ -398,7 +399,7 @@ def test_with_a_password_nobody_sees_anything_without_it(line: Line) -> None:
 
 
 def test_who_guesses_passwords_shuts_the_page_for_his_own_address_alone(line: Line) -> None:
-    with served(line.socket, password="open sesame") as address:
+    with served(line.socket, password="open sesame", clock=FakeClock().monotonic) as address:
         right, wrong = basic("open sesame"), basic("wrong")
         for _ in range(FREE):
             assert ask(address, source="127.0.0.2", Authorization=wrong).status == 401
@@ -411,7 +412,7 @@ def test_who_guesses_passwords_shuts_the_page_for_his_own_address_alone(line: Li
 
 
 def test_who_is_signed_in_stays_so_whoever_guesses_from_his_address(line: Line) -> None:
-    with served(line.socket, password="open sesame") as address:
+    with served(line.socket, password="open sesame", clock=FakeClock().monotonic) as address:
         right, wrong = basic("open sesame"), basic("wrong")
         let_in = ask(address, Authorization=right)
         said = let_in.headers["set-cookie"]
@@ -521,7 +522,7 @@ def program(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str]
 def test_the_program_says_where_the_page_is_and_ends_when_it_is_told_to_though_pages_are_open(tmp_path: Path) -> None:
     with Line(tmp_path) as line, program(tmp_path) as (process, address):
         line.judge(GOOD)
-        assert "PASS" in ask(address).text
+        assert eventually(lambda: "PASS" in ask(address).text)
         connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=WAIT_S)
         connection.request("GET", "/events")
         response = connection.getresponse()
@@ -530,6 +531,29 @@ def test_the_program_says_where_the_page_is_and_ends_when_it_is_told_to_though_p
         assert process.wait(WAIT_S) in (0, -15)
         assert process.stderr is not None
         assert process.stderr.read() == ""
+        response.close()
+        connection.close()
+
+
+def test_the_program_ends_without_a_word_though_a_page_is_open_and_its_station_does_not_answer(tmp_path: Path) -> None:
+    asked, go_on = threading.Event(), threading.Event()
+    with Line(tmp_path) as line, program(tmp_path) as (process, address):
+
+        def hangs(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+            asked.set()
+            go_on.wait(WAIT_S)
+            return {}
+
+        line.controls.answer = hangs  # type: ignore[method-assign]
+        connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=WAIT_S)
+        connection.request("GET", "/events")
+        response = connection.getresponse()
+        assert asked.wait(WAIT_S)
+        process.terminate()
+        assert process.wait(WAIT_S) in (0, -15)
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+        go_on.set()
         response.close()
         connection.close()
 
@@ -543,7 +567,7 @@ def test_a_page_program_that_is_killed_costs_the_line_nothing(tmp_path: Path) ->
             process.wait(WAIT_S)
         line.judge(BAD)
         with program(tmp_path) as (_, address):
-            assert "FAIL" in ask(address).text
+            assert eventually(lambda: "FAIL" in ask(address).text)
 
 
 def test_https_with_a_certificate_of_ones_own(tmp_path: Path) -> None:

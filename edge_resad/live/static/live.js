@@ -5,6 +5,8 @@ const told = document.getElementById("told");
 const lost = document.getElementById("lost");
 const station = document.body.dataset.station;
 let lastHeard = Date.now();
+let pressed = null;  // what is under a finger: were it replaced now, its button would not be pressed
+const waiting = new Map();  // pieces that have changed under it
 
 function say(fine, text) {
   told.textContent = text;
@@ -22,17 +24,29 @@ function hear(event) {
     location.replace(location.pathname);
     return;
   }
-  for (const [name, html] of Object.entries(news.pieces)) {
-    const place = document.getElementById(name);
-    const focused = place.contains(document.activeElement) ? document.activeElement.closest("form") : null;
-    const action = focused && focused.getAttribute("action");
-    place.innerHTML = html;
-    if (action) {
-      const again = [...place.querySelectorAll("form")].find((form) => form.getAttribute("action") === action);
-      if (again) again.querySelector("button").focus();
-    }
-  }
+  for (const [name, html] of Object.entries(news.pieces)) show(name, html);
   document.body.dataset.shown = Date.now();
+}
+
+function show(name, html) {
+  const place = document.getElementById(name);
+  if (place.contains(pressed)) {
+    waiting.set(name, html);
+    return;
+  }
+  const focused = place.contains(document.activeElement) ? document.activeElement.closest("form") : null;
+  const action = focused && focused.getAttribute("action");
+  place.innerHTML = html;
+  if (action) {
+    const again = [...place.querySelectorAll("form")].find((form) => form.getAttribute("action") === action);
+    if (again) again.querySelector("button").focus();
+  }
+}
+
+function release() {
+  pressed = null;
+  for (const [name, html] of waiting) show(name, html);
+  waiting.clear();
 }
 
 function missing() {
@@ -45,6 +59,19 @@ const source = new EventSource("events");
 source.onmessage = hear;
 source.addEventListener("beat", () => hear({}));
 setInterval(missing, 1000);
+
+let releasing = 0;
+document.addEventListener("pointerdown", (event) => {
+  pressed = event.target;
+  clearTimeout(releasing);
+  releasing = setTimeout(release, 10000);  // a finger may leave the page without a word
+});
+for (const over of ["pointerup", "pointercancel"]) {
+  document.addEventListener(over, () => {
+    clearTimeout(releasing);
+    releasing = setTimeout(release, 100);  // a touch's click comes after it
+  });
+}
 
 document.addEventListener("submit", async (event) => {
   event.preventDefault();
