@@ -741,6 +741,23 @@ def test_a_camera_that_hangs_for_ever_leaves_a_bounded_number_of_threads_behind(
     assert eventually(lambda: not threads(before))
 
 
+def test_a_camera_whose_last_read_comes_back_after_all_is_no_longer_stuck() -> None:
+    bench = Hanging(1)
+    with bench.capture:
+        for number in range(MOST_LEFT):
+            bench.take(1)
+            while bench.capture.hangs == number:
+                bench.let_time_pass(0.2)
+        bench.take(1)
+        bench.let_time_pass(20.0)
+        assert bench.capture.is_gone
+        bench.driver.let_go()  # all of them: the newest finds its camera lost and opens it again
+        bench.take(1)
+        assert not bench.capture.is_stuck
+        assert not bench.capture.is_gone
+        bench.driver.let_go()
+
+
 def test_what_hung_gives_its_camera_back_and_another_try_follows_without_a_leak() -> None:
     bench, threads_before, handles_before = Hanging(1), threads(), handles()
     with bench.capture:
