@@ -25,15 +25,17 @@ from edge_resad.device.changeover import Changeover
 from edge_resad.device.codes import CodeReader
 from edge_resad.device.drift.charts_file import read_charts
 from edge_resad.device.frame import Clock, Frame
+from edge_resad.device.judges import reviving_judges
 from edge_resad.device.lane import Lane, enrolled_of
-from edge_resad.device.pipeline import Inspection
+from edge_resad.device.pipeline import Inspection, Latency
+from edge_resad.device.revival import CALM_S, PATIENCE, Revival
 from edge_resad.device.settings import ProductsSection, StationFile
 from edge_resad.device.spool import Spool
 from edge_resad.device.station import run_station
 from edge_resad.device.summary import StationSummary
 from edge_resad.errors import EngineError, ProductError
 from edge_resad.messages import AlertMessage, Verdict, VerdictMessage, read_message
-from edge_resad.recipe import Choice, Recipe, Roi, Shelf
+from edge_resad.recipe import Choice, Product, Recipe, Roi, Shelf
 from tests.fakes import FakeCamera
 from tests.products import BUNDLE, SIDE, Image, bank_of, part, stocked
 
@@ -301,6 +303,28 @@ def test_a_product_that_cannot_be_used_leaves_the_one_before(
     assert caplog.records[0].getMessage().startswith("the product stays flange@1: ")
 
 
+def test_a_product_that_could_not_be_read_for_a_moment_is_said_and_tried_again(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_resad.device.changeover.RETRY_S", 0.0)
+    with watched(shelf) as judge:
+        shelf.use(shelf.find("cap"))
+        with monkeypatch.context() as patch:
+            patch.setattr(Shelf, "open", _without_memory)
+            judge.step()
+            judge.step()
+        assert judge.before(part("flange", 50)) is False
+        assert judge.problem == "MemoryError. It is tried again."
+        judge.step()
+        assert judge.problem is None
+        assert judge.before(part("cap", 50)) is True
+        assert judge.product.label == "cap@1"
+
+
+def _without_memory(_shelf: Shelf, _choice: Choice) -> Product:
+    raise MemoryError
+
+
 def test_a_product_of_another_precision_leaves_the_one_before(shelf: Shelf) -> None:
     bank = bank_of("cap")
     info = bank.info.model_copy(update={"precision": "int8"})
@@ -357,6 +381,53 @@ def test_a_part_without_a_code_is_judged_by_the_product_of_the_last_one(shelf: S
         judge.before(coded("4711", "cap"))
         judge.before(part("cap", 50))
         assert judge.inspect(part("cap", 50)).product == "cap"
+
+
+def test_what_follows_a_part_whose_code_names_a_product_that_cannot_be_read_is_not_judged_by_another_one(
+    shelf: Shelf,
+) -> None:
+    bank = shelf.folder / "cap" / "1" / "whole.npz"
+    content = bank.read_bytes()
+    with watched(shelf, code="qr") as judge:
+        bank.chmod(0o644)
+        bank.write_bytes(content[:1000])
+        for frame in (coded("4711", "cap"), part("cap", 50)):
+            assert judge.before(frame) is False
+            with pytest.raises(NotInspected, match="its code cannot be followed"):
+                judge.inspect(frame)
+        bank.write_bytes(content)
+        judge.before(part("cap", 50))
+        assert judge.inspect(part("cap", 50)).product == "cap"
+
+
+def test_what_a_code_named_goes_on_when_the_engine_is_opened_again_unless_somebody_put_a_product_to_use(
+    shelf: Shelf, tmp_path: Path
+) -> None:
+    told = settings(tmp_path, code="qr")
+    now = time.monotonic()
+    frame = Frame(image=part("cap", 50), frame_id=0, captured_mono=now, captured_wall=1.0)
+    failed = Inspection(
+        frame=frame, verdict=None, not_inspected="inspector_error", latency=Latency(waiting_ms=0.0, inspecting_ms=0.0)
+    )
+
+    def opened_again(revival: Revival) -> Changeover:
+        assert [revival.step(failed) for _ in range(PATIENCE)] == [False] * (PATIENCE - 1) + [True]
+        judge = revival.judges[0]
+        assert isinstance(judge, Changeover)
+        return judge
+
+    with reviving_judges(told, None, threading.Event()) as revival:
+        first = revival.judges[0]
+        assert isinstance(first, Changeover)
+        first.before(coded("4711", "cap"))
+        second = opened_again(revival)
+        second.before(part("cap", 50))
+        assert (second is first, second.inspect(part("cap", 50)).product) == (False, "cap")
+        revival._opened_at -= CALM_S  # or the next failure waits
+        shelf.use(shelf.find("flange"))
+        third = opened_again(revival)
+        third.before(part("flange", 50))
+        assert third.inspect(part("flange", 50)).product == "flange"
 
 
 def test_where_a_code_is_needed_a_part_without_one_is_not_inspected(shelf: Shelf) -> None:
