@@ -359,8 +359,10 @@ class Output:
         assert self._pin is not None
         try:
             self._pin.set(value)
-        except OutputError as error:
-            self._failed += begun.signals
+        except Exception as error:
+            self._failed += begun.signals  # a mistake of ours, or a library's, must not lose them in silence
+            if not isinstance(error, OutputError):
+                raise
             self._lose(str(error))
             return
         self._is_shown(value)

@@ -93,6 +93,23 @@ def test_pulses_of_two_parts_that_overlap_are_one() -> None:
     assert bench.output.status.fired == 2
 
 
+def test_a_signal_that_a_terminal_fails_at_in_a_way_that_nobody_foresaw_is_counted_as_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench(wired())
+    bench.step()
+    bench.output.signal(100.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeTerminal, "set", _broken)
+        with pytest.raises(RuntimeError, match="of a library"):
+            bench.step()
+    assert (bench.output.status.fired, bench.output.failures) == (0, 1)
+
+
+def _broken(_terminal: FakeTerminal, _value: int) -> None:
+    raise RuntimeError("of a library")
+
+
 def test_an_output_is_safe_until_the_station_judges_and_again_when_it_hangs() -> None:
     bench = Bench(wired(safe_active=True))
     bench.step(alive=False)
