@@ -7,7 +7,17 @@ import logging
 import pytest
 
 from edge_resad.device.outputs import Encoder, Output, Wiring
-from edge_resad.device.outputs.output import EXIT_S, JUDGING_S, LOOK_S, MOST_TOLD, RETRY_MAX_S, RETRY_MIN_S, STUCK_S
+from edge_resad.device.outputs.output import (
+    EXIT_S,
+    HANGS,
+    HANGS_S,
+    JUDGING_S,
+    LOOK_S,
+    MOST_TOLD,
+    RETRY_MAX_S,
+    RETRY_MIN_S,
+    STUCK_S,
+)
 from edge_resad.device.outputs.pulses import MOST_WAITING
 from edge_resad.device.settings import Cause
 from edge_resad.errors import OutputError
@@ -262,6 +272,33 @@ def test_a_heartbeat_stands_still_for_longer_than_two_half_periods_when_a_signal
     assert both.reject.output.is_set  # again, before anybody would miss a beat
     assert both.beats(2 * 0.5) == 0
     assert both.beats(2.0) >= 2
+
+
+def test_a_heartbeat_stands_still_while_the_terminal_that_rejects_does_not_come_back_and_that_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    both, beats, said = Watched(), list[int](), list[str | None]()
+
+    def hanging(_terminal: FakeTerminal, _value: int) -> None:
+        monkeypatch.undo()
+        for _ in range(round(10 * (HANGS_S + 0.5))):
+            both.reject.clock.now += 0.1
+            both.heart.step()
+        beats.append(len(both.heart.terminal.shown))
+        said.append(both.reject.output.status.problem)
+        for _ in range(50):
+            both.reject.clock.now += 0.1
+            both.heart.step()
+        beats.append(len(both.heart.terminal.shown))
+
+    both.reject.output.signal(both.reject.clock.now)
+    monkeypatch.setattr(both.reject.terminal, "set", hanging.__get__(both.reject.terminal))
+    both.reject.step()
+    assert beats[1] - beats[0] <= 1
+    assert both.heart.terminal.last % 2 == 0  # idle
+    assert said == [HANGS]
+    assert both.reject.output.status.problem is None
+    assert both.beats(2.0) >= 3
 
 
 def test_a_signal_while_the_terminal_is_away_fails_and_is_never_shown_late(caplog: pytest.LogCaptureFixture) -> None:
