@@ -9,6 +9,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import ExitStack
 from types import TracebackType
 
 import numpy as np
@@ -80,6 +81,7 @@ class Changeover:
         self._scheduled_at = 0.0  # when it is tried again
         self._coded: dict[str, Choice] = {}
         self._codes_of: dict[Choice, tuple[str, ...]] = {}  # read once: a version never changes
+        self._unread: set[Choice] = set()  # whose codes could not be read, which is said once
         self._code_ms: float | None = None  # what reading the last part's code took
         self._refusal: Exception | None = None  # why this part is not judged: its code names no product, or worse
         self._ready: OrderedDict[Choice, ReadyProduct] = OrderedDict()
@@ -107,10 +109,12 @@ class Changeover:
             precision=self._engine.precision,
             beside=self._beside,
         )
-        self._inspector.__enter__()
-        self._coded = self._codes()
-        self._closing.clear()
-        self._watcher.start()
+        with ExitStack() as opening:
+            opening.enter_context(self._inspector)
+            self._coded = self._codes()
+            self._closing.clear()
+            self._watcher.start()
+            opening.pop_all()
         log.info("the product is %s", self.product.label)
         return self
 
@@ -344,9 +348,10 @@ class Changeover:
                 if choice not in self._codes_of:
                     self._codes_of[choice] = self._shelf.recipe(choice).codes
             except ProductError as error:
-                self._codes_of[choice] = ()
-                log.warning("codes of %s cannot be read: %s", choice, error)
-            meaning |= dict.fromkeys((name, *self._codes_of[choice]), choice)
+                if choice not in self._unread:
+                    self._unread.add(choice)
+                    log.warning("codes of %s cannot be read: %s", choice, error)
+            meaning |= dict.fromkeys((name, *self._codes_of.get(choice, ())), choice)
         return meaning
 
 

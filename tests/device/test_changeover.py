@@ -472,6 +472,37 @@ def _broken(_reader: CodeReader, _picture: Image) -> list[str]:
     raise cv2.error("too dark")
 
 
+def test_codes_that_could_not_be_read_for_a_moment_are_said_once_and_then_followed(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Shelf, "recipe", _unreadable)
+        judge = watched(shelf, code="qr")
+        with judge:
+            judge.step()
+            patch.undo()
+            judge.step()
+            judge.before(coded("4711", "cap"))
+            assert judge.inspect(coded("4711", "cap")).product == "cap"
+    assert caplog.text.count("codes of cap@1 cannot be read: too many files are open") == 1
+
+
+def _unreadable(_shelf: Shelf, _choice: Choice) -> Recipe:
+    raise ProductError("too many files are open")
+
+
+def test_a_changeover_that_cannot_begin_gives_its_engine_back(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = watched(shelf, code="qr")
+    monkeypatch.setattr(Shelf, "names", _broken_names)
+    with pytest.raises(OSError, match="too many"), judge:
+        pass
+    assert not hasattr(judge.inspector, "_engine")
+
+
+def _broken_names(_shelf: Shelf) -> list[str]:
+    raise OSError("too many files are open")
+
+
 def test_codes_are_not_looked_for_unless_they_are_asked_for(shelf: Shelf) -> None:
     with watched(shelf) as judge:
         assert judge.before(coded("4711", "cap")) is False
