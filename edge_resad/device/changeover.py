@@ -34,14 +34,15 @@ LEAVE_S = 0.5  # how long the disk may take for a product when the station stops
 HELD = 8  # products that stay ready: so many may alternate on a line without being read again
 
 
-class LastCode:
-    """The product that a code on a part named last, for as long as nobody puts another one to use."""
+class LastProduct:
+    """The product that judged a camera's parts last, for an engine that has to be opened again."""
 
     def __init__(self) -> None:
-        self.named: Choice | None = None
-        self.said_at = (0, 0)  # when a product was put to use last
+        self.judged: Choice | None = None
+        self.named: Choice | None = None  # by a code on a part, since somebody put a product to use
+        self.said_at = (0, 0)  # when that was
 
-    def forget(self, said_at: tuple[int, int]) -> None:
+    def forget_the_code(self, said_at: tuple[int, int]) -> None:
         """Somebody has put a product to use since."""
         self.named, self.said_at = None, said_at
 
@@ -60,11 +61,11 @@ class Changeover:
         *,
         poll_s: float = POLL_S,
         beside: Inspector | None = None,
-        last_code: LastCode | None = None,
+        last_product: LastProduct | None = None,
     ) -> None:
         """beside: an inspector that is open, whose engine is shared until it is closed.
 
-        last_code: of this camera; it outlives an engine that has to be opened again.
+        last_product: what judged this camera's parts before an engine that has to be opened again.
         """
         self._problems: dict[str, str] = {}  # what could not be done -> why
         self._shelf = Shelf(settings.folder)
@@ -74,7 +75,7 @@ class Changeover:
         self._bundle = bundle
         self._engine = engine or EngineSection()
         self._beside = beside
-        self._last_code = last_code or LastCode()
+        self._last_product = last_product or LastProduct()
         self._next: ReadyProduct | None = None
         self._due_at = math.inf  # when the product that was put to use is to be prepared, monotonic seconds
         self._scheduled: Change | None = None  # what the timetable wants and could not be put to use yet
@@ -97,11 +98,16 @@ class Changeover:
         self._by_timetable()
         self._said_at = self._shelf.said_at()
         self._asked = first_product(self._shelf, self._settings)
-        if self._last_code.said_at != self._said_at:
-            self._last_code.forget(self._said_at)
+        last, first = self._last_product, self._asked
+        if last.said_at == self._said_at:
+            first = last.named or last.judged or first
+        else:
+            last.forget_the_code(self._said_at)
+        if first not in (self._asked, last.named):  # what was put to use could not be used before
+            self._due_at = time.monotonic()
         self._inspector = ProductInspector(
             self._bundle,
-            self._shelf.open(self._last_code.named or self._asked),
+            self._shelf.open(first),
             threads=self._engine.threads,
             provider=self._engine.provider,
             engines=self._engine.engines,
@@ -115,6 +121,7 @@ class Changeover:
             self._closing.clear()
             self._watcher.start()
             opening.pop_all()
+        last.judged = first
         log.info("the product is %s", self.product.label)
         return self
 
@@ -177,7 +184,7 @@ class Changeover:
             asked = wanted = self._next
             self._next = None
             if wanted is not None:
-                self._last_code.named = None
+                self._last_product.named = None
         self._refusal = None
         try:
             coded = self._last_named(frame) if frame is not None else None
@@ -195,6 +202,7 @@ class Changeover:
                 if asked is wanted:
                     self._next = self._next or wanted  # with the next part once more
             return False
+        self._last_product.judged = _choice(self.product)
         log.info("the product is %s now", self.product.label)
         return True
 
@@ -224,7 +232,7 @@ class Changeover:
             self._scheduled = None  # it was for a time that is over
             self._done("schedule")
             with self._lock:
-                self._last_code.forget(said_at)
+                self._last_product.forget_the_code(said_at)
         if now >= self._due_at:
             self._prepare_asked(now)
         try:
@@ -244,7 +252,7 @@ class Changeover:
         self._due_at = math.inf
         self._done("product")
         with self._lock:
-            if self._last_code.named is None:  # or a code has named another one since
+            if self._last_product.named is None:  # or a code has named another one since
                 self._next = ready
 
     def _say(self, what: str, says: str, error: Exception) -> None:
@@ -311,8 +319,8 @@ class Changeover:
         coded = self._named_by_code(frame)
         with self._lock:
             if coded is not None:
-                self._last_code.named = coded
-            return self._last_code.named if self._refusal is None else None
+                self._last_product.named = coded
+            return self._last_product.named if self._refusal is None else None
 
     def _named_by_code(self, frame: NDArray[np.uint8]) -> Choice | None:
         """The product that a code on the part names; None where there is no code to be read."""

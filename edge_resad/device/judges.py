@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack
 
 from edge_resad.bank import load_bank
 from edge_resad.bundle import open_bundle
-from edge_resad.device.changeover import Changeover, LastCode
+from edge_resad.device.changeover import Changeover, LastProduct
 from edge_resad.device.pipeline import Judge
 from edge_resad.device.revival import Revival
 from edge_resad.device.settings import StationFile
@@ -22,17 +22,17 @@ OpenJudge = Callable[[StationFile], AbstractContextManager[Judge]]
 
 
 def open_inspector(
-    settings: StationFile, beside: Inspector | None = None, last_code: LastCode | None = None
+    settings: StationFile, beside: Inspector | None = None, last_product: LastProduct | None = None
 ) -> AbstractContextManager[Judge]:
     """The inspector of these settings, not yet entered: of one bank, or of the products of a folder.
 
     beside: an inspector that is open, whose engine it shares.
-    last_code: which product a code on this camera's parts named last.
+    last_product: what judged this camera's parts last.
     """
     inspection, engine = settings.inspection, settings.engine
     if settings.products is not None:
         bundle = open_bundle(inspection.bundle)
-        return Changeover(bundle, settings.products, engine, beside=beside, last_code=last_code)
+        return Changeover(bundle, settings.products, engine, beside=beside, last_product=last_product)
     assert inspection.bank is not None  # or the station file would have been refused
     return Inspector(
         open_bundle(inspection.bundle),
@@ -49,14 +49,14 @@ def open_inspector(
 
 
 def _judges(
-    settings: StationFile, open_judge: OpenJudge | None, stack: ExitStack, last_codes: Mapping[str, LastCode]
+    settings: StationFile, open_judge: OpenJudge | None, stack: ExitStack, last_products: Mapping[str, LastProduct]
 ) -> list[Judge]:
-    """Every camera's judge, all on one engine. last_codes: by camera."""
+    """Every camera's judge, all on one engine. last_products: by camera."""
     judges: list[Judge] = []
     shared: Inspector | None = None
     for camera in settings.cameras:
         told = settings.of_camera(camera)
-        opened = open_judge(told) if open_judge else open_inspector(told, shared, last_codes[camera.name])
+        opened = open_judge(told) if open_judge else open_inspector(told, shared, last_products[camera.name])
         judge = stack.enter_context(opened)
         if shared is None and isinstance(judge, Inspector | Changeover):
             shared = judge.inspector
@@ -76,8 +76,8 @@ def reviving_judges(settings: StationFile, open_judge: OpenJudge | None, stop: t
             time.sleep(0.05)  # not stop.wait(): a signal handler may set the event in this very thread
         return stop.is_set()
 
-    last_codes = {camera.name: LastCode() for camera in settings.cameras}
-    return Revival(lambda stack: _judges(settings, open_judge, stack, last_codes), wait=wait)
+    last_products = {camera.name: LastProduct() for camera in settings.cameras}
+    return Revival(lambda stack: _judges(settings, open_judge, stack, last_products), wait=wait)
 
 
 def keep_warm(judges: Sequence[Judge]) -> None:

@@ -37,6 +37,7 @@ from edge_resad.errors import EngineError, ProductError
 from edge_resad.messages import AlertMessage, Verdict, VerdictMessage, read_message
 from edge_resad.recipe import Choice, Product, Recipe, Roi, Shelf
 from tests.fakes import FakeCamera
+from tests.mqtt_peers import eventually
 from tests.products import BUNDLE, SIDE, Image, bank_of, part, stocked
 
 WAIT_S = 60.0  # a deadline, not a pause
@@ -400,34 +401,54 @@ def test_what_follows_a_part_whose_code_names_a_product_that_cannot_be_read_is_n
         assert judge.inspect(part("cap", 50)).product == "cap"
 
 
+def failed() -> Inspection:
+    """A part on which the inspector failed."""
+    frame = Frame(image=part("cap", 50), frame_id=0, captured_mono=time.monotonic(), captured_wall=1.0)
+    latency = Latency(waiting_ms=0.0, inspecting_ms=0.0)
+    return Inspection(frame=frame, verdict=None, not_inspected="inspector_error", latency=latency)
+
+
+def opened_again(revival: Revival) -> Changeover:
+    """The judge after an engine that fails part after part was opened again at once."""
+    revival._opened_at -= CALM_S
+    assert [revival.step(failed()) for _ in range(PATIENCE)] == [False] * (PATIENCE - 1) + [True]
+    judge = revival.judges[0]
+    assert isinstance(judge, Changeover)
+    return judge
+
+
 def test_what_a_code_named_goes_on_when_the_engine_is_opened_again_unless_somebody_put_a_product_to_use(
     shelf: Shelf, tmp_path: Path
 ) -> None:
-    told = settings(tmp_path, code="qr")
-    now = time.monotonic()
-    frame = Frame(image=part("cap", 50), frame_id=0, captured_mono=now, captured_wall=1.0)
-    failed = Inspection(
-        frame=frame, verdict=None, not_inspected="inspector_error", latency=Latency(waiting_ms=0.0, inspecting_ms=0.0)
-    )
-
-    def opened_again(revival: Revival) -> Changeover:
-        assert [revival.step(failed) for _ in range(PATIENCE)] == [False] * (PATIENCE - 1) + [True]
-        judge = revival.judges[0]
-        assert isinstance(judge, Changeover)
-        return judge
-
-    with reviving_judges(told, None, threading.Event()) as revival:
+    with reviving_judges(settings(tmp_path, code="qr"), None, threading.Event()) as revival:
         first = revival.judges[0]
         assert isinstance(first, Changeover)
         first.before(coded("4711", "cap"))
         second = opened_again(revival)
         second.before(part("cap", 50))
         assert (second is first, second.inspect(part("cap", 50)).product) == (False, "cap")
-        revival._opened_at -= CALM_S  # or the next failure waits
         shelf.use(shelf.find("flange"))
         third = opened_again(revival)
         third.before(part("flange", 50))
         assert third.inspect(part("flange", 50)).product == "flange"
+
+
+def test_an_engine_that_is_opened_again_goes_on_with_what_judged_where_the_product_in_use_cannot_be_used(
+    shelf: Shelf, tmp_path: Path
+) -> None:
+    made = bank_of("cap")
+    lid = bank_content(replace(made, info=made.info.model_copy(update={"precision": "int8"})))
+    shelf.add(Recipe(product="lid", regions=(Roi(name="whole", bank="whole.npz"),)), {"whole.npz": lid})
+    with reviving_judges(settings(tmp_path), None, threading.Event()) as revival:
+        first = revival.judges[0]
+        assert isinstance(first, Changeover)
+        shelf.use(shelf.find("lid"))  # for the next start
+        assert eventually(lambda: first.problem is not None)
+        second = opened_again(revival)
+        assert second.product.label == "flange@1"
+        assert eventually(lambda: second.problem is not None)
+        second.before(part("flange", 50))
+        assert second.inspect(part("flange", 50)).product == "flange"
 
 
 def test_where_a_code_is_needed_a_part_without_one_is_not_inspected(shelf: Shelf) -> None:
