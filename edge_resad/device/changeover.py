@@ -80,7 +80,7 @@ class Changeover:
         self._due_at = math.inf  # when the product that was put to use is to be prepared, monotonic seconds
         self._scheduled: Change | None = None  # what the timetable wants and could not be put to use yet
         self._scheduled_at = 0.0  # when it is tried again
-        self._coded: dict[str, Choice] = {}
+        self._coded: Mapping[str, frozenset[Choice]] = {}
         self._codes_of: dict[Choice, tuple[str, ...]] = {}  # read once: a version never changes
         self._unread: set[Choice] = set()  # whose codes could not be read, which is said once
         self._code_ms: float | None = None  # what reading the last part's code took
@@ -328,7 +328,7 @@ class Changeover:
         codes = self._reader.read(frame) if self._reader is not None else []
         if self._reader is not None:
             self._code_ms = 1e3 * (time.perf_counter() - began)
-        named = {self._coded.get(code) for code in codes} - {None}
+        named = {choice for code in codes for choice in self._coded.get(code, ())}
         if len(named) == 1:
             return next(iter(named))
         says = ", ".join(codes)
@@ -347,9 +347,12 @@ class Changeover:
         """Nobody knows by which product this part is to be judged: it is not."""
         self._refusal = NotInspected("unknown_product", says)
 
-    def _codes(self) -> dict[str, Choice]:
-        """What codes mean: of the product in use the version in use, of others the newest."""
-        meaning: dict[str, Choice] = {}
+    def _codes(self) -> Mapping[str, frozenset[Choice]]:
+        """What codes mean: of the product in use the version in use, of others the newest.
+
+        An older version that is in use may have a code that is another product's by now: such a code names both.
+        """
+        meaning: dict[str, frozenset[Choice]] = {}
         for name in self._shelf.names() if self._reader is not None else []:
             choice = self._asked if name == self._asked.product else self._shelf.find(name)
             try:
@@ -359,7 +362,8 @@ class Changeover:
                 if choice not in self._unread:
                     self._unread.add(choice)
                     log.warning("codes of %s cannot be read: %s", choice, error)
-            meaning |= dict.fromkeys((name, *self._codes_of.get(choice, ())), choice)
+            for code in (name, *self._codes_of.get(choice, ())):
+                meaning[code] = meaning.get(code, frozenset()) | {choice}
         return meaning
 
 

@@ -377,6 +377,22 @@ def test_a_part_whose_code_names_no_product_is_not_inspected(shelf: Shelf) -> No
         assert judge.inspect(part("flange", 50)).product == "flange"
 
 
+def test_a_part_whose_code_is_that_of_two_products_is_not_inspected(shelf: Shelf) -> None:
+    stocked(shelf, "nameplate", codes=("0815",))
+    stocked(shelf, "nameplate")  # it has given the code up,
+    stocked(shelf, "board", codes=("0815",))  # and another one has it now
+    shelf.use(Choice(product="nameplate", version=1))
+    with watched(shelf, code="qr") as judge:
+        frame = coded("0815", "board")
+        assert judge.before(frame) is False
+        with pytest.raises(NotInspected, match=r'its codes say "0815", which names several products'):
+            judge.inspect(frame)
+        shelf.use(shelf.find("nameplate"))
+        judge.step()
+        judge.before(frame)
+        assert judge.inspect(frame).product == "board"
+
+
 def test_a_part_without_a_code_is_judged_by_the_product_of_the_last_one(shelf: Shelf) -> None:
     with watched(shelf, code="qr") as judge:
         judge.before(coded("4711", "cap"))
