@@ -873,6 +873,20 @@ def test_a_camera_named_by_its_number_is_found_when_it_comes_back_under_another(
     assert name.now() == str(tmp_path / "video3")
 
 
+def test_a_camera_that_took_the_number_of_one_that_has_gone_is_not_opened_instead(tmp_path: Path) -> None:
+    ours, other = tmp_path / "by-id" / "serial-acme", tmp_path / "by-id" / "serial-other"
+    ours.parent.mkdir()
+    (tmp_path / "video0").touch()
+    ours.symlink_to(tmp_path / "video0")
+    name = DeviceName(str(tmp_path / "video0"), [ours.parent])
+    name.remember()
+    ours.unlink()
+    other.symlink_to(tmp_path / "video0")
+    assert name.now() == str(ours)  # which is not there: that is said, and it is looked for
+    other.unlink()
+    assert name.now() == str(tmp_path / "video0")  # nobody knows whose it is
+
+
 def test_a_camera_that_came_back_under_another_number_is_there_until_it_goes_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
