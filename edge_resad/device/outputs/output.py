@@ -66,7 +66,7 @@ class Output:
         self._awaited: float | None = None  # count at which the encoder wakes us
         self._closing_at: float | None = None
         # What the thread alone knows:
-        self._pulses = Pulses(wiring.pulse_s)
+        self._pulses = Pulses(wiring.pulse_s, only_in_time="pass" in wiring.on)  # a late pass is that of another part
         self._track = self._encoder.track if self._encoder is not None else None  # whose counts pulses wait for
         self._pin: Pin | None = None
         self._asked_at: float | None = None  # since when the terminal is being asked for something
@@ -181,6 +181,7 @@ class Output:
         self._take()
         self._pulses.end(now)
         begun = self._begin(now)
+        self._failed += begun.dropped
         if self._closing_at is not None and self._is_done(now):
             self._finish(begun)
             return None

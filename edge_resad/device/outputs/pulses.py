@@ -14,6 +14,7 @@ class Begun:
 
     signals: int
     late: int  # of them
+    dropped: int = 0  # beside them: their time was over
 
 
 NOTHING = Begun(signals=0, late=0)
@@ -25,8 +26,12 @@ class Pulses:
     What they wait for is a number that rises: seconds, or counts of an encoder.
     """
 
-    def __init__(self, pulse_s: float) -> None:
+    def __init__(self, pulse_s: float, *, only_in_time: bool = False) -> None:
+        """only_in_time: a pulse is over when it should be, however late it begins; one that is over by then is dropped,
+        and so is one that came late where nobody knows by how much, for it waits for counts.
+        """
         self._pulse_s = pulse_s
+        self._only_in_time = only_in_time
         self._dues: list[float] = []  # a heap, each once
         self._waiting: dict[float, tuple[int, int]] = {}  # due -> signals, and how many of them came late
         self._until: float | None = None  # monotonic seconds; None: idle
@@ -63,14 +68,23 @@ class Pulses:
         """
         if not self._dues or self._dues[0] > reached:
             return NOTHING
-        signals = late = 0
+        signals = late = dropped = 0
         while self._dues and self._dues[0] <= reached:
             due = heapq.heappop(self._dues)
             of_it, of_it_late = self._waiting.pop(due)
+            until, over = now + self._pulse_s, 0
+            if self._only_in_time and tolerance is None:
+                over, of_it_late = of_it_late, 0
+            elif self._only_in_time:
+                until = due + self._pulse_s
+                over = of_it if until <= now else 0
+            dropped, of_it = dropped + over, of_it - over
+            if not of_it:
+                continue
             overdue = tolerance is not None and reached - due > tolerance
             signals, late = signals + of_it, late + (of_it if overdue else of_it_late)
-        self._until = now + self._pulse_s
-        return Begun(signals=signals, late=late)
+            self._until = max(until, self._until or until)
+        return Begun(signals=signals, late=late, dropped=dropped)
 
     def end(self, now: float) -> None:
         """End the pulse where its time is over."""

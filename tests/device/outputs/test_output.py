@@ -89,6 +89,37 @@ def test_a_verdict_that_comes_after_its_moment_is_shown_at_once_and_counted_late
     assert (bench.output.status.fired, bench.output.status.late) == (1, 1)
 
 
+@pytest.mark.parametrize(("late_s", "shown", "fired", "failed"), [(0.04, [0, 1, 0], 1, 0), (0.1, [0], 0, 1)])
+def test_a_pass_that_comes_after_its_moment_opens_the_gate_for_no_other_part(
+    late_s: float, shown: list[int], fired: int, failed: int
+) -> None:
+    bench = Bench(wired("pass", delay_s=0.5))
+    bench.step()
+    bench.output.signal(100.0 - 0.5 - late_s)
+    for _ in range(3):
+        bench.step()
+        bench.clock.now = 100.0 + 0.1 - late_s  # when its pulse should be over
+    assert bench.terminal.shown == shown
+    status = bench.output.status
+    assert (status.fired, status.late, status.failed) == (fired, fired, failed)
+
+
+def test_a_pass_whose_count_was_over_when_it_came_opens_the_gate_for_no_other_part() -> None:
+    ticks = FakeTicks()
+    encoder = Encoder(ticks)
+    bench = Bench(wired("pass", counts=5), encoder=encoder)
+    encoder.track.add(99.0, 0)
+    encoder.track.add(99.5, 10)
+    bench.step()
+    bench.output.signal(99.1)  # at count 2, and its moment was at 7
+    bench.output.signal(100.0)  # at count 10
+    bench.step()
+    assert (bench.terminal.shown, bench.output.status.failed) == ([0], 1)
+    encoder.track.add(100.1, 15)
+    bench.step(after_s=0.1)
+    assert (bench.terminal.shown, bench.output.status.fired) == ([0, 1], 1)
+
+
 def test_pulses_of_two_parts_that_overlap_are_one() -> None:
     bench = Bench(wired())
     bench.step()
