@@ -40,7 +40,7 @@ class LastProduct:
     def __init__(self) -> None:
         self.judged: Choice | None = None
         self.named: Choice | None = None  # by a code on a part, since somebody put a product to use
-        self.said_at = (0, 0)  # when that was
+        self.said_at = Shelf.NEVER  # when that was
 
     def forget_the_code(self, said_at: tuple[int, int]) -> None:
         """Somebody has put a product to use since."""
@@ -227,7 +227,7 @@ class Changeover:
     def step(self) -> None:
         """Look at the shelf once: prepare the product that is asked for, where it is another one."""
         now, said_at = time.monotonic(), self._shelf.said_at()
-        if said_at != self._said_at:
+        if said_at not in (self._said_at, Shelf.NEVER):  # what is gone, or cannot be looked at, says nothing
             self._said_at, self._due_at = said_at, now
             self._scheduled = None  # it was for a time that is over
             self._done("schedule")

@@ -485,6 +485,19 @@ def test_a_product_that_is_named_again_follows_what_a_code_named(shelf: Shelf) -
         assert judge.product.label == "flange@1"
 
 
+def test_a_word_that_cannot_be_read_for_a_moment_does_not_take_back_what_a_code_named(shelf: Shelf) -> None:
+    word = shelf.folder / "in-use.json"
+    with watched(shelf, code="qr") as judge:
+        judge.before(coded("4711", "cap"))
+        word.rename(shelf.folder / "away")
+        judge.step()
+        judge.before(part("cap", 50))
+        (shelf.folder / "away").rename(word)
+        judge.step()
+        judge.before(part("cap", 50))
+        assert judge.inspect(part("cap", 50)).product == "cap"
+
+
 def test_a_code_means_the_version_that_was_put_to_use(shelf: Shelf) -> None:
     stocked(shelf, "flange", note="second")
     with watched(shelf, code="qr") as judge:
