@@ -84,6 +84,7 @@ class Output:
         self._failures_seen = 0  # of those
         self._still_until: float = -math.inf
         self._fired = self._late = self._failed = 0
+        self._missed = 0  # of the late ones, those that were not shown for their own parts
         self._overflowed = False
         self._said: set[str] = set()
         if self._encoder is not None:
@@ -154,8 +155,8 @@ class Output:
 
     @property
     def failures(self) -> int:
-        """Signals that were not shown. From any thread."""
-        return self._failed + self._unheard
+        """Signals that were not shown, or not to their own parts. From any thread."""
+        return self._failed + self._unheard + self._missed
 
     @property
     def status(self) -> OutputStatus:
@@ -164,7 +165,7 @@ class Output:
             name=self.wiring.name,
             fired=self._fired,
             late=self._late,
-            failed=self.failures,
+            failed=self._failed + self._unheard,
             waiting=len(self._pulses) + len(self._told),
             problem=self.problem or (HANGS if self._hangs else STANDS_STILL if self._overflowed else None),
         )
@@ -182,6 +183,8 @@ class Output:
         self._pulses.end(now)
         begun = self._begin(now)
         self._failed += begun.dropped
+        if self._shown is not None and not self._shown & 1:  # or it was active at their moment, as while nobody judges
+            self._missed += begun.over
         if self._closing_at is not None and self._is_done(now):
             self._finish(begun)
             return None

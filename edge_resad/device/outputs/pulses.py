@@ -14,6 +14,7 @@ class Begun:
 
     signals: int
     late: int  # of them
+    over: int = 0  # of them, those whose moment is over: for their parts they are lost
     dropped: int = 0  # beside them: their time was over
 
 
@@ -68,23 +69,22 @@ class Pulses:
         """
         if not self._dues or self._dues[0] > reached:
             return NOTHING
-        signals = late = dropped = 0
+        signals = late = over = dropped = 0
         while self._dues and self._dues[0] <= reached:
             due = heapq.heappop(self._dues)
             of_it, of_it_late = self._waiting.pop(due)
-            until, over = now + self._pulse_s, 0
-            if self._only_in_time and tolerance is None:
-                over, of_it_late = of_it_late, 0
-            elif self._only_in_time:
-                until = due + self._pulse_s
-                over = of_it if until <= now else 0
-            dropped, of_it = dropped + over, of_it - over
-            if not of_it:
-                continue
-            overdue = tolerance is not None and reached - due > tolerance
-            signals, late = signals + of_it, late + (of_it if overdue else of_it_late)
-            self._until = max(until, self._until or until)
-        return Begun(signals=signals, late=late, dropped=dropped)
+            until, of_it_over = now + self._pulse_s, of_it_late
+            if tolerance is not None:
+                of_it_late = of_it if reached - due > tolerance else of_it_late
+                of_it_over = of_it if due + max(self._pulse_s, tolerance) <= now else 0
+                until = due + self._pulse_s if self._only_in_time else until
+            if self._only_in_time:
+                dropped, of_it = dropped + of_it_over, of_it - of_it_over
+                of_it_late, of_it_over = min(of_it_late, of_it), 0
+            if of_it:
+                signals, late, over = signals + of_it, late + of_it_late, over + of_it_over
+                self._until = max(until, self._until or until)
+        return Begun(signals=signals, late=late, over=over, dropped=dropped)
 
     def end(self, now: float) -> None:
         """End the pulse where its time is over."""

@@ -263,8 +263,8 @@ def test_a_heartbeat_toggles_while_the_station_judges_and_then_stands_still_and_
 class Watched:
     """A heartbeat beside the output that rejects, at terminals of their own."""
 
-    def __init__(self) -> None:
-        self.reject = Bench(wired(), FakeTerminal(is_local=False))
+    def __init__(self, *, delay_s: float = 0.0) -> None:
+        self.reject = Bench(wired(delay_s=delay_s), FakeTerminal(is_local=False))
         self.heart = Bench(wired("heartbeat", pulse_s=0.5), clock=self.reject.clock)
         self.heart.output.watch([self.reject.output])
         self.reject.step()
@@ -302,6 +302,20 @@ def test_a_heartbeat_stands_still_for_longer_than_two_half_periods_when_a_signal
     assert both.beats(RETRY_MIN_S + 0.1) <= 1
     assert both.reject.output.is_set  # again, before anybody would miss a beat
     assert both.beats(2 * 0.5) == 0
+    assert both.beats(2.0) >= 2
+
+
+@pytest.mark.parametrize(("late_s", "beats"), [(0.05, 2), (0.2, 0)])
+def test_a_heartbeat_stands_still_when_a_reject_came_so_late_that_its_part_has_passed(
+    late_s: float, beats: int
+) -> None:
+    both = Watched(delay_s=0.5)
+    both.beats(2.0)
+    both.reject.output.signal(both.reject.clock.now - 0.5 - late_s)
+    both.reject.step()
+    assert (both.reject.output.status.late, both.reject.output.status.failed) == (1, 0)
+    both.heart.step()
+    assert both.beats(2 * 0.5) == beats
     assert both.beats(2.0) >= 2
 
 
