@@ -100,8 +100,9 @@ def judge(
     """
     if score < threshold:
         return Verdict(status="pass", score=score, threshold=threshold, regions=())
-    level = min(region, 0.8 * float(score_map.max()))
-    regions = tuple(found for found in _regions(score_map, level, frame_size) if found.area_px >= min_area_px)
+    fine = _finer(score_map)
+    level = min(region, 0.8 * float(score_map.max()), float(fine.max()))  # one cell among masked ones shrinks
+    regions = tuple(found for found in _regions(fine, level, frame_size) if found.area_px >= min_area_px)
     status: Status = "fail" if regions or min_area_px == 0 else "pass"
     return Verdict(status=status, score=score, threshold=threshold, regions=regions, region_threshold=level)
 
@@ -109,9 +110,13 @@ def judge(
 _FINER = 4  # contours are drawn on a map this much finer, so that outlines are smooth
 
 
-def _regions(score_map: NDArray[np.float32], level: float, frame_size: tuple[int, int]) -> list[Region]:
+def _finer(score_map: NDArray[np.float32]) -> NDArray[np.float32]:
     height, width = score_map.shape[0] * _FINER, score_map.shape[1] * _FINER
-    fine = cv2.resize(score_map, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.resize(score_map, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _regions(fine: NDArray[np.float32], level: float, frame_size: tuple[int, int]) -> list[Region]:
+    height, width = fine.shape
     contours, _ = cv2.findContours((fine >= level).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     to_frame = np.array([frame_size[1] / width, frame_size[0] / height])
     regions = []

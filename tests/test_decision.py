@@ -70,6 +70,15 @@ def test_a_part_with_only_small_defects_passes() -> None:
     assert _judged(small, min_area_px=100_000).status == "pass"
 
 
+@pytest.mark.parametrize("peak", [1.0, 1.2, 2.0])
+def test_a_defect_on_a_single_cell_that_counts_among_masked_ones_is_not_passed(peak: float) -> None:
+    cells = np.zeros((28, 28), np.float32)
+    cells[10, 10] = peak
+    found = judge(cells, peak, threshold=1.0, region=1.0, frame_size=(448, 448), min_area_px=1)
+    assert found.status == "fail"
+    assert len(found.regions) == 1
+
+
 def test_a_small_defect_beside_a_large_one_is_left_out() -> None:
     both = _map((4, 4, 2, 9.0), (16, 16, 10, 5.0))
     (region,) = _judged(both, min_area_px=3000).regions

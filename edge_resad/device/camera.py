@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from edge_resad.device.basler import open_basler
+from edge_resad.device.device_name import DeviceName
 from edge_resad.device.features import wanted_features
 from edge_resad.device.files import FolderCamera, VideoCamera
 from edge_resad.device.frame import Frame, FrameSource, Truth
@@ -24,12 +25,17 @@ __all__ = ["Frame", "FrameSource", "Products", "Truth", "open_camera"]
 
 
 def open_camera(
-    camera: CameraSection, *, stop: threading.Event | None = None, products: Products | None = None
+    camera: CameraSection,
+    *,
+    stop: threading.Event | None = None,
+    products: Products | None = None,
+    name: DeviceName | None = None,
 ) -> FrameSource:
     """The camera of these settings, to be entered by the thread that reads it.
 
     stop:     ends a `read` that waits.
     products: who draws the parts of a synthetic line.
+    name:     what is known of a V4L2 device from before.
     """
     kind, argument = split_source(camera.source)
     if kind == "folder":
@@ -47,6 +53,7 @@ def open_camera(
             controls={name: int(value) for name, value in camera.controls.items()},
             triggered=camera.trigger.kind == "camera",
             stop=stop,
+            name=name,
         )
     if kind in ("genicam", "basler"):
         wanted = wanted_features(camera.controls, fps=camera.fps, width=camera.width, height=camera.height)

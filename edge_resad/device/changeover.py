@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 import shlex
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import ExitStack
 from types import TracebackType
 
 import numpy as np
@@ -17,7 +19,7 @@ from edge_resad.bundle import Bundle
 from edge_resad.decision import NotInspected, Verdict
 from edge_resad.device.codes import CodeReader
 from edge_resad.device.settings import EngineSection, ProductsSection
-from edge_resad.device.timetable import Timetable
+from edge_resad.device.timetable import Change, Timetable
 from edge_resad.engine.alignment import Place
 from edge_resad.engine.inspector import Inspector
 from edge_resad.engine.product_inspector import ProductInspector, ReadyProduct
@@ -27,8 +29,22 @@ from edge_resad.recipe import Choice, Product, Shelf
 log = logging.getLogger(__name__)
 
 POLL_S = 0.25  # how often the shelf is looked at
+RETRY_S = 5.0  # how often what could not be read or said is tried again: a disk may be full, or hang, for a moment
 LEAVE_S = 0.5  # how long the disk may take for a product when the station stops
 HELD = 8  # products that stay ready: so many may alternate on a line without being read again
+
+
+class LastProduct:
+    """The product that judged a camera's parts last, for an engine that has to be opened again."""
+
+    def __init__(self) -> None:
+        self.judged: Choice | None = None
+        self.named: Choice | None = None  # by a code on a part, since somebody put a product to use
+        self.said_at = Shelf.NEVER  # when that was
+
+    def forget_the_code(self, said_at: tuple[int, int]) -> None:
+        """Somebody has put a product to use since."""
+        self.named, self.said_at = None, said_at
 
 
 class Changeover:
@@ -45,9 +61,13 @@ class Changeover:
         *,
         poll_s: float = POLL_S,
         beside: Inspector | None = None,
+        last_product: LastProduct | None = None,
     ) -> None:
-        """beside: an inspector that is open, whose engine is shared until it is closed."""
-        self.problem: str | None = None  # why the product that was asked for is not in use
+        """beside: an inspector that is open, whose engine is shared until it is closed.
+
+        last_product: what judged this camera's parts before an engine that has to be opened again.
+        """
+        self._problems: dict[str, str] = {}  # what could not be done -> why
         self._shelf = Shelf(settings.folder)
         self._settings = settings
         self._reader = None if settings.code == "off" else CodeReader(settings.code)
@@ -55,9 +75,14 @@ class Changeover:
         self._bundle = bundle
         self._engine = engine or EngineSection()
         self._beside = beside
+        self._last_product = last_product or LastProduct()
         self._next: ReadyProduct | None = None
-        self._coded: dict[str, Choice] = {}
+        self._due_at = math.inf  # when the product that was put to use is to be prepared, monotonic seconds
+        self._scheduled: Change | None = None  # what the timetable wants and could not be put to use yet
+        self._scheduled_at = 0.0  # when it is tried again
+        self._coded: Mapping[str, frozenset[Choice]] = {}
         self._codes_of: dict[Choice, tuple[str, ...]] = {}  # read once: a version never changes
+        self._unread: set[Choice] = set()  # whose codes could not be read, which is said once
         self._code_ms: float | None = None  # what reading the last part's code took
         self._refusal: Exception | None = None  # why this part is not judged: its code names no product, or worse
         self._ready: OrderedDict[Choice, ReadyProduct] = OrderedDict()
@@ -73,9 +98,16 @@ class Changeover:
         self._by_timetable()
         self._said_at = self._shelf.said_at()
         self._asked = first_product(self._shelf, self._settings)
+        last, first = self._last_product, self._asked
+        if last.said_at == self._said_at:
+            first = last.named or last.judged or first
+        else:
+            last.forget_the_code(self._said_at)
+        if first not in (self._asked, last.named):  # what was put to use could not be used before
+            self._due_at = time.monotonic()
         self._inspector = ProductInspector(
             self._bundle,
-            self._shelf.open(self._asked),
+            self._shelf.open(first),
             threads=self._engine.threads,
             provider=self._engine.provider,
             engines=self._engine.engines,
@@ -83,10 +115,13 @@ class Changeover:
             precision=self._engine.precision,
             beside=self._beside,
         )
-        self._inspector.__enter__()
-        self._coded = self._codes()
-        self._closing.clear()
-        self._watcher.start()
+        with ExitStack() as opening:
+            opening.enter_context(self._inspector)
+            self._coded = self._codes()
+            self._closing.clear()
+            self._watcher.start()
+            opening.pop_all()
+        last.judged = first
         log.info("the product is %s", self.product.label)
         return self
 
@@ -105,6 +140,11 @@ class Changeover:
     def keep_warm(self) -> None:
         """Run the network on what it has seen last, so that an idle GPU keeps its clocks up."""
         self._inspector.keep_warm()
+
+    @property
+    def problem(self) -> str | None:
+        """Why the product that was asked for is not in use, or codes cannot be followed. From any thread."""
+        return next(iter(self._problems.values()), None)
 
     @property
     def product(self) -> Product:
@@ -143,9 +183,11 @@ class Changeover:
         with self._lock:
             asked = wanted = self._next
             self._next = None
+            if wanted is not None:
+                self._last_product.named = None
         self._refusal = None
         try:
-            coded = self._named_by_code(frame) if frame is not None else None
+            coded = self._last_named(frame) if frame is not None else None
             if coded is not None:
                 asked = None if coded == _choice(self.product) else self._prepared(coded)
         except Exception as error:  # of OpenCV's detectors too: a part whose product is in doubt is not judged
@@ -157,8 +199,10 @@ class Changeover:
         except Exception as error:  # an engine that fails costs parts, as it does when it judges
             self._refusal = error
             with self._lock:
-                self._next = self._next or wanted  # with the next part once more
+                if asked is wanted:
+                    self._next = self._next or wanted  # with the next part once more
             return False
+        self._last_product.judged = _choice(self.product)
         log.info("the product is %s now", self.product.label)
         return True
 
@@ -182,46 +226,76 @@ class Changeover:
 
     def step(self) -> None:
         """Look at the shelf once: prepare the product that is asked for, where it is another one."""
+        now, said_at = time.monotonic(), self._shelf.said_at()
+        if said_at not in (self._said_at, Shelf.NEVER):  # what is gone, or cannot be looked at, says nothing
+            self._said_at, self._due_at = said_at, now
+            self._scheduled = None  # it was for a time that is over
+            self._done("schedule")
+            with self._lock:
+                self._last_product.forget_the_code(said_at)
+        if now >= self._due_at:
+            self._prepare_asked(now)
         try:
-            said_at = self._shelf.said_at()
-            said_again, self._said_at = said_at != self._said_at, said_at
-            if said_again:
-                self._asked = self._shelf.in_use() or self._asked
             self._coded = self._codes()
-            if not said_again:
-                return
+            self._done("codes")
+        except Exception as error:  # those that are known go on
+            self._say("codes", "codes of products cannot be looked up", error)
+
+    def _prepare_asked(self, now: float) -> None:
+        try:
+            self._asked = self._shelf.in_use() or self._asked
             ready = self._prepared(self._asked)
-        except EdgeResadError as error:
-            if self.problem != str(error):
-                self.problem = str(error)
-                log.error("the product stays %s: %s", self.product.label, error)
+        except Exception as error:  # whatever the folder holds, parts are judged by the product that is in use
+            self._due_at = now + RETRY_S
+            self._say("product", f"the product stays {self.product.label}", error)
             return
-        self.problem = None
+        self._due_at = math.inf
+        self._done("product")
         with self._lock:
-            self._next = ready
+            if self._last_product.named is None:  # or a code has named another one since
+                self._next = ready
+
+    def _say(self, what: str, says: str, error: Exception) -> None:
+        """Say once why something could not be done."""
+        is_ours = not isinstance(error, EdgeResadError)
+        why = f"{type(error).__name__} {error}".strip() + ". It is tried again." if is_ours else str(error)
+        if self._problems.get(what) != why:
+            self._problems = {**self._problems, what: why}
+            log.error("%s: %s", says, why, exc_info=error if is_ours else None)
+
+    def _done(self, what: str) -> None:
+        """It could be done, or need not be any more."""
+        if what in self._problems:
+            self._problems = {name: why for name, why in self._problems.items() if name != what}
 
     def _watch(self) -> None:
         while not self._closing.wait(self._poll_s):
             try:
                 self._by_timetable(running=True)
                 self.step()
-            except Exception:  # whatever the folder holds, parts are judged by the product that is in use
+            except Exception:  # a mistake of ours; parts are judged by the product that is in use
                 log.exception("the products in %s could not be looked at", self._settings.folder)
 
     def _by_timetable(self, *, running: bool = False) -> None:
         """Put to use what is due, as a person would: it is in use over restarts."""
-        change = self._timetable.due(time.time())
-        if change is None:
+        now, due = time.monotonic(), self._timetable.due(time.time())
+        if due is not None:
+            self._scheduled, self._scheduled_at = due, now
+        change = self._scheduled
+        if change is None or now < self._scheduled_at:
             return
         try:
             choice = self._shelf.find(change.use)
             if running:
                 self.check(choice)  # what is said to be in use would be what judges after the next start
             self._shelf.use(choice)
-            log.info("it is %s: %s is put to use, as [products] schedule says", change.at, change.use)
-        except EdgeResadError as error:
-            self.problem = str(error)
-            log.error("it is %s, but the product stays as it is: %s", change.at, error)
+        except Exception as error:  # of the disk too
+            self._scheduled_at = now + RETRY_S
+            self._say("schedule", f"it was {change.at}, but the product stays as it is", error)
+            return
+        self._scheduled = None
+        self._done("schedule")
+        log.info("it was %s: %s is put to use, as [products] schedule says", change.at, change.use)
 
     def _prepared(self, choice: Choice) -> ReadyProduct:
         """A product, ready; those that were in use lately need not be read again, for a version never changes."""
@@ -237,13 +311,24 @@ class Changeover:
                 self._ready.popitem(last=False)
         return ready
 
+    def _last_named(self, frame: NDArray[np.uint8]) -> Choice | None:
+        """The product that the last code named, on this part or on one before it; None where none did.
+
+        One that could not be made ready is not forgotten: those that follow without a code are its parts, too.
+        """
+        coded = self._named_by_code(frame)
+        with self._lock:
+            if coded is not None:
+                self._last_product.named = coded
+            return self._last_product.named if self._refusal is None else None
+
     def _named_by_code(self, frame: NDArray[np.uint8]) -> Choice | None:
         """The product that a code on the part names; None where there is no code to be read."""
         began = time.perf_counter()
         codes = self._reader.read(frame) if self._reader is not None else []
         if self._reader is not None:
             self._code_ms = 1e3 * (time.perf_counter() - began)
-        named = {self._coded.get(code) for code in codes} - {None}
+        named = {choice for code in codes for choice in self._coded.get(code, ())}
         if len(named) == 1:
             return next(iter(named))
         says = ", ".join(codes)
@@ -262,18 +347,23 @@ class Changeover:
         """Nobody knows by which product this part is to be judged: it is not."""
         self._refusal = NotInspected("unknown_product", says)
 
-    def _codes(self) -> dict[str, Choice]:
-        """What codes mean: of the product in use the version in use, of others the newest."""
-        meaning: dict[str, Choice] = {}
+    def _codes(self) -> Mapping[str, frozenset[Choice]]:
+        """What codes mean: of the product in use the version in use, of others the newest.
+
+        An older version that is in use may have a code that is another product's by now: such a code names both.
+        """
+        meaning: dict[str, frozenset[Choice]] = {}
         for name in self._shelf.names() if self._reader is not None else []:
             choice = self._asked if name == self._asked.product else self._shelf.find(name)
             try:
                 if choice not in self._codes_of:
                     self._codes_of[choice] = self._shelf.recipe(choice).codes
             except ProductError as error:
-                self._codes_of[choice] = ()
-                log.warning("codes of %s cannot be read: %s", choice, error)
-            meaning |= dict.fromkeys((name, *self._codes_of[choice]), choice)
+                if choice not in self._unread:
+                    self._unread.add(choice)
+                    log.warning("codes of %s cannot be read: %s", choice, error)
+            for code in (name, *self._codes_of.get(choice, ())):
+                meaning[code] = meaning.get(code, frozenset()) | {choice}
         return meaning
 
 

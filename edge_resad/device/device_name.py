@@ -27,7 +27,7 @@ class DeviceName:
         self._said: Path | None = None
 
     def now(self) -> str:
-        """What to open now; the given name where nothing better is known."""
+        """What to open now; the given name where nothing better is known. It may not be there."""
         if self._path.is_symlink():
             return str(self._path)
         if self._lasting is not None and self._lasting.exists():
@@ -36,6 +36,8 @@ class DeviceName:
                 log.info("the camera that was %s is now %s", self._path, there)
             self._said = there
             return str(there)
+        if self._lasting is not None and self._is_taken():
+            return str(self._lasting)
         return str(self._path)
 
     def remember(self) -> None:
@@ -48,6 +50,10 @@ class DeviceName:
         """Whether the device that was opened last is still there, and still the same camera."""
         name = self._lasting or self._path
         return name.exists() and name.resolve() == self._opened
+
+    def _is_taken(self) -> bool:
+        """Whether the number belongs to a device that has a lasting name, while ours is not there: to another one."""
+        return self._path.exists() and any(link.resolve() == self._path.resolve() for link in self._links())
 
     def _links(self) -> list[Path]:
         return [link for folder in self._folders if folder.is_dir() for link in sorted(folder.iterdir())]

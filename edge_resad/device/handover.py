@@ -293,6 +293,7 @@ class Capture:
             elif waits != self._seen[1]:
                 self._patience_s = self._open_s  # it looks for its camera and then opens it, which takes its time
             self._seen, self._alive_at = (self._frames, waits), now
+            self.is_stuck = False  # where the driver has let go of this very read, no other one is begun
             return
         if now - self._alive_at >= self._patience_s:
             self._leave_behind(reader, self._reopen, now)

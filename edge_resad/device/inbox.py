@@ -30,12 +30,15 @@ class _File:
     since: float  # monotonic seconds: when it was first seen as it is now
     came: float  # and when it came to be so, which was not seen at once while the inspection was behind
     is_done: bool = False
+    is_still: bool = False  # it was seen unchanged for long enough to be a part
+    was_tried: bool = False  # and was no whole picture yet: it may be written still
 
 
 class InboxCamera:
     """New files of a folder, in the order in which they were whole; those that were there before are not parts.
 
-    A file that is written again is a new part. Nothing is deleted, and nothing is skipped.
+    A file that is written again is a new part. Nothing is deleted, and nothing is skipped; one that somebody else takes
+    away or writes again before its turn has come, or that still waits at the end, is a part that nobody judges.
 
     A part was there when its file came to be as it is: signals to the line count from then, however long it waits.
     """
@@ -70,6 +73,10 @@ class InboxCamera:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
+        self._look()
+        for file in self._files.values():
+            if not file.is_done:
+                self.unseen.add("stopped", file.came)
         self._files = {}
 
     def read(self) -> Frame | None:
@@ -93,6 +100,7 @@ class InboxCamera:
             _check_whole(content, self._path / name)
             image = decode_image(content, self._path / name)
         except ImageError as broken:
+            file.was_tried = True
             if self._clock.monotonic() - file.since >= PATIENCE_S:
                 file.is_done = True
                 self._taken += 1
@@ -127,6 +135,7 @@ class InboxCamera:
             self._is_gone = False
             log.info("the folder %s can be read again", self._path)
         for name in self._files.keys() - found.keys():
+            self._lose(name, "was taken away")
             del self._files[name]
         for name, status in found.items():
             file = self._files.get(name)
@@ -134,8 +143,19 @@ class InboxCamera:
                 came = now - (wall - status.st_ctime)
                 if not self._looked_at <= came <= now:  # the file's clock is another one
                     came = now
+                self._lose(name, "was written again")
                 self._files[name] = _File(status.st_size, status.st_mtime_ns, since=now, came=came)
+            elif now - file.since >= WHOLE_S:
+                file.is_still = True
         self._looked_at = now
+
+    def _lose(self, name: str, what: str) -> None:
+        """A file is no longer what it was: where its turn had not come, its part goes without a verdict."""
+        file = self._files.get(name)
+        if file is not None and file.is_still and not (file.is_done or file.was_tried):
+            self._taken += 1
+            self.unseen.add("unreadable", file.came)
+            log.warning("%s %s before its turn had come: its part is not inspected", self._path / name, what)
 
 
 def _is_image(name: str) -> bool:

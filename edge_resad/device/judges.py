@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 
 from edge_resad.bank import load_bank
 from edge_resad.bundle import open_bundle
-from edge_resad.device.changeover import Changeover
+from edge_resad.device.changeover import Changeover, LastProduct
 from edge_resad.device.pipeline import Judge
 from edge_resad.device.revival import Revival
 from edge_resad.device.settings import StationFile
@@ -21,14 +21,18 @@ log = logging.getLogger(__name__)
 OpenJudge = Callable[[StationFile], AbstractContextManager[Judge]]
 
 
-def open_inspector(settings: StationFile, beside: Inspector | None = None) -> AbstractContextManager[Judge]:
+def open_inspector(
+    settings: StationFile, beside: Inspector | None = None, last_product: LastProduct | None = None
+) -> AbstractContextManager[Judge]:
     """The inspector of these settings, not yet entered: of one bank, or of the products of a folder.
 
     beside: an inspector that is open, whose engine it shares.
+    last_product: what judged this camera's parts last.
     """
     inspection, engine = settings.inspection, settings.engine
     if settings.products is not None:
-        return Changeover(open_bundle(inspection.bundle), settings.products, engine, beside=beside)
+        bundle = open_bundle(inspection.bundle)
+        return Changeover(bundle, settings.products, engine, beside=beside, last_product=last_product)
     assert inspection.bank is not None  # or the station file would have been refused
     return Inspector(
         open_bundle(inspection.bundle),
@@ -44,13 +48,16 @@ def open_inspector(settings: StationFile, beside: Inspector | None = None) -> Ab
     )
 
 
-def _judges(settings: StationFile, open_judge: OpenJudge | None, stack: ExitStack) -> list[Judge]:
-    """Every camera's judge, all on one engine."""
+def _judges(
+    settings: StationFile, open_judge: OpenJudge | None, stack: ExitStack, last_products: Mapping[str, LastProduct]
+) -> list[Judge]:
+    """Every camera's judge, all on one engine. last_products: by camera."""
     judges: list[Judge] = []
     shared: Inspector | None = None
     for camera in settings.cameras:
         told = settings.of_camera(camera)
-        judge = stack.enter_context(open_judge(told) if open_judge else open_inspector(told, shared))
+        opened = open_judge(told) if open_judge else open_inspector(told, shared, last_products[camera.name])
+        judge = stack.enter_context(opened)
         if shared is None and isinstance(judge, Inspector | Changeover):
             shared = judge.inspector
         judges.append(judge)
@@ -69,7 +76,8 @@ def reviving_judges(settings: StationFile, open_judge: OpenJudge | None, stop: t
             time.sleep(0.05)  # not stop.wait(): a signal handler may set the event in this very thread
         return stop.is_set()
 
-    return Revival(lambda stack: _judges(settings, open_judge, stack), wait=wait)
+    last_products = {camera.name: LastProduct() for camera in settings.cameras}
+    return Revival(lambda stack: _judges(settings, open_judge, stack, last_products), wait=wait)
 
 
 def keep_warm(judges: Sequence[Judge]) -> None:

@@ -39,6 +39,7 @@ class Service:
         self._describe = describe
         self._clock = clock or Clock()
         self._is_ready = False
+        self._is_told = False  # that we are ready: systemd ends a start of which it never hears
         self._fed_at = float("-inf")  # monotonic seconds
 
     @classmethod
@@ -56,14 +57,15 @@ class Service:
         if not self._is_ready:
             self._is_ready = True
             self._fed_at = self._clock.monotonic()
-            self._send(f"READY=1\nSTATUS={self._line()}")
+            self._is_told = self._send(f"READY=1\nSTATUS={self._line()}")
 
     def progress(self) -> None:
         """Something got done. Sends what is due; cheap enough to be called for every part."""
         now = self._clock.monotonic()
         if self._is_ready and now - self._fed_at >= self._every_s:
             self._fed_at = now
-            self._send(("WATCHDOG=1\n" if self._watchdog else "") + f"STATUS={self._line()}")
+            ready, fed = "" if self._is_told else "READY=1\n", "WATCHDOG=1\n" if self._watchdog else ""
+            self._is_told = self._send(f"{ready}{fed}STATUS={self._line()}") or self._is_told
 
     def stopping(self) -> None:
         """Say that the end has begun."""
@@ -72,12 +74,14 @@ class Service:
     def _line(self) -> str:
         return " ".join(self._describe().split())
 
-    def _send(self, message: str) -> None:
+    def _send(self, message: str) -> bool:
         if self._address is None:
-            return
+            return True
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
                 sock.setblocking(False)  # a line waits for nobody
                 sock.sendto(message.encode(), self._address)
         except OSError as error:
             log.warning("systemd cannot be told %s: %s", message.split("\n")[0], error.strerror or error)
+            return False
+        return True

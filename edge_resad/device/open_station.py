@@ -15,6 +15,7 @@ from edge_resad.device.camera import Products, open_camera
 from edge_resad.device.changeover import Changeover
 from edge_resad.device.commands.commands import Commands
 from edge_resad.device.control import Command
+from edge_resad.device.device_name import DeviceName
 from edge_resad.device.faults import Faults
 from edge_resad.device.frame import Clock, FrameSource
 from edge_resad.device.health import SayFaults
@@ -43,7 +44,7 @@ from edge_resad.device.progress import StationProgress
 from edge_resad.device.publisher import Publisher, Timing
 from edge_resad.device.rota import Rota
 from edge_resad.device.rtsp import without_password
-from edge_resad.device.settings import CameraSection, StationFile
+from edge_resad.device.settings import CameraSection, StationFile, split_source
 from edge_resad.device.sparkplug.sparkplug import Sparkplug
 from edge_resad.device.sparkplug.station_view import StationView
 from edge_resad.device.spool import Spool
@@ -307,8 +308,11 @@ class OpenStation:
         )
 
     def _lane(self, camera: CameraSection, judge: Judge) -> Lane:
+        kind, path = split_source(camera.source)
+        name = DeviceName(path) if kind == "v4l2" else None  # one for all its readers: the first may hang and be left
+
         def opened(told: StationFile, halt: threading.Event) -> FrameSource:
-            return open_camera(told.camera, stop=halt, products=self._products)
+            return open_camera(told.camera, stop=halt, products=self._products, name=name)
 
         return Lane(
             self._settings.of_camera(camera),

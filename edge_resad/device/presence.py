@@ -39,11 +39,11 @@ class Presence:
         self.device = station.device
         self._address = station.address
         self._spool = spool
-        self._changing_it = threading.Lock()  # two who say something at the same time must not undo one another
         self._facts = {"product": station.product, **facts}
         self._faults: dict[str, tuple[str, ...]] | None = None
         self._machine: dict[str, float] | None = None
         self._problems: dict[str, str] = {}
+        self._lock = threading.Lock()  # what one thread says must not take back what another says meanwhile
         self.version = 0  # grows with everything that a birth would say anew
         self._stages = stages or dict
         self._changing: AskFacts = changing or dict
@@ -67,7 +67,7 @@ class Presence:
 
     def set_faults(self, faults: Mapping[str, tuple[str, ...]]) -> None:
         """camera -> what is wrong with it now; what was said of other cameras stays. From any thread."""
-        with self._changing_it:
+        with self._lock:
             self._faults = {**(self._faults or {}), **faults}
             self.version += 1
 
@@ -77,7 +77,7 @@ class Presence:
 
     def set_problem(self, part: str, sentence: str | None) -> None:
         """What is wrong with a part of the station other than its cameras; None: nothing any more. From any thread."""
-        with self._changing_it:
+        with self._lock:
             others = {name: said for name, said in self._problems.items() if name != part}
             problems = others if sentence is None else {**others, part: sentence}
             if problems != self._problems:
@@ -86,7 +86,7 @@ class Presence:
 
     def set_facts(self, **facts: object) -> None:
         """What others should know anew, such as another product; None forgets a fact. From any thread."""
-        with self._changing_it:
+        with self._lock:
             kept = {name: fact for name, fact in {**self._facts, **facts}.items() if fact is not None}
             if kept != self._facts:
                 self._facts = kept

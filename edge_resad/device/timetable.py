@@ -30,8 +30,11 @@ class Timetable:
     def due(self, now: float) -> Change | None:
         """The last change that was due since the last time; None where there was none. now: seconds since 1970.
 
-        A clock that is set back repeats nothing until it has caught up; more than a day is one day.
+        A clock that is set back repeats nothing until it has caught up; more than a day is one day. One that was more
+        than a day ahead was wrong, and what it says now counts.
         """
+        if _SET_CLOCK <= now < self._asked_at - _DAY_S:
+            self._asked_at = now
         before, self._asked_at = self._asked_at, max(now, self._asked_at)
         if now <= before or now < _SET_CLOCK:
             return None
@@ -45,6 +48,7 @@ class Timetable:
         return max(times, key=lambda time: time[0])[1] if times else None
 
 
+_DAY_S = 86400.0
 _SET_CLOCK = datetime(2020, 1, 1).timestamp()  # a machine without a clock begins at 1970
 
 

@@ -39,11 +39,13 @@ class V4L2Camera(LiveCamera):
         stop: threading.Event | None = None,
         clock: Clock | None = None,
         open_device: Callable[[], Device] | None = None,
+        name: DeviceName | None = None,
     ) -> None:
-        """controls: by the names that `v4l2-ctl --list-ctrls` shows.
+        """name: what is known of the device from before, where a reader of the same camera hangs.
+        controls: by the names that `v4l2-ctl --list-ctrls` shows.
         triggered: it gives a picture when it is told to by wire, and may wait for that for long.
         """
-        name = DeviceName(path)
+        name = name or DeviceName(path)
         opener = open_device or _opener(name, fps=fps, width=width, height=height, controls=controls or {})
         super().__init__(path, opener, stop=stop, clock=clock, still_there=name.is_there if triggered else None)
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -43,6 +44,9 @@ class Shelf:
     """All products of a station. Nothing is held open: several programs may look and write at the same time."""
 
     folder: Path
+
+    NEVER: ClassVar[tuple[int, int]] = (0, 0)
+    """When the product on the line was said, where nobody has or nobody can tell."""
 
     def names(self) -> list[str]:
         """The products that have at least one version."""
@@ -207,7 +211,7 @@ class Shelf:
         try:
             found = (self.folder / IN_USE).stat()
         except OSError:
-            return (0, 0)
+            return self.NEVER
         return (found.st_mtime_ns, found.st_ino)
 
     def _numbers(self, name: str) -> list[int]:

@@ -741,6 +741,23 @@ def test_a_camera_that_hangs_for_ever_leaves_a_bounded_number_of_threads_behind(
     assert eventually(lambda: not threads(before))
 
 
+def test_a_camera_whose_last_read_comes_back_after_all_is_no_longer_stuck() -> None:
+    bench = Hanging(1)
+    with bench.capture:
+        for number in range(MOST_LEFT):
+            bench.take(1)
+            while bench.capture.hangs == number:
+                bench.let_time_pass(0.2)
+        bench.take(1)
+        bench.let_time_pass(20.0)
+        assert bench.capture.is_gone
+        bench.driver.let_go()  # all of them: the newest finds its camera lost and opens it again
+        bench.take(1)
+        assert not bench.capture.is_stuck
+        assert not bench.capture.is_gone
+        bench.driver.let_go()
+
+
 def test_what_hung_gives_its_camera_back_and_another_try_follows_without_a_leak() -> None:
     bench, threads_before, handles_before = Hanging(1), threads(), handles()
     with bench.capture:
@@ -864,6 +881,20 @@ def test_a_camera_named_by_its_number_is_found_when_it_comes_back_under_another(
     link.symlink_to(tmp_path / "video3")
     (tmp_path / "video0").touch()  # another camera took its number
     assert name.now() == str(tmp_path / "video3")
+
+
+def test_a_camera_that_took_the_number_of_one_that_has_gone_is_not_opened_instead(tmp_path: Path) -> None:
+    ours, other = tmp_path / "by-id" / "serial-acme", tmp_path / "by-id" / "serial-other"
+    ours.parent.mkdir()
+    (tmp_path / "video0").touch()
+    ours.symlink_to(tmp_path / "video0")
+    name = DeviceName(str(tmp_path / "video0"), [ours.parent])
+    name.remember()
+    ours.unlink()
+    other.symlink_to(tmp_path / "video0")
+    assert name.now() == str(ours)  # which is not there: that is said, and it is looked for
+    other.unlink()
+    assert name.now() == str(tmp_path / "video0")  # nobody knows whose it is
 
 
 def test_a_camera_that_came_back_under_another_number_is_there_until_it_goes_again(

@@ -25,16 +25,19 @@ from edge_resad.device.changeover import Changeover
 from edge_resad.device.codes import CodeReader
 from edge_resad.device.drift.charts_file import read_charts
 from edge_resad.device.frame import Clock, Frame
+from edge_resad.device.judges import reviving_judges
 from edge_resad.device.lane import Lane, enrolled_of
-from edge_resad.device.pipeline import Inspection
+from edge_resad.device.pipeline import Inspection, Latency
+from edge_resad.device.revival import CALM_S, PATIENCE, Revival
 from edge_resad.device.settings import ProductsSection, StationFile
 from edge_resad.device.spool import Spool
 from edge_resad.device.station import run_station
 from edge_resad.device.summary import StationSummary
 from edge_resad.errors import EngineError, ProductError
 from edge_resad.messages import AlertMessage, Verdict, VerdictMessage, read_message
-from edge_resad.recipe import Choice, Recipe, Roi, Shelf
+from edge_resad.recipe import Choice, Product, Recipe, Roi, Shelf
 from tests.fakes import FakeCamera
+from tests.mqtt_peers import eventually
 from tests.products import BUNDLE, SIDE, Image, bank_of, part, stocked
 
 WAIT_S = 60.0  # a deadline, not a pause
@@ -301,6 +304,28 @@ def test_a_product_that_cannot_be_used_leaves_the_one_before(
     assert caplog.records[0].getMessage().startswith("the product stays flange@1: ")
 
 
+def test_a_product_that_could_not_be_read_for_a_moment_is_said_and_tried_again(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_resad.device.changeover.RETRY_S", 0.0)
+    with watched(shelf) as judge:
+        shelf.use(shelf.find("cap"))
+        with monkeypatch.context() as patch:
+            patch.setattr(Shelf, "open", _without_memory)
+            judge.step()
+            judge.step()
+        assert judge.before(part("flange", 50)) is False
+        assert judge.problem == "MemoryError. It is tried again."
+        judge.step()
+        assert judge.problem is None
+        assert judge.before(part("cap", 50)) is True
+        assert judge.product.label == "cap@1"
+
+
+def _without_memory(_shelf: Shelf, _choice: Choice) -> Product:
+    raise MemoryError
+
+
 def test_a_product_of_another_precision_leaves_the_one_before(shelf: Shelf) -> None:
     bank = bank_of("cap")
     info = bank.info.model_copy(update={"precision": "int8"})
@@ -352,11 +377,94 @@ def test_a_part_whose_code_names_no_product_is_not_inspected(shelf: Shelf) -> No
         assert judge.inspect(part("flange", 50)).product == "flange"
 
 
+def test_a_part_whose_code_is_that_of_two_products_is_not_inspected(shelf: Shelf) -> None:
+    stocked(shelf, "nameplate", codes=("0815",))
+    stocked(shelf, "nameplate")  # it has given the code up,
+    stocked(shelf, "board", codes=("0815",))  # and another one has it now
+    shelf.use(Choice(product="nameplate", version=1))
+    with watched(shelf, code="qr") as judge:
+        frame = coded("0815", "board")
+        assert judge.before(frame) is False
+        with pytest.raises(NotInspected, match=r'its codes say "0815", which names several products'):
+            judge.inspect(frame)
+        shelf.use(shelf.find("nameplate"))
+        judge.step()
+        judge.before(frame)
+        assert judge.inspect(frame).product == "board"
+
+
 def test_a_part_without_a_code_is_judged_by_the_product_of_the_last_one(shelf: Shelf) -> None:
     with watched(shelf, code="qr") as judge:
         judge.before(coded("4711", "cap"))
         judge.before(part("cap", 50))
         assert judge.inspect(part("cap", 50)).product == "cap"
+
+
+def test_what_follows_a_part_whose_code_names_a_product_that_cannot_be_read_is_not_judged_by_another_one(
+    shelf: Shelf,
+) -> None:
+    bank = shelf.folder / "cap" / "1" / "whole.npz"
+    content = bank.read_bytes()
+    with watched(shelf, code="qr") as judge:
+        bank.chmod(0o644)
+        bank.write_bytes(content[:1000])
+        for frame in (coded("4711", "cap"), part("cap", 50)):
+            assert judge.before(frame) is False
+            with pytest.raises(NotInspected, match="its code cannot be followed"):
+                judge.inspect(frame)
+        bank.write_bytes(content)
+        judge.before(part("cap", 50))
+        assert judge.inspect(part("cap", 50)).product == "cap"
+
+
+def failed() -> Inspection:
+    """A part on which the inspector failed."""
+    frame = Frame(image=part("cap", 50), frame_id=0, captured_mono=time.monotonic(), captured_wall=1.0)
+    latency = Latency(waiting_ms=0.0, inspecting_ms=0.0)
+    return Inspection(frame=frame, verdict=None, not_inspected="inspector_error", latency=latency)
+
+
+def opened_again(revival: Revival) -> Changeover:
+    """The judge after an engine that fails part after part was opened again at once."""
+    revival._opened_at -= CALM_S
+    assert [revival.step(failed()) for _ in range(PATIENCE)] == [False] * (PATIENCE - 1) + [True]
+    judge = revival.judges[0]
+    assert isinstance(judge, Changeover)
+    return judge
+
+
+def test_what_a_code_named_goes_on_when_the_engine_is_opened_again_unless_somebody_put_a_product_to_use(
+    shelf: Shelf, tmp_path: Path
+) -> None:
+    with reviving_judges(settings(tmp_path, code="qr"), None, threading.Event()) as revival:
+        first = revival.judges[0]
+        assert isinstance(first, Changeover)
+        first.before(coded("4711", "cap"))
+        second = opened_again(revival)
+        second.before(part("cap", 50))
+        assert (second is first, second.inspect(part("cap", 50)).product) == (False, "cap")
+        shelf.use(shelf.find("flange"))
+        third = opened_again(revival)
+        third.before(part("flange", 50))
+        assert third.inspect(part("flange", 50)).product == "flange"
+
+
+def test_an_engine_that_is_opened_again_goes_on_with_what_judged_where_the_product_in_use_cannot_be_used(
+    shelf: Shelf, tmp_path: Path
+) -> None:
+    made = bank_of("cap")
+    lid = bank_content(replace(made, info=made.info.model_copy(update={"precision": "int8"})))
+    shelf.add(Recipe(product="lid", regions=(Roi(name="whole", bank="whole.npz"),)), {"whole.npz": lid})
+    with reviving_judges(settings(tmp_path), None, threading.Event()) as revival:
+        first = revival.judges[0]
+        assert isinstance(first, Changeover)
+        shelf.use(shelf.find("lid"))  # for the next start
+        assert eventually(lambda: first.problem is not None)
+        second = opened_again(revival)
+        assert second.product.label == "flange@1"
+        assert eventually(lambda: second.problem is not None)
+        second.before(part("flange", 50))
+        assert second.inspect(part("flange", 50)).product == "flange"
 
 
 def test_where_a_code_is_needed_a_part_without_one_is_not_inspected(shelf: Shelf) -> None:
@@ -375,6 +483,19 @@ def test_a_product_that_is_named_again_follows_what_a_code_named(shelf: Shelf) -
         judge.step()
         judge.before(part("flange", 50))
         assert judge.product.label == "flange@1"
+
+
+def test_a_word_that_cannot_be_read_for_a_moment_does_not_take_back_what_a_code_named(shelf: Shelf) -> None:
+    word = shelf.folder / "in-use.json"
+    with watched(shelf, code="qr") as judge:
+        judge.before(coded("4711", "cap"))
+        word.rename(shelf.folder / "away")
+        judge.step()
+        judge.before(part("cap", 50))
+        (shelf.folder / "away").rename(word)
+        judge.step()
+        judge.before(part("cap", 50))
+        assert judge.inspect(part("cap", 50)).product == "cap"
 
 
 def test_a_code_means_the_version_that_was_put_to_use(shelf: Shelf) -> None:
@@ -399,6 +520,37 @@ def test_a_code_that_breaks_its_reader_costs_this_part_and_no_other(
 
 def _broken(_reader: CodeReader, _picture: Image) -> list[str]:
     raise cv2.error("too dark")
+
+
+def test_codes_that_could_not_be_read_for_a_moment_are_said_once_and_then_followed(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Shelf, "recipe", _unreadable)
+        judge = watched(shelf, code="qr")
+        with judge:
+            judge.step()
+            patch.undo()
+            judge.step()
+            judge.before(coded("4711", "cap"))
+            assert judge.inspect(coded("4711", "cap")).product == "cap"
+    assert caplog.text.count("codes of cap@1 cannot be read: too many files are open") == 1
+
+
+def _unreadable(_shelf: Shelf, _choice: Choice) -> Recipe:
+    raise ProductError("too many files are open")
+
+
+def test_a_changeover_that_cannot_begin_gives_its_engine_back(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = watched(shelf, code="qr")
+    monkeypatch.setattr(Shelf, "names", _broken_names)
+    with pytest.raises(OSError, match="too many"), judge:
+        pass
+    assert not hasattr(judge.inspector, "_engine")
+
+
+def _broken_names(_shelf: Shelf) -> list[str]:
+    raise OSError("too many files are open")
 
 
 def test_codes_are_not_looked_for_unless_they_are_asked_for(shelf: Shelf) -> None:

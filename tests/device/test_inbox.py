@@ -225,6 +225,50 @@ def test_what_left_the_folder_is_forgotten(tmp_path: Path) -> None:
     assert camera._files == {}
 
 
+def behind(
+    folder: Path, clock: FakeClock, *steps: Callable[[], object], inspection_s: float = 3.0
+) -> tuple[list[str | None], InboxCamera]:
+    """The parts that a folder gives to a slow inspection, which takes one more than there are steps."""
+    camera, found = InboxCamera(folder, stop=Steps(clock, []), clock=clock), list[str | None]()
+    with camera:
+        for number in range(3):
+            (folder / f"{number}.jpg").write_bytes(jpeg(number))
+        for step in (*steps, nothing):
+            shown = camera.read()
+            found.append(None if shown is None else shown.name)
+            clock.now += inspection_s
+            step()
+    return found, camera
+
+
+@pytest.mark.parametrize("change", ["taken away", "written again"])
+def test_a_part_whose_file_is_taken_away_or_written_again_before_its_turn_is_counted(
+    tmp_path: Path, change: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    last = tmp_path / "2.jpg"
+    spoil = last.unlink if change == "taken away" else put(last, jpeg(200))
+    found, camera = behind(tmp_path, FakeClock(), nothing, spoil)
+    assert found == ["0.jpg", "1.jpg", None if change == "taken away" else "2.jpg"]
+    assert camera.unseen.counts == {"unreadable": 1}
+    assert f"{last} was {change} before its turn had come" in caplog.text
+
+
+def test_a_file_that_was_seen_while_it_grew_is_no_part_that_was_lost(tmp_path: Path) -> None:
+    whole = jpeg(9)
+    found, camera = behind(
+        tmp_path, FakeClock(), put(tmp_path / "9.jpg", whole[:300]), put(tmp_path / "9.jpg", whole), nothing, nothing
+    )
+    assert found == ["0.jpg", "1.jpg", "2.jpg", "9.jpg", None]
+    assert not camera.unseen.counts
+
+
+def test_files_that_still_wait_when_the_station_stops_are_parts_that_nobody_judged(tmp_path: Path) -> None:
+    found, camera = behind(tmp_path, FakeClock(), put(tmp_path / "9.jpg", jpeg(9)))
+    assert found == ["0.jpg", "1.jpg"]
+    assert camera.unseen.counts == {"stopped": 2}
+    assert [reason for reason, _ in camera.unseen.take()] == ["stopped"] * 2
+
+
 def test_a_missing_folder_is_said(tmp_path: Path) -> None:
     with pytest.raises(CameraError, match=r"no folder at .*nowhere\. Expected one"), InboxCamera(tmp_path / "nowhere"):
         pass

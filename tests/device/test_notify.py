@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,22 @@ def test_ready_is_said_once_with_the_state(systemd: Systemd) -> None:
     service.ready()
     service.ready()
     assert systemd.listen() == ["READY=1\nSTATUS=3 passed, 1 failed"]
+
+
+def test_what_systemd_was_too_busy_to_hear_of_the_start_is_said_again(systemd: Systemd) -> None:
+    clock = FakeClock()
+    service = Service(str(systemd.path), describe=lambda: "well", clock=clock)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as others:
+        others.setblocking(False)
+        with suppress(BlockingIOError):  # until its queue is full
+            while True:
+                others.sendto(b"X=1", str(systemd.path))
+    service.ready()
+    systemd.listen()
+    for _ in range(2):
+        clock.now += 5.0
+        service.progress()
+    assert [message for message in systemd.listen() if message != "X=1"] == ["READY=1\nSTATUS=well", "STATUS=well"]
 
 
 def test_the_watchdog_is_fed_four_times_in_its_time_however_many_parts_there_are(systemd: Systemd) -> None:

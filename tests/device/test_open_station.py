@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from edge_resad.device.device_name import DeviceName
 from edge_resad.device.open_station import OpenStation
 from edge_resad.device.settings import StationFile
 from edge_resad.errors import CameraError
 from tests.device.test_station import BROKEN, CRITICAL, GOOD, settings, two_cameras
-from tests.fakes import FakeCamera, FakeJudge
+from tests.fakes import FakeCamera, FakeJudge, picture
+from tests.mqtt_peers import eventually
 
 
 def test_a_station_that_cannot_be_opened_leaves_nothing_open(tmp_path: Path) -> None:
@@ -51,3 +56,56 @@ def test_the_whole_tally_is_the_sum_of_the_cameras(tmp_path: Path) -> None:
     assert (top.parts, side.parts, summary.parts) == (5, 3, 8)
     assert (summary.passed, summary.failed, summary.not_inspected) == (6, 1, {"inspector_error": 1})
     assert summary.latency_p99_ms == pytest.approx(max(top.latency_ms(99) or 0, side.latency_ms(99) or 0), rel=0.02)
+
+
+class Hangs:
+    """A V4L2 device that gives one picture and then hangs until it is let go."""
+
+    def __init__(self, lets_go: threading.Event) -> None:
+        self._lets_go, self._given = lets_go, False
+
+    def grab(self) -> bool:
+        if self._given:
+            self._lets_go.wait()
+            return False
+        self._given = True
+        return True
+
+    def retrieve(self) -> tuple[bool, NDArray[np.uint8]]:
+        return True, picture(GOOD)
+
+    def release(self) -> None: ...
+
+
+def test_a_camera_that_hangs_and_comes_back_under_another_number_is_the_one_that_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link, lets_go, opened = tmp_path / "by-id" / "serial-acme", threading.Event(), list[str]()
+    link.parent.mkdir()
+    (tmp_path / "video0").touch()
+    link.symlink_to(tmp_path / "video0")
+
+    def opens(path: str, **_: object) -> Hangs:
+        opened.append(Path(path).name)
+        return Hangs(lets_go)
+
+    monkeypatch.setattr("edge_resad.device.v4l2.open_v4l2", opens)
+
+    def named(path: str) -> DeviceName:
+        return DeviceName(str(tmp_path / Path(path).name), [link.parent])
+
+    monkeypatch.setattr("edge_resad.device.open_station.DeviceName", named, raising=False)
+    monkeypatch.setattr("edge_resad.device.v4l2.DeviceName", named)
+    told = settings(tmp_path, camera={"source": "/dev/video0"}, watch={"silent_s": 0.2})
+    station = OpenStation(told, stop=threading.Event(), open_judge=lambda _told: FakeJudge())
+    with station as running, running.running():
+        (lane,) = running.lanes
+        assert eventually(lambda: lane.capture.slot.take() is not None)
+        lane.look(time.monotonic(), None)
+        link.unlink()
+        (tmp_path / "video0").rename(tmp_path / "video3")
+        (tmp_path / "video0").touch()  # another camera has taken its number
+        link.symlink_to(tmp_path / "video3")
+        assert eventually(lambda: lane.look(time.monotonic(), None) is not None and len(opened) == 2)
+        lets_go.set()
+    assert opened[:2] == ["video0", "video3"]

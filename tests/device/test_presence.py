@@ -1,4 +1,4 @@
-"""What a station says of itself is what all of its threads said, also those that speak in the same moment."""
+"""What a station says of itself: what several threads say at the same time is said together."""
 
 from __future__ import annotations
 
@@ -11,32 +11,40 @@ from edge_resad.device.settings import StationSection
 from edge_resad.device.spool import Spool
 from edge_resad.messages import Birth, read_message
 
+Faults = tuple[str, ...]
 
-class Interrupted(Mapping[str, tuple[str, ...]]):
-    """Faults of a camera; while somebody looks at them another thread has its say, unless it has to wait."""
 
-    def __init__(self, presence: Presence) -> None:
-        self.other = threading.Thread(target=lambda: presence.set_faults({"cam1": ("frozen",)}))
+class Slow(Mapping[str, Faults]):
+    """Faults of a camera, of a thread that is held up while it says them."""
+
+    def __init__(self) -> None:
+        self.is_said, self.go_on = threading.Event(), threading.Event()
+
+    def __getitem__(self, camera: str) -> Faults:
+        return ("black",)
 
     def __iter__(self) -> Iterator[str]:
-        self.other.start()
-        self.other.join(0.2)
+        self.is_said.set()
+        assert self.go_on.wait(60.0)
         return iter(("cam0",))
-
-    def __getitem__(self, camera: str) -> tuple[str, ...]:
-        return ("black",)
 
     def __len__(self) -> int:
         return 1
 
 
-def test_faults_of_two_cameras_in_one_moment_are_both_said(tmp_path: Path) -> None:
-    with Spool(tmp_path / "spool.db", max_bytes=1 << 20) as spool:
-        presence = Presence(StationSection(site="graz", line="l4", device="press-7"), spool, {"product": "bolt"})
-        faults = Interrupted(presence)
-        presence.set_faults(faults)
-        faults.other.join(60)
-        said = read_message(presence.birth(bd_seq=1, live_from_seq=1)).data
-    assert isinstance(said, Birth)
-    assert said.faults == {"cam0": ("black",), "cam1": ("frozen",)}
-    assert presence.version == 2
+def test_what_two_threads_say_at_the_same_time_is_both_in_the_state(tmp_path: Path) -> None:
+    slow = Slow()
+    with Spool(tmp_path / "spool.db", max_bytes=10**8) as spool:
+        presence = Presence(StationSection(device="press-7"), spool, {})
+        line = threading.Thread(target=presence.set_faults, args=(slow,))
+        machine = threading.Thread(target=presence.set_faults, args=({"machine": ("hot",)},))
+        line.start()
+        assert slow.is_said.wait(60.0)
+        machine.start()
+        machine.join(0.2)  # done, or waiting for its turn
+        slow.go_on.set()
+        line.join()
+        machine.join()
+        birth = read_message(presence.birth(bd_seq=1, live_from_seq=1)).data
+    assert isinstance(birth, Birth)
+    assert birth.faults == {"cam0": ("black",), "machine": ("hot",)}

@@ -427,7 +427,7 @@ def test_a_wrong_station_file_is_said_before_anything_starts(tmp_path: Path) -> 
 @pytest.fixture
 def station_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A station that looks at a folder of three parts, one of them bad."""
-    monkeypatch.setattr(judges_module, "open_inspector", lambda _settings, _beside: FakeJudge())
+    monkeypatch.setattr(judges_module, "open_inspector", lambda _settings, _beside, _last_product: FakeJudge())
     (tmp_path / "parts").mkdir()
     for number, brightness in enumerate((GOOD, MINOR, GOOD)):
         cv2.imwrite(str(tmp_path / "parts" / f"{number}.png"), picture(brightness))

@@ -16,7 +16,7 @@ from edge_resad.device.changeover import Changeover
 from edge_resad.device.settings import ProductsSection, ScheduleSection, load_station
 from edge_resad.device.timetable import Timetable
 from edge_resad.errors import ProductError, SettingsError
-from edge_resad.recipe import Recipe, Roi, Shelf
+from edge_resad.recipe import Choice, Recipe, Roi, Shelf
 from tests.mqtt_peers import eventually
 from tests.products import BUNDLE, bank_of, stocked
 
@@ -49,6 +49,22 @@ def test_a_clock_that_is_set_back_repeats_nothing() -> None:
     assert table.due(at(2, 7)) == CHANGES[0]
     assert table.due(at(2, 5, 30)) is None
     assert table.due(at(2, 6, 30)) is None
+    assert table.due(at(2, 23)) == CHANGES[1]
+
+
+def test_a_clock_that_ran_years_ahead_for_a_moment_is_followed_again() -> None:
+    table = Timetable(CHANGES, since=at(2, 7))
+    ahead = datetime(2031, 3, 2, 7).timestamp()
+    assert table.due(ahead) == CHANGES[0]
+    assert table.due(at(2, 8)) is None
+    assert table.due(at(2, 23)) == CHANGES[1]
+    assert Timetable(CHANGES, since=ahead).due(at(2, 8)) is None  # so was what was put to use meanwhile
+
+
+def test_a_clock_that_was_not_set_at_the_start_repeats_nothing_when_it_is() -> None:
+    table = Timetable(CHANGES, since=at(2, 7))
+    assert table.due(100.0) is None
+    assert table.due(at(2, 8)) is None
     assert table.due(at(2, 23)) == CHANGES[1]
 
 
@@ -94,6 +110,28 @@ def test_a_running_station_puts_a_product_to_use_when_it_is_due(
         assert judge.product.label == "flange@1"
         now[0] = at(2, 6, 0, 1)
         assert eventually(lambda: str(shelf.in_use()) == "cap@1")
+
+
+def test_a_change_for_which_the_disk_has_no_room_is_made_as_soon_as_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf, now, is_full = shelf_of(tmp_path), [at(2, 5, 59)], [True]
+    written = Shelf.use
+
+    def use(one: Shelf, choice: Choice) -> None:
+        if is_full[0]:
+            raise ProductError("no space")
+        written(one, choice)
+
+    monkeypatch.setattr("edge_resad.device.changeover.time.time", lambda: now[0])
+    monkeypatch.setattr("edge_resad.device.changeover.RETRY_S", 0.01)
+    monkeypatch.setattr(Shelf, "use", use)
+    with changeover(shelf, at="06:00", use="cap") as judge:
+        now[0] = at(2, 6, 0, 1)
+        assert eventually(lambda: judge.problem == "no space")
+        is_full[0] = False
+        assert eventually(lambda: str(shelf.in_use()) == "cap@1")
+        assert eventually(lambda: judge.problem is None)
 
 
 def test_a_running_station_puts_nothing_to_use_that_it_cannot_judge_by(

@@ -110,7 +110,7 @@ class Orders:
         match arguments:
             case ProductUse(product=product, product_version=version):
                 found = self._ask("product", use=product if version is None else f"{product}@{version}")
-                return f"{found['asked_for']} judges from the next part on.", found
+                return f"{found['asked_for']} judges within a second.", found
             case Threshold(value=value, camera=camera):
                 found = self._ask("threshold", set=value, camera=camera)
                 self._config_changed()

@@ -41,10 +41,11 @@ class ChartsFile:
             return {}
         for product, charts in found.items():
             self.keep(product, charts)
+        self._is_written = bool(found)
         return found
 
     def was_taken_away(self) -> bool:
-        """Whether somebody removed what we wrote."""
+        """Whether somebody removed what we wrote, or read at the start."""
         return self._is_written and not self._path.exists()
 
     def forget(self) -> None:

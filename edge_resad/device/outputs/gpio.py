@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 OURS = "edge-resad"  # what `gpioinfo` says of a pin in use by us
 EVENTS = 1024  # edges that the kernel keeps while nobody reads; those beyond are counted all the same
+REFRESH_S = 1.0  # so that a pin that has gone, as with its USB adapter, is noticed before a part needs it
 PATIENCE_S = 0.2  # how long a wait for edges lasts
 
 
@@ -29,7 +30,7 @@ class GpioTerminal:
     active_low: bool = False
 
     is_local = True
-    refresh_s = None
+    refresh_s = REFRESH_S
 
     def open(self, value: int) -> Pin:
         """Take the pin from the kernel, showing a value from the first moment."""

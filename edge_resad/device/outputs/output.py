@@ -7,8 +7,8 @@ import math
 import select
 import threading
 from collections import deque
-from collections.abc import Iterable
-from contextlib import closing, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 
 from edge_resad.device.bell import Bell
 from edge_resad.device.frame import Clock
@@ -29,10 +29,15 @@ TOLERANCE_S = 0.01  # a pulse that begins later after its moment is late
 EXIT_S = 0.5  # how long pulses that are still to come are waited for when the station stops
 JOIN_S = 1.5  # and how long a terminal that hangs
 RETRY_MIN_S, RETRY_MAX_S = 0.2, 5.0
+HANGS_S = 1.0  # a terminal that takes longer hangs: a PLC that answers does so within half of it
 STILL_BEATS = 3  # half periods for which a heartbeat stands still at least: a PLC misses an edge after two
 MOST_TOLD = 2 * MOST_WAITING  # signals that a thread which hangs has not taken yet
 STANDS_STILL = (
     f"more than {MOST_WAITING} signals wait for their moment. Check that the encoder counts, or set a shorter delay."
+)
+HANGS = (
+    f"its terminal has not taken a value for {HANGS_S:g} s or more, and signals wait. Check the hardware; of a PLC the "
+    "network, and that its name can be looked up, or give its address instead."
 )
 
 
@@ -61,9 +66,10 @@ class Output:
         self._awaited: float | None = None  # count at which the encoder wakes us
         self._closing_at: float | None = None
         # What the thread alone knows:
-        self._pulses = Pulses(wiring.pulse_s)
+        self._pulses = Pulses(wiring.pulse_s, only_in_time="pass" in wiring.on)  # a late pass is that of another part
         self._track = self._encoder.track if self._encoder is not None else None  # whose counts pulses wait for
         self._pin: Pin | None = None
+        self._asked_at: float | None = None  # since when the terminal is being asked for something
         self._shown: int | None = None
         self._is_stuck = False  # said
         self._sees_parts = False  # when its value was last asked for
@@ -78,6 +84,7 @@ class Output:
         self._failures_seen = 0  # of those
         self._still_until: float = -math.inf
         self._fired = self._late = self._failed = 0
+        self._missed = 0  # of the late ones, those that were not shown for their own parts
         self._overflowed = False
         self._said: set[str] = set()
         if self._encoder is not None:
@@ -144,12 +151,12 @@ class Output:
     @property
     def is_set(self) -> bool:
         """Whether its terminal shows what it is to show. From any thread."""
-        return self._pin is not None
+        return self._pin is not None and not self._hangs
 
     @property
     def failures(self) -> int:
-        """Signals that were not shown. From any thread."""
-        return self._failed + self._unheard
+        """Signals that were not shown, or not to their own parts. From any thread."""
+        return self._failed + self._unheard + self._missed
 
     @property
     def status(self) -> OutputStatus:
@@ -158,10 +165,16 @@ class Output:
             name=self.wiring.name,
             fired=self._fired,
             late=self._late,
-            failed=self.failures,
+            failed=self._failed + self._unheard,
             waiting=len(self._pulses) + len(self._told),
-            problem=self.problem or (STANDS_STILL if self._overflowed else None),
+            problem=self.problem or (HANGS if self._hangs else STANDS_STILL if self._overflowed else None),
         )
+
+    @property
+    def _hangs(self) -> bool:
+        """Whether its thread waits for a driver or a network that does not come back."""
+        asked_at = self._asked_at
+        return asked_at is not None and self._clock.monotonic() - asked_at >= HANGS_S
 
     def step(self, now: float) -> float | None:
         """Do what is due, and how many seconds nothing else will be; None after the end. now: monotonic seconds."""
@@ -169,6 +182,9 @@ class Output:
         self._take()
         self._pulses.end(now)
         begun = self._begin(now)
+        self._failed += begun.dropped
+        if self._shown is not None and not self._shown & 1:  # or it was active at their moment, as while nobody judges
+            self._missed += begun.over
         if self._closing_at is not None and self._is_done(now):
             self._finish(begun)
             return None
@@ -345,7 +361,8 @@ class Output:
     def _open(self) -> None:
         value = self._value(self._clock.monotonic())
         try:
-            self._pin = self._terminal.open(value)
+            with self._asking():
+                self._pin = self._terminal.open(value)
         except OutputError as error:
             self._lose(str(error))
             return
@@ -358,13 +375,24 @@ class Output:
     def _show(self, value: int, begun: Begun) -> None:
         assert self._pin is not None
         try:
-            self._pin.set(value)
-        except OutputError as error:
-            self._failed += begun.signals
+            with self._asking():
+                self._pin.set(value)
+        except Exception as error:
+            self._failed += begun.signals  # a mistake of ours, or a library's, must not lose them in silence
+            if not isinstance(error, OutputError):
+                raise
             self._lose(str(error))
             return
         self._is_shown(value)
         self._count(begun)
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        self._asked_at = self._clock.monotonic()
+        try:
+            yield
+        finally:
+            self._asked_at = None
 
     def _is_shown(self, value: int) -> None:
         self._shown = value

@@ -14,6 +14,8 @@ class Begun:
 
     signals: int
     late: int  # of them
+    over: int = 0  # of them, those whose moment is over: for their parts they are lost
+    dropped: int = 0  # beside them: their time was over
 
 
 NOTHING = Begun(signals=0, late=0)
@@ -25,8 +27,12 @@ class Pulses:
     What they wait for is a number that rises: seconds, or counts of an encoder.
     """
 
-    def __init__(self, pulse_s: float) -> None:
+    def __init__(self, pulse_s: float, *, only_in_time: bool = False) -> None:
+        """only_in_time: a pulse is over when it should be, however late it begins; one that is over by then is dropped,
+        and so is one that came late where nobody knows by how much, for it waits for counts.
+        """
         self._pulse_s = pulse_s
+        self._only_in_time = only_in_time
         self._dues: list[float] = []  # a heap, each once
         self._waiting: dict[float, tuple[int, int]] = {}  # due -> signals, and how many of them came late
         self._until: float | None = None  # monotonic seconds; None: idle
@@ -63,14 +69,22 @@ class Pulses:
         """
         if not self._dues or self._dues[0] > reached:
             return NOTHING
-        signals = late = 0
+        signals = late = over = dropped = 0
         while self._dues and self._dues[0] <= reached:
             due = heapq.heappop(self._dues)
             of_it, of_it_late = self._waiting.pop(due)
-            overdue = tolerance is not None and reached - due > tolerance
-            signals, late = signals + of_it, late + (of_it if overdue else of_it_late)
-        self._until = now + self._pulse_s
-        return Begun(signals=signals, late=late)
+            until, of_it_over = now + self._pulse_s, of_it_late
+            if tolerance is not None:
+                of_it_late = of_it if reached - due > tolerance else of_it_late
+                of_it_over = of_it if due + max(self._pulse_s, tolerance) <= now else 0
+                until = due + self._pulse_s if self._only_in_time else until
+            if self._only_in_time:
+                dropped, of_it = dropped + of_it_over, of_it - of_it_over
+                of_it_late, of_it_over = min(of_it_late, of_it), 0
+            if of_it:
+                signals, late, over = signals + of_it, late + of_it_late, over + of_it_over
+                self._until = max(until, self._until or until)
+        return Begun(signals=signals, late=late, over=over, dropped=dropped)
 
     def end(self, now: float) -> None:
         """End the pulse where its time is over."""

@@ -188,6 +188,18 @@ def test_charts_that_are_taken_away_are_learnt_anew_by_a_station_that_runs(tmp_p
         assert list(drift.said) == []
 
 
+def test_charts_that_are_taken_away_before_a_new_start_has_written_any_are_learnt_anew_too(tmp_path: Path) -> None:
+    line, file = Line(), tmp_path / "cam0.json"
+    with a_drift(file, save_s=1e4) as drift:
+        drift.use(FLANGE)
+        line.feed(drift, 600)
+    with a_drift(file, save_s=1e4) as drift:
+        drift.use(FLANGE)
+        file.unlink()
+        drift.save()
+        assert read_charts(file)["flange"].figures == {}
+
+
 def test_a_part_does_not_wait_for_a_disk_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file, exists = tmp_path / "cam0.json", Path.exists
     hangs, lets_go = threading.Event(), threading.Event()

@@ -12,8 +12,10 @@ from typing import Any
 import gpiod
 import pytest
 
+from edge_resad.device.outputs import Output, Wiring
 from edge_resad.device.outputs.gpio import EVENTS, GpioTerminal, GpioTicks, look_at_pin
 from edge_resad.errors import OutputError
+from tests.fakes import FakeClock
 
 CHIP = "/dev/gpiochip0"
 REAL_CHIP = gpiod.Chip
@@ -165,6 +167,22 @@ def test_a_pin_that_the_hardware_loses_is_said(kernel: Kernel) -> None:
     kernel.lines[0].consumer = None
     with pytest.raises(OutputError, match=r"pin 0 of /dev/gpiochip0 cannot be set: No such device"):
         pin.set(1)
+
+
+def test_a_pin_that_has_gone_is_noticed_before_a_part_needs_it(kernel: Kernel) -> None:
+    clock = FakeClock()
+    wiring = Wiring(name="reject", on=frozenset({"fail"}), safe_active=False)
+    output = Output(wiring, GpioTerminal(name="reject", chip=CHIP, pin=0), clock=clock)
+    output.step(clock.now)
+    assert output.is_set
+    kernel.lines[0].consumer = None
+    kernel.fails = errno.ENODEV
+    for _ in range(20):
+        clock.now += 0.1
+        output.step(clock.now)
+    assert not output.is_set
+    assert output.status.problem is not None
+    assert output.status.failed == 0
 
 
 @pytest.mark.parametrize(

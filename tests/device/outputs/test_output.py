@@ -7,7 +7,17 @@ import logging
 import pytest
 
 from edge_resad.device.outputs import Encoder, Output, Wiring
-from edge_resad.device.outputs.output import EXIT_S, JUDGING_S, LOOK_S, MOST_TOLD, RETRY_MAX_S, RETRY_MIN_S, STUCK_S
+from edge_resad.device.outputs.output import (
+    EXIT_S,
+    HANGS,
+    HANGS_S,
+    JUDGING_S,
+    LOOK_S,
+    MOST_TOLD,
+    RETRY_MAX_S,
+    RETRY_MIN_S,
+    STUCK_S,
+)
 from edge_resad.device.outputs.pulses import MOST_WAITING
 from edge_resad.device.settings import Cause
 from edge_resad.errors import OutputError
@@ -79,6 +89,37 @@ def test_a_verdict_that_comes_after_its_moment_is_shown_at_once_and_counted_late
     assert (bench.output.status.fired, bench.output.status.late) == (1, 1)
 
 
+@pytest.mark.parametrize(("late_s", "shown", "fired", "failed"), [(0.04, [0, 1, 0], 1, 0), (0.1, [0], 0, 1)])
+def test_a_pass_that_comes_after_its_moment_opens_the_gate_for_no_other_part(
+    late_s: float, shown: list[int], fired: int, failed: int
+) -> None:
+    bench = Bench(wired("pass", delay_s=0.5))
+    bench.step()
+    bench.output.signal(100.0 - 0.5 - late_s)
+    for _ in range(3):
+        bench.step()
+        bench.clock.now = 100.0 + 0.1 - late_s  # when its pulse should be over
+    assert bench.terminal.shown == shown
+    status = bench.output.status
+    assert (status.fired, status.late, status.failed) == (fired, fired, failed)
+
+
+def test_a_pass_whose_count_was_over_when_it_came_opens_the_gate_for_no_other_part() -> None:
+    ticks = FakeTicks()
+    encoder = Encoder(ticks)
+    bench = Bench(wired("pass", counts=5), encoder=encoder)
+    encoder.track.add(99.0, 0)
+    encoder.track.add(99.5, 10)
+    bench.step()
+    bench.output.signal(99.1)  # at count 2, and its moment was at 7
+    bench.output.signal(100.0)  # at count 10
+    bench.step()
+    assert (bench.terminal.shown, bench.output.status.failed) == ([0], 1)
+    encoder.track.add(100.1, 15)
+    bench.step(after_s=0.1)
+    assert (bench.terminal.shown, bench.output.status.fired) == ([0, 1], 1)
+
+
 def test_pulses_of_two_parts_that_overlap_are_one() -> None:
     bench = Bench(wired())
     bench.step()
@@ -91,6 +132,23 @@ def test_pulses_of_two_parts_that_overlap_are_one() -> None:
     bench.step(after_s=0.05)
     assert bench.terminal.shown == [0, 1, 0]
     assert bench.output.status.fired == 2
+
+
+def test_a_signal_that_a_terminal_fails_at_in_a_way_that_nobody_foresaw_is_counted_as_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench(wired())
+    bench.step()
+    bench.output.signal(100.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeTerminal, "set", _broken)
+        with pytest.raises(RuntimeError, match="of a library"):
+            bench.step()
+    assert (bench.output.status.fired, bench.output.failures) == (0, 1)
+
+
+def _broken(_terminal: FakeTerminal, _value: int) -> None:
+    raise RuntimeError("of a library")
 
 
 def test_an_output_is_safe_until_the_station_judges_and_again_when_it_hangs() -> None:
@@ -205,8 +263,8 @@ def test_a_heartbeat_toggles_while_the_station_judges_and_then_stands_still_and_
 class Watched:
     """A heartbeat beside the output that rejects, at terminals of their own."""
 
-    def __init__(self) -> None:
-        self.reject = Bench(wired(), FakeTerminal(is_local=False))
+    def __init__(self, *, delay_s: float = 0.0) -> None:
+        self.reject = Bench(wired(delay_s=delay_s), FakeTerminal(is_local=False))
         self.heart = Bench(wired("heartbeat", pulse_s=0.5), clock=self.reject.clock)
         self.heart.output.watch([self.reject.output])
         self.reject.step()
@@ -245,6 +303,47 @@ def test_a_heartbeat_stands_still_for_longer_than_two_half_periods_when_a_signal
     assert both.reject.output.is_set  # again, before anybody would miss a beat
     assert both.beats(2 * 0.5) == 0
     assert both.beats(2.0) >= 2
+
+
+@pytest.mark.parametrize(("late_s", "beats"), [(0.05, 2), (0.2, 0)])
+def test_a_heartbeat_stands_still_when_a_reject_came_so_late_that_its_part_has_passed(
+    late_s: float, beats: int
+) -> None:
+    both = Watched(delay_s=0.5)
+    both.beats(2.0)
+    both.reject.output.signal(both.reject.clock.now - 0.5 - late_s)
+    both.reject.step()
+    assert (both.reject.output.status.late, both.reject.output.status.failed) == (1, 0)
+    both.heart.step()
+    assert both.beats(2 * 0.5) == beats
+    assert both.beats(2.0) >= 2
+
+
+def test_a_heartbeat_stands_still_while_the_terminal_that_rejects_does_not_come_back_and_that_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    both, beats, said = Watched(), list[int](), list[str | None]()
+
+    def hanging(_terminal: FakeTerminal, _value: int) -> None:
+        monkeypatch.undo()
+        for _ in range(round(10 * (HANGS_S + 0.5))):
+            both.reject.clock.now += 0.1
+            both.heart.step()
+        beats.append(len(both.heart.terminal.shown))
+        said.append(both.reject.output.status.problem)
+        for _ in range(50):
+            both.reject.clock.now += 0.1
+            both.heart.step()
+        beats.append(len(both.heart.terminal.shown))
+
+    both.reject.output.signal(both.reject.clock.now)
+    monkeypatch.setattr(both.reject.terminal, "set", hanging.__get__(both.reject.terminal))
+    both.reject.step()
+    assert beats[1] - beats[0] <= 1
+    assert both.heart.terminal.last % 2 == 0  # idle
+    assert said == [HANGS]
+    assert both.reject.output.status.problem is None
+    assert both.beats(2.0) >= 3
 
 
 def test_a_signal_while_the_terminal_is_away_fails_and_is_never_shown_late(caplog: pytest.LogCaptureFixture) -> None:
