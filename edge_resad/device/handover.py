@@ -307,10 +307,10 @@ class Capture:
         self.hangs += 1
         self.is_stuck = False
         log.warning("the camera hangs in a read; it is opened again")
-        hanging.halt.set()
         halt = VitalSigns()
         with self._lock:
             self._reader = _Reader(self, reopen(halt), halt, is_first=False)
+        hanging.halt.set()  # not before: it may come back now of all times, and its end must not be the camera's
         self._readers.append(self._reader)
         self._seen, self._alive_at, self._patience_s = (self._frames, 0), now, self._open_s
         self._reader.thread.start()
