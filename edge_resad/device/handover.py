@@ -42,7 +42,7 @@ class Slot(Protocol):
 
     @property
     def has_news(self) -> bool:
-        """Whether there is a part, or an end to be told of. To be asked while its condition is held."""
+        """Whether there is a part, or an end to be told of. From any thread."""
 
     def news_within_s(self) -> float:
         """For how long there can be none, unless the condition says so; infinite where it says all."""
@@ -119,8 +119,9 @@ class NewestFrame:
 
     @property
     def has_news(self) -> bool:
-        """Whether there is a frame, or an end to be told of. To be asked while `changed` is held."""
-        return self._frame is not None or self._ended
+        """Whether there is a frame, or an end to be told of. From any thread."""
+        with self._changed:
+            return self._frame is not None or self._ended
 
     def news_within_s(self) -> float:
         """The condition says all."""
