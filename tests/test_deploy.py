@@ -45,7 +45,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A wheel of this checkout."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
-    skipped = shutil.ignore_patterns(".git", ".venv*", ".*_cache", "__pycache__", "out", "demo-out", "dist", "tests")
+    skipped = shutil.ignore_patterns(
+        ".git", ".venv*", ".*_cache", ".hypothesis", "__pycache__", "out", "demo-out", "dist", "tests"
+    )
     shutil.copytree(CHECKOUT, source, ignore=skipped)
     built = subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder / "dist")],

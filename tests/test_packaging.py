@@ -32,7 +32,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     shutil.copytree(
         CHECKOUT,
         source,
-        ignore=shutil.ignore_patterns(".git", ".venv*", ".*_cache", "__pycache__", "out", "demo-out", "dist"),
+        ignore=shutil.ignore_patterns(
+            ".git", ".venv*", ".*_cache", ".hypothesis", "__pycache__", "out", "demo-out", "dist"
+        ),
     )
     built = subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder / "dist")],

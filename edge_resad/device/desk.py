@@ -6,6 +6,7 @@ import base64
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast, get_args
 
@@ -162,7 +163,10 @@ class Desk:
         found = self._board.find(_text(arguments, "id", example="id=1f2e3d4c-7"))
         said = {"labelled": time.time(), **asdict(found), "label": label, "by": None if by is None else str(by)[:64]}
         self._labels.append(said)
-        self._board.label(found.id, cast(Label, label))
+        with suppress(
+            ControlError
+        ):  # others took its place while the disk took its time: it is written down all the same
+            self._board.label(found.id, cast(Label, label))
         return {"id": found.id, "label": label}
 
     def _acknowledge(self, _arguments: Arguments) -> Mapping[str, Any]:

@@ -42,7 +42,7 @@ class Slot(Protocol):
 
     @property
     def has_news(self) -> bool:
-        """Whether there is a part, or an end to be told of. To be asked while its condition is held."""
+        """Whether there is a part, or an end to be told of. From any thread."""
 
     def news_within_s(self) -> float:
         """For how long there can be none, unless the condition says so; infinite where it says all."""
@@ -119,8 +119,9 @@ class NewestFrame:
 
     @property
     def has_news(self) -> bool:
-        """Whether there is a frame, or an end to be told of. To be asked while `changed` is held."""
-        return self._frame is not None or self._ended
+        """Whether there is a frame, or an end to be told of. From any thread."""
+        with self._changed:
+            return self._frame is not None or self._ended
 
     def news_within_s(self) -> float:
         """The condition says all."""
@@ -308,10 +309,10 @@ class Capture:
         self.hangs += 1
         self.is_stuck = False
         log.warning("the camera hangs in a read; it is opened again")
-        hanging.halt.set()
         halt = VitalSigns()
         with self._lock:
             self._reader = _Reader(self, reopen(halt), halt, is_first=False)
+        hanging.halt.set()  # not before: it may come back now of all times, and its end must not be the camera's
         self._readers.append(self._reader)
         self._seen, self._alive_at, self._patience_s = (self._frames, 0), now, self._open_s
         self._reader.thread.start()

@@ -260,14 +260,15 @@ class OpenStation:
         if self._has_begun:
             return
         captures = [lane.capture for lane in self.lanes]
-        missing = [capture.missing for capture in captures]
+        are_known = all(one.opened or one.is_looked_for for one in captures) and any(one.opened for one in captures)
+        missing = [capture.missing for capture in captures]  # now: one that is known to be missing is said to be
         if missing[0] is not None and all(missing):
             raise missing[0]
-        for lane in self.lanes:
-            if lane.capture.missing is not None and lane.name not in self._without:
+        for lane, error in zip(self.lanes, missing, strict=True):
+            if error is not None and lane.name not in self._without:
                 self._without.add(lane.name)
-                log.error("camera %s: %s It is looked for; the others inspect", lane.name, lane.capture.missing)
-        if all(one.opened or one.is_looked_for for one in captures) and any(one.opened for one in captures):
+                log.error("camera %s: %s It is looked for; the others inspect", lane.name, error)
+        if are_known:
             self._has_begun = True
             self._service.ready()  # the inspector was there before the cameras
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path("/")
+ASK_S = 5.0  # how long the tool may take
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ def power_mode(root: Path = ROOT, *, ask: Callable[[], str] | None = None) -> Po
 def ask_nvpmodel() -> str:
     """What `nvpmodel -q` prints; nothing where it cannot be asked."""
     try:
-        done = subprocess.run(["nvpmodel", "-q"], capture_output=True, text=True, timeout=5, check=False)
+        done = subprocess.run(["nvpmodel", "-q"], capture_output=True, text=True, timeout=ASK_S, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout

@@ -31,9 +31,9 @@ class VitalSigns(threading.Event):
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait as an event does."""
-        self._waits += 1
-        self._is_waited_on = True
+        self._is_waited_on = True  # first: whoever hears of a wait sees it last until its end
         try:
+            self._waits += 1
             return super().wait(timeout)
         finally:
             self._is_waited_on = False

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from edge_resad.device.board import Board
+from edge_resad.device.board import REJECTS, Board
 from edge_resad.device.bypass import Bypass, Bypassed
 from edge_resad.device.control import Controls
 from edge_resad.device.desk import CameraDesk, Desk
@@ -151,6 +152,22 @@ def test_a_label_is_on_the_disk_before_it_is_shown(place: Place) -> None:
         place.ask("label", id="r-9")
     with pytest.raises(ControlError, match="no label 'ugly'"):
         place.ask("label", id="r-1", label="ugly")
+
+
+def test_a_label_that_a_slow_disk_has_taken_is_no_error_though_others_took_the_rejects_place(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = Labels.append
+
+    def slowly(labels: Labels, said: Mapping[str, object]) -> None:
+        append(labels, said)
+        for _ in range(REJECTS):
+            place.board.inspected(inspection(BAD), MAP)
+
+    monkeypatch.setattr(Labels, "append", slowly)
+    place.board.inspected(inspection(BAD), MAP)
+    assert place.ask("label", id="r-1") == {"id": "r-1", "label": "false_reject"}
+    assert len(place.labels.read_text().splitlines()) == 1
 
 
 def test_a_label_that_the_disk_does_not_take_is_refused_and_not_shown(place: Place) -> None:

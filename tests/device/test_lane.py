@@ -19,7 +19,7 @@ from edge_resad.device.handover import NewestFrame
 from edge_resad.device.lane import CAUGHT_UP_S, Lane
 from edge_resad.device.pressure import Pressure
 from edge_resad.device.revival import Absent
-from edge_resad.device.settings import CameraSection, ProductsSection, StationFile
+from edge_resad.device.settings import CameraSection, ProductsSection, StationFile, WatchSection
 from edge_resad.device.spool import Spool
 from edge_resad.device.watch import LEARN_FRAMES
 from edge_resad.engine.inspector import Inspector
@@ -85,7 +85,7 @@ def test_a_product_that_was_changed_while_the_engine_was_away_begins_its_own_ale
         lane.put(open_judges.enter_context(Changeover(BUNDLE, products, poll_s=NEVER_S)))
         lane.say(lane.step(shown("flange", 51)))  # no cap at all
         lane.say(lane.step(shown("flange", 51)))  # no cap at all
-        assert spool.flush(20.0)
+        assert spool.flush(60.0)
         said = [read_message(letter.body) for letter in spool.oldest(100) if letter.kind == "alert"]
     alerts = [(message.data.product, message.data.phase) for message in said if isinstance(message, AlertMessage)]
     assert alerts == [("flange", "new"), ("flange", "end"), ("cap", "new")]
@@ -107,6 +107,32 @@ def test_a_wired_camera_may_be_still_for_long_and_one_whose_driver_lets_go_of_no
         lane.capture.is_stuck = True
         assert lane.look(3.0, None) == "away"
         camera.released.set()
+
+
+@pytest.mark.parametrize("follows", [True, False])
+def test_a_camera_is_not_called_silent_because_the_engine_held_up_the_line(
+    spool: Spool, tmp_path: Path, follows: bool
+) -> None:
+    """follows: whether the camera gave another part meanwhile."""
+    watched = told(tmp_path).model_copy(
+        update={
+            "cameras": (CameraSection.model_validate({"source": "/dev/video0"}),),
+            "watch": WatchSection(frozen_s=0.0, silent_s=1.0),
+        }
+    )
+    with spool:
+        lane = Lane(watched, FakeJudge(), spool, lambda _told, _halt: FakeCamera([], live=True))
+        lane.capture.opened = True
+        slot, now = lane.capture.slot, time.monotonic()
+        lane.look(now, None)
+        slot.put(shown("flange", 1))
+        part_there = slot.take()
+        assert part_there is not None
+        inspection = lane.step(part_there)
+        if follows:
+            slot.put(shown("flange", 2))
+        lane.look(now + 100.0, inspection)  # so long it took
+        assert lane.is_away is not follows
 
 
 def test_a_part_that_nobody_looked_at_is_counted_while_the_line_runs_and_once(spool: Spool, tmp_path: Path) -> None:
@@ -209,4 +235,5 @@ def test_blur_is_noticed_on_products_that_come_by_turns_and_learnt_anew_with_ano
         recipe = Recipe(product="cap", regions=(Roi(name="whole", bank="whole.npz"),))
         shelf.add(recipe, {"whole.npz": bank_content(bank_of("flange"))})
         pass_by("cap", 50, 5.0)
-        assert not lane._watch._spells["blurred"].is_on
+        spell = lane._watch._spells.get("blurred")  # forgotten after a second
+        assert spell is None or not spell.is_on

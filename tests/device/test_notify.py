@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import threading
 import time
@@ -26,28 +27,40 @@ WATCHDOG_S = 0.4  # of a station under test; it feeds four times as often
 
 
 class Systemd:
-    """The receiving end of NOTIFY_SOCKET."""
+    """The receiving end of NOTIFY_SOCKET. Its thread takes what comes: the kernel keeps ten messages, no more."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(path))
         self._socket.setblocking(False)
-        self.heard: list[str] = []
+        self._heard: list[str] = []
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._take, daemon=True)
+        self._thread.start()
 
     def listen(self) -> list[str]:
         """Everything heard so far."""
-        while True:
-            try:
-                self.heard.append(self._socket.recv(4096).decode())
-            except BlockingIOError:
-                return self.heard
+        with self._lock:
+            while True:
+                try:
+                    self._heard.append(self._socket.recv(4096).decode())
+                except BlockingIOError:
+                    return list(self._heard)
 
     def fed(self) -> int:
         return sum("WATCHDOG=1" in message for message in self.listen())
 
     def close(self) -> None:
+        self._closing.set()
+        self._thread.join(WAIT_S)
         self._socket.close()
+
+    def _take(self) -> None:
+        while not self._closing.is_set():
+            if select.select([self._socket], [], [], 0.05)[0]:
+                self.listen()
 
 
 @pytest.fixture

@@ -89,7 +89,7 @@ def cli(*words: str | Path) -> str:
 def test_a_running_station_says_how_it_does(tmp_path: Path) -> None:
     file = station_file(tmp_path)
     with running(file) as (client, done):
-        assert eventually(lambda: parts(client.ask("status")) > 3)
+        assert eventually(lambda: client.ask("status")["counts"]["passed"] > 3)
         status = client.ask("status")
         assert status["station"]["device"] == "press-7"
         lights = {light["name"]: light["says"] for light in status["lights"]}
@@ -146,6 +146,8 @@ def test_the_threshold_of_a_bank_changes_with_the_next_part_and_is_forgotten_at_
         at = len(seen) + 1
         assert eventually(lambda: len(seen) > at + 3)
         assert {one.verdict.status for one in seen[at:] if one.verdict is not None} == {"fail"}
+        assert cli(file, "threshold", "set=1000").startswith("threshold:\n  cam0: 1000")  # or each is soon forgotten
+        assert eventually(lambda: seen[-1].verdict is not None and seen[-1].verdict.status == "pass")
         assert eventually(lambda: client.ask("status")["rejects"][0]["picture"])
         reject = client.ask("status")["rejects"][0]["id"]
         cli(file, "label", f"id={reject}", "by=ann")

@@ -26,7 +26,7 @@ from edge_resad.engine.inspector import Inspector
 from edge_resad.errors import EngineError
 from tests.products import BUNDLE, Image, bank_of, part
 
-WAIT_S = 20.0  # a deadline, not a pause
+WAIT_S = 60.0  # a deadline, not a pause
 
 
 def frame(number: int) -> Frame:

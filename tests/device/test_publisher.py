@@ -8,12 +8,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections import UserDict
+from collections.abc import Iterator, KeysView
 from pathlib import Path
 
 import pytest
 
 from edge_resad.device.connection import Connection
+from edge_resad.device.presence import Presence
 from edge_resad.device.publisher import Publisher, Timing
 from edge_resad.device.refusal import no_broker
 from edge_resad.device.session import Session
@@ -162,6 +164,38 @@ def test_a_connection_says_again_how_the_station_does(spool: Spool) -> None:
     assert second.stages_ms is not None
     assert second.stages_ms["engine"].p99 == 9.5
     assert (second.bd_seq, second.live_from_seq) == (first.bd_seq, first.live_from_seq)
+
+
+def test_what_two_threads_say_of_a_station_at_once_is_all_in_its_state(spool: Spool) -> None:
+    presence = Presence(STATION, spool, {})
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow(UserDict[str, tuple[str, ...]]):
+        def keys(self) -> KeysView[str]:
+            begun.set()
+            assert go_on.wait(60)
+            return super().keys()
+
+    before = presence.version
+    others = [
+        threading.Thread(target=presence.set_faults, args=({"machine": ("hot",)},)),
+        threading.Thread(target=presence.set_problem, args=("pictures", "no room")),
+        threading.Thread(target=presence.set_facts, kwargs={"bypass": "new lamp"}),
+    ]
+    one = threading.Thread(target=presence.set_faults, args=(Slow({"cam0": ("silent",)}),))
+    one.start()
+    assert begun.wait(60)  # it is in the middle of it
+    for other in others:
+        other.start()
+    eventually(lambda: not any(other.is_alive() for other in others), 0.2)  # the time in which they would be done
+    go_on.set()
+    for thread in (one, *others):
+        thread.join(60)
+    said = read_message(presence.birth(bd_seq=1, live_from_seq=1)).data
+    assert isinstance(said, Birth)
+    assert said.faults == {"cam0": ("silent",), "machine": ("hot",)}
+    assert (said.about["problems"], said.about["bypass"]) == ({"pictures": "no room"}, "new lamp")
+    assert presence.version == before + 4
 
 
 def test_every_connection_has_a_session_number_of_its_own(spool: Spool) -> None:
@@ -418,7 +452,7 @@ def test_a_broker_that_accepts_and_says_nothing_is_said_once_and_nobody_speaks_o
     spool: Spool, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "edge_resad")
-    timing = Timing(connack_s=0.05)
+    timing = Timing(connack_s=0.05, close_s=60.0)
     with FakeBroker(Script(says_connack=False)) as broker, _publisher(spool, broker.port, timing=timing) as publisher:
         assert eventually(lambda: len(broker.connects) >= 5)
         problem = str(publisher.status.problem)

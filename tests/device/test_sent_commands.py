@@ -43,6 +43,9 @@ source = "synthetic:flange"
 fps = 2
 products = "products"
 
+[inspection]
+max_age_s = 1000.0  # a machine that stands still for a moment leaves no part without a verdict
+
 [spool]
 ack = "broker"
 

@@ -49,6 +49,8 @@ with Spool(path, max_bytes=200_000, commit_ms=1.0, reserve_bytes=int(sys.argv[3]
         with Publisher(spool, broker, station, birth={}, delivery=SpoolSection(ack="broker")):
             while spool.waiting():
                 spool.flush(0.01)
+        spool.put(address.verdict_topic("cam0"), lambda s: s.event_id.encode(), kind="fail")  # one commit more
+        assert spool.flush(60)
     else:
         letters = spool.oldest(30)
         for letter in letters:

@@ -23,7 +23,6 @@ import edge_resad.device.open_station as station_module
 from edge_resad.decision import Verdict
 from edge_resad.device.drift.charts_file import read_charts
 from edge_resad.device.frame import Frame
-from edge_resad.device.lane import HELD_UP_S
 from edge_resad.device.pictures.album import find_picture
 from edge_resad.device.pipeline import Inspection
 from edge_resad.device.settings import OutputSection, StationFile
@@ -79,7 +78,7 @@ def station(
 
 def letters(folder: Path) -> list[Letter]:
     with Spool(folder / "spool.db", max_bytes=10**9) as spool:
-        return spool.oldest(10_000)
+        return spool.oldest(10_000_000)
 
 
 def verdicts(folder: Path) -> list[VerdictMessage]:
@@ -358,20 +357,23 @@ def test_a_station_stops_in_time_though_its_camera_hangs_in_a_read(
 
 def test_a_station_goes_on_when_its_camera_disappears_and_returns(tmp_path: Path) -> None:
     devices = iter([FakeDevice([picture(GOOD)]), FakeDevice([picture(MINOR)])])
-    stop = threading.Event()
+    opened: list[FakeDevice | None] = []
+    stop, seen = threading.Event(), threading.Event()
 
     def plugged_in() -> FakeDevice:
-        device = next(devices, None)
-        if device is None:
+        assert not opened or seen.wait(WAIT_S)  # or the next part would take the place of the first
+        opened.append(next(devices, None))
+        if opened[-1] is None:
             raise CameraError("no camera at /dev/video0")
-        return device
+        return opened[-1]
 
     def both_seen(inspection: Inspection) -> None:
+        seen.set()
         if inspection.frame.frame_id == 1:
             stop.set()
 
     summary = run_station(
-        settings(tmp_path),
+        settings(tmp_path, inspection={"max_age_s": 1000.0}),
         stop=stop,
         on_inspection=both_seen,
         open_source=lambda _settings, halt: V4L2Camera("/dev/video0", open_device=plugged_in, stop=halt),
@@ -408,7 +410,7 @@ def test_the_camera_is_closed_when_the_judge_cannot_go_on(tmp_path: Path) -> Non
 
     with pytest.raises(KeyboardInterrupt):
         station(settings(tmp_path), camera, on_inspection=fails)
-    assert camera.closed
+    assert eventually(lambda: camera.closed)
 
 
 def test_a_synthetic_camera_needs_somebody_who_draws(tmp_path: Path) -> None:
@@ -657,6 +659,8 @@ def test_a_station_says_within_two_seconds_that_its_camera_hangs_and_goes_on_wit
 
     def inspected(_inspection: Inspection) -> None:
         times.append(time.monotonic())
+        if len(cameras) == 2:  # before a busy machine makes this one look as if it hung too
+            stop.set()
 
     summary = run_station(
         settings(
@@ -672,46 +676,14 @@ def test_a_station_says_within_two_seconds_that_its_camera_hangs_and_goes_on_wit
     )
     cameras[0].released.set()
     assert len(cameras) == 2
-    assert cameras[1].closed
+    assert eventually(lambda: cameras[1].closed)
     assert max(np.diff(times)) < STOP_S  # with the time to open it; measured: 1.6 s
     assert [(alert.data.phase, alert.data.fault) for alert in alerts(tmp_path) if alert.data.fault] == [
         ("new", "silent"), ("end", "silent")
     ]  # fmt: skip
-    assert summary.not_inspected.keys() <= {"overwritten"}
+    assert summary.not_inspected.keys() <= {"overwritten", "stopped"}
     assert "camera cam0 gives no picture" in caplog.text
     assert "is opened again" in caplog.text
-
-
-def test_a_camera_is_not_called_silent_because_the_engine_held_up_the_line(tmp_path: Path) -> None:
-    stop, judging = threading.Event(), threading.Event()
-
-    class Following(FakeCamera):
-        def read(self) -> Frame | None:
-            if self._taken:
-                assert judging.wait(WAIT_S)
-            return super().read()
-
-    class Held(FakeJudge):
-        def inspect(self, frame: Any, /) -> Verdict:
-            if not self.seen:
-                judging.set()
-                assert not stop.wait(HELD_UP_S + 0.1)
-            return super().inspect(frame)
-
-    camera = Following([GOOD, GOOD, GOOD], live=True, hangs=True)
-
-    def inspected(inspection: Inspection) -> None:
-        if inspection.frame.frame_id == 2:
-            stop.set()
-
-    told = settings(
-        tmp_path, camera={"source": "/dev/video0"}, watch={"frozen_s": 0, "silent_s": HELD_UP_S},
-        inspection={"bank": "bank.npz", "max_age_s": 60.0},
-    )  # fmt: skip
-    summary = station(told, camera, judge=Held(), stop=stop, on_inspection=inspected)
-    camera.released.set()
-    assert summary.parts == 3
-    assert [alert.data.fault for alert in alerts(tmp_path) if alert.data.fault] == []
 
 
 def test_an_output_that_cannot_be_set_is_an_alert_while_it_lasts(tmp_path: Path) -> None:

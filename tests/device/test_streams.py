@@ -272,13 +272,16 @@ def test_a_camera_that_never_answers_is_given_up_within_two_seconds() -> None:
 
 
 @pytest.mark.usefixtures("pyav")
-def test_a_port_where_nobody_listens_is_said_at_once() -> None:
+def test_a_port_where_nobody_listens_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rtsp, "OPEN_S", 60.0)  # a machine that is busy is no camera that is silent
     with pytest.raises(CameraError, match="Connection refused"):
         open_rtsp(f"rtsp://127.0.0.1:{free_port()}/live")
 
 
 @pytest.mark.usefixtures("pyav")
-def test_pyav_gives_the_pictures_of_a_stream_to_its_end(tmp_path: Path) -> None:
+def test_pyav_gives_the_pictures_of_a_stream_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rtsp, "OPEN_S", 60.0)
+    monkeypatch.setattr(rtsp, "READ_S", 60.0)
     path = tmp_path / "parts.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25.0, (64, 48))
     for brightness in (0, 100, 200):
@@ -301,7 +304,7 @@ def flat(brightness: int) -> Image:
 
 @pytest.mark.usefixtures("pyav")
 def test_a_network_camera_gives_its_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rtsp, "OPEN_S", 60.0)  # a machine that is busy is no camera that is silent
+    monkeypatch.setattr(rtsp, "OPEN_S", 60.0)
     monkeypatch.setattr(rtsp, "READ_S", 60.0)
     levels = [flat(level) for level in range(20, 200, 6)]
     with (

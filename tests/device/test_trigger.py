@@ -159,6 +159,23 @@ def test_a_part_whose_time_is_over_is_news_and_a_picture_at_the_very_end_of_it_i
     assert queue.has_news
 
 
+def test_who_asks_a_queue_for_news_need_hold_nothing() -> None:
+    """Or a part that is taken just then would be looked at where it no longer is."""
+    held: list[bool] = []
+
+    class Parts(EveryFrame):
+        def until(self) -> float | None:
+            free: list[bool] = []
+            other = threading.Thread(target=lambda: free.append(self.changed.acquire(blocking=False)))
+            other.start()
+            other.join(WAIT_S)
+            held.append(free == [False])
+            return None
+
+    assert not PartQueue(Parts()).has_news
+    assert held == [True]
+
+
 def test_a_trigger_from_another_thread_wakes_who_waits_for_its_part() -> None:
     trigger = Trigger(wait_s=0.01)
     queue = PartQueue(trigger)

@@ -374,7 +374,7 @@ def test_a_fault_is_one_line_one_alert_and_a_new_state_each_way(
         for number in range(80):
             watch.look(shown(black() if number < 30 else scene()), 10.0 + number / 10)
             health.step(10.0 + number / 10)
-        spool.flush(5.0)
+        assert spool.flush(60.0)
         letters = spool.oldest(10)
     said = [read_message(letter.body) for letter in letters]
     alerts = [message.data for message in said if isinstance(message, AlertMessage)]
