@@ -47,7 +47,7 @@ def account(parts: Iterable[Part], writes: Sequence[Write], until: float) -> Acc
     A PLC rejects a part when it has had a pulse for it, when by the time that it is at the gate its reject coil is held
     active, or when it misses the heartbeat: no edge for longer than two half periods. until: monotonic seconds.
     """
-    found = list(parts)
+    found, writes = list(parts), [write for write in writes if write[0] <= until]  # then it is stopped, and shows so
     pulses = active(writes, REJECT, until)
     pulsed = (part.told_at for part in found if part.told_at is not None and part.fate != "pass")
     first = min(pulsed, default=until) - BEFORE_S  # what is active sooner is a level, however short
