@@ -122,7 +122,7 @@ class Spool:
         self._dead: dict[int, str] = {}  # refused for ever, not yet marked
         self._left = 0  # commits with which letters left
         self._stream_changed = False
-        self._given_up: dict[tuple[GapReason, Kind], Ranges] = {}  # in memory, not yet noted in the file
+        self._given_up: dict[tuple[GapReason, str], Ranges] = {}  # in memory, not yet noted in the file
         self._telling: dict[int, list[int]] = {}  # letter that tells gaps -> their ids, until it is written
         self._untellable: list[int] = []  # ids of gaps that make no letter
         self._tell_wanted = False
@@ -281,7 +281,7 @@ class Spool:
                     continue
                 letters += [letter for letter in page.letters if self._waits(letter.seq) and letter.seq <= until_seq]
                 for seq, kind in page.broken:
-                    self._give_up(seq, kind, "corruption")  # type: ignore[arg-type]  # as it was written
+                    self._give_up(seq, kind, "corruption")
             if page.last is None or page.last >= until_seq:
                 break
             after_seq = page.last
@@ -428,7 +428,7 @@ class Spool:
     def _waits(self, seq: int) -> bool:
         return not (seq in self._gone or seq in self._dead or seq in self._stored)
 
-    def _give_up(self, seq: int, kind: Kind, reason: GapReason) -> None:
+    def _give_up(self, seq: int, kind: str, reason: GapReason) -> None:
         """A letter of the file that has no use any more."""
         if seq not in self._gone:
             self._gone.add(seq)
@@ -637,7 +637,7 @@ class Spool:
                 self._telling.pop(letter.seq, None)
             self._untellable = [id for id in self._untellable if id not in changes.told]
             for gap in changes.given_up:
-                self._given_up[gap.reason, gap.kind].remove(gap.first, gap.last)  # type: ignore[index]
+                self._given_up[gap.reason, gap.kind].remove(gap.first, gap.last)
             self._given_up = {about: ranges for about, ranges in self._given_up.items() if ranges}
             if self._trouble is not None:
                 log.warning("the spool %s can be written again", self._path)
