@@ -268,7 +268,7 @@ def test_a_damaged_ledger_is_set_aside_and_nothing_from_before_is_done(tmp_path:
 )
 def test_a_ledger_with_a_row_that_no_start_could_read_is_set_aside(tmp_path: Path, change: str) -> None:
     """Or no command would ever be looked at again."""
-    with commanded(tmp_path) as (wire, line, _):
+    with commanded(tmp_path) as (wire, _, _):
         wire.hear(TOPIC, trigger(tmp_path, "c1", wall=time.time() - 30), expiry_s=500)
         assert wire.answered("c1")[0].status == "done"
     with closing(sqlite3.connect(tmp_path / "commands.db")) as db, db:
