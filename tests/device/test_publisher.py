@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -227,6 +230,28 @@ def test_a_broker_that_never_acknowledges_is_named_and_asked_again(spool: Spool)
         assert eventually(lambda: publisher.status.problem is None)
 
 
+def test_a_state_says_at_once_that_the_disk_of_the_outbox_does_not_answer(
+    spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_resad.device.spool._SLOW_S", 0.05)
+    timing = replace(PATIENT, ill_s=0.0)
+    with FakeBroker(Script()) as broker, _publisher(spool, broker.port, timing=timing) as publisher:
+
+        def said() -> str:
+            problems = _births(broker)[-1].about.get("problems", {})
+            assert isinstance(problems, dict)
+            return str(problems.get("spool", "well"))
+
+        assert eventually(lambda: publisher.status.connected and bool(_births(broker)))
+        assert said() == "well"
+        with closing(sqlite3.connect(tmp_path / "spool.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")  # the outbox's thread hangs in its disk
+            _put(spool, 3)
+            assert eventually(lambda: "3 messages wait in memory" in said())
+            other.execute("ROLLBACK")
+        assert eventually(lambda: said() == "well")
+
+
 def test_telemetry_that_goes_on_is_no_answer_of_the_broker(spool: Spool) -> None:
     _put(spool, 3)
     with FakeBroker(Script(puback=lambda packet: None)) as broker, _publisher(spool, broker.port, timing=QUICK) as said:
@@ -384,7 +409,12 @@ def test_a_letter_that_left_before_it_was_found_guilty_costs_no_other_one(
 @pytest.mark.parametrize("letters", [0, 2])
 @pytest.mark.parametrize("with_telemetry", [False, True])
 def test_a_broker_that_hangs_up_at_a_state_that_is_too_large_gets_a_short_one_or_none(
-    spool: Spool, caplog: pytest.LogCaptureFixture, says: int | None, most_bytes: int, letters: int, with_telemetry: bool
+    spool: Spool,
+    caplog: pytest.LogCaptureFixture,
+    says: int | None,
+    most_bytes: int,
+    letters: int,
+    with_telemetry: bool,
 ) -> None:
     seqs = _put(spool, letters)
 

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,19 @@ def test_put_does_not_wait_for_a_disk_that_is_busy(tmp_path: Path) -> None:
         other.close()
         assert spool.flush(60)
         assert spool.waiting() == 1000
+
+
+def test_a_disk_that_does_not_answer_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_resad.device.spool._SLOW_S", 0.05)
+    path = tmp_path / "spool.db"
+    with _spool(path) as spool:
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")  # the writer thread hangs in its disk
+            _put(spool, 3)
+            assert eventually(lambda: "3 messages wait in memory. Check the disk" in str(spool.health()))
+            other.execute("ROLLBACK")
+        assert spool.flush(60)
+        assert eventually(lambda: spool.health() is None)
 
 
 def test_a_stamp_carries_the_stream_the_boot_and_two_clocks(tmp_path: Path) -> None:
