@@ -377,8 +377,8 @@ class Spool:
             slow_s = 0.0 if busy_since is None else time.monotonic() - busy_since
             if slow_s > _SLOW_S:
                 return (
-                    f"the spool {self._path} has waited for its disk for {slow_s:.0f} s: {waits} Check the disk; the line "
-                    "goes on."
+                    f"the spool {self._path} has waited for its disk for {slow_s:.0f} s: {waits} Check the disk; the "
+                    "line goes on."
                 )
             if self._file.reserve_in_use:
                 return (
