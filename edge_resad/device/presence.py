@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -42,6 +43,7 @@ class Presence:
         self._faults: dict[str, tuple[str, ...]] | None = None
         self._machine: dict[str, float] | None = None
         self._problems: dict[str, str] = {}
+        self._lock = threading.Lock()  # of what is changed from several threads
         self.version = 0  # grows with everything that a birth would say anew
         self._stages = stages or dict
         self._changing: AskFacts = changing or dict
@@ -65,8 +67,9 @@ class Presence:
 
     def set_faults(self, faults: Mapping[str, tuple[str, ...]]) -> None:
         """camera -> what is wrong with it now; what was said of other cameras stays. From any thread."""
-        self._faults = {**(self._faults or {}), **faults}
-        self.version += 1
+        with self._lock:
+            self._faults = {**(self._faults or {}), **faults}
+            self.version += 1
 
     def set_machine(self, figures: Mapping[str, float]) -> None:
         """How the machine does; goes with whatever the station says next. From any thread."""
@@ -74,18 +77,20 @@ class Presence:
 
     def set_problem(self, part: str, sentence: str | None) -> None:
         """What is wrong with a part of the station other than its cameras; None: nothing any more. From any thread."""
-        others = {name: said for name, said in self._problems.items() if name != part}
-        problems = others if sentence is None else {**others, part: sentence}
-        if problems != self._problems:
-            self._problems = problems
-            self.version += 1
+        with self._lock:
+            others = {name: said for name, said in self._problems.items() if name != part}
+            problems = others if sentence is None else {**others, part: sentence}
+            if problems != self._problems:
+                self._problems = problems
+                self.version += 1
 
     def set_facts(self, **facts: object) -> None:
         """What others should know anew, such as another product; None forgets a fact. From any thread."""
-        kept = {name: fact for name, fact in {**self._facts, **facts}.items() if fact is not None}
-        if kept != self._facts:
-            self._facts = kept
-            self.version += 1
+        with self._lock:
+            kept = {name: fact for name, fact in {**self._facts, **facts}.items() if fact is not None}
+            if kept != self._facts:
+                self._facts = kept
+                self.version += 1
 
     def birth(self, *, bd_seq: int, live_from_seq: int, again: int = 0, left_out: Sequence[str] = ()) -> bytes:
         """The station is there. live_from_seq: of the first letter that was written after it connected.

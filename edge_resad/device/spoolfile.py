@@ -461,8 +461,14 @@ class SpoolFile:
             if are_of_others(self._home, self._machine):
                 raise _Moved("of another machine")
         except _Damaged as damage:
+            is_damaged = not isinstance(damage, _Moved)
             try:
-                self.replace(str(damage), damaged=not isinstance(damage, _Moved))
+                try:
+                    self.replace(str(damage), damaged=is_damaged)
+                except (OSError, sqlite3.Error):
+                    if not self._release_reserve():
+                        raise
+                    self.replace(str(damage), damaged=is_damaged)
             except (OSError, sqlite3.Error) as error:
                 raise SpoolError(
                     f"the spool {self.path} is not one to go on with ({damage}) and cannot be set aside: {error}. "

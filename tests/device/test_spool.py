@@ -630,3 +630,18 @@ def test_a_station_starts_on_a_full_disk_with_its_reserve(small_disk: Path) -> N
         _put(spool, 1)
         assert spool.flush(60), spool.health()
         assert len(_seqs(spool)) == 11
+
+
+def test_a_station_that_lost_its_power_while_it_set_its_outbox_aside_starts_on_a_full_disk(small_disk: Path) -> None:
+    path = small_disk / "spool.db"
+    with _spool(path, max_bytes=8 * MB, reserve_bytes=MB // 2) as spool:
+        _put(spool, 10)
+        first = spool.stream_id
+    path.with_name("spool.db.quarantine").write_text("spool.db.damaged-1\n")
+    with open(small_disk / "filler", "wb") as filler:
+        os.posix_fallocate(filler.fileno(), 0, os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_bsize)
+    with _spool(path, max_bytes=8 * MB, reserve_bytes=MB // 2) as spool:
+        assert spool.stream_id != first
+        _put(spool, 1)
+        assert spool.flush(60), spool.health()
+        assert [letter.number for letter in spool.oldest(100)] == [*range(1, 11), 1]
