@@ -79,6 +79,7 @@ class Connection:
         self.hears: set[str] = set()  # topic filters that the broker has granted
         self.deaf_to: list[tuple[str, str]] = []  # topic filter and why the broker does not let us hear it
         self.answers: deque[tuple[int, int, str]] = deque()  # packet id, reason code and its name, of each PUBACK
+        self._unanswered: set[int] = set()  # packet ids
         self._ration = Ration(_SAID)
         self._access = access
         self._will = will
@@ -148,6 +149,8 @@ class Connection:
         info = self._client.publish(topic, payload, qos=qos, retain=retain and self.retains, properties=about)
         if info.rc != mqtt.MQTT_ERR_SUCCESS:
             self._lost(mqtt.error_string(info.rc))
+        if qos:
+            self._unanswered.add(info.mid)
         return info.mid
 
     def subscribe(self, filters: Sequence[str]) -> None:
@@ -247,7 +250,9 @@ class Connection:
 
     @_never_raises
     def _on_publish(self, client: mqtt.Client, userdata: Any, mid: int, reason: Any, properties: Any) -> None:
-        self.answers.append((mid, reason.value, str(reason)))
+        if mid in self._unanswered:  # of what goes with QoS 0 the client itself says this as soon as it went
+            self._unanswered.remove(mid)
+            self.answers.append((mid, reason.value, str(reason)))
 
     @_never_raises
     def _on_subscribe(self, client: mqtt.Client, userdata: Any, mid: int, reasons: Any, properties: Any) -> None:

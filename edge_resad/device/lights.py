@@ -16,6 +16,7 @@ from edge_resad.device.outputs import OutputStatus
 from edge_resad.device.pressure import Pressure
 from edge_resad.device.spool import Spool
 from edge_resad.device.watch import BLINDING, WORDS
+from edge_resad.errors import SpoolError
 
 Colour = Literal["green", "amber", "red"]
 
@@ -113,8 +114,14 @@ def disk_light(folder: Path) -> Light:
 
 
 def oldest_s(spool: Spool, now: float) -> float | None:
-    """How long the first message that waits has waited, by its own time; None where none does or its clock was off."""
-    for letter in spool.oldest(1):
+    """How long the first message that waits has waited, by its own time; None where none does, its clock was off or the
+    disk does not say.
+    """
+    try:
+        first = spool.oldest(1)
+    except SpoolError:  # who looks at the station must see the rest of it
+        return None
+    for letter in first:
         try:
             said = json.loads(letter.body)["time"]
             return max(0.0, now - datetime.fromisoformat(said.replace("Z", "+00:00")).timestamp())

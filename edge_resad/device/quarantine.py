@@ -12,6 +12,9 @@ from typing import Any
 
 from edge_resad.device.crash_points import reach
 
+UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
+"""What reading a damaged file raises; the second where SQLite's own sentence quotes bytes of it that are no text."""
+
 _SUFFIXES = ("-wal", "-shm", "")  # the file itself last: while it is there, nothing new stands in its place
 _PAGE = 200
 
@@ -94,19 +97,26 @@ def salvage(aside: Path, found: Salvage) -> Iterator[tuple[Any, ...]]:
     except sqlite3.Error:
         return
     with closing(db):
-        with suppress(sqlite3.Error):
+        db.text_factory = any_text
+        with suppress(*UNREADABLE):
             db.execute("PRAGMA writable_schema = ON")  # else SQLite reads nothing of a file that was cut off
-        with suppress(sqlite3.Error):
+        with suppress(*UNREADABLE):
             row = db.execute("SELECT stream_id, next_seq, bd_seq FROM stream").fetchone()
             if row is not None and isinstance(row[0], str) and isinstance(row[1], int) and isinstance(row[2], int):
                 found.stream_id, found.next_seq, found.bd_seq = row
-        with suppress(sqlite3.Error):
-            found.earlier = dict(db.execute("SELECT stream_id, base FROM earlier"))
-        with suppress(sqlite3.Error):
+        with suppress(*UNREADABLE):
+            earlier = db.execute("SELECT stream_id, base FROM earlier").fetchall()
+            found.earlier = {stream: base for stream, base in earlier if isinstance(stream, str) and type(base) is int}
+        with suppress(*UNREADABLE):
             found.gaps = db.execute("SELECT id, reason, previous, kind, first, last FROM gap ORDER BY id").fetchall()
-        with suppress(sqlite3.Error):  # what comes before a damaged page is kept
+        with suppress(*UNREADABLE):  # what comes before a damaged page is kept
             found.open_alerts.update(open_alerts(db))
         yield from _letters(db, found)
+
+
+def any_text(written: bytes) -> str:
+    """Text as SQLite holds it, whatever has become of it: one flipped bit must not hold up the rows beside it."""
+    return written.decode(errors="replace")
 
 
 def open_alerts(db: sqlite3.Connection) -> Iterator[tuple[str, bytes]]:
@@ -119,19 +129,21 @@ def open_alerts(db: sqlite3.Connection) -> Iterator[tuple[str, bytes]]:
 def _letters(db: sqlite3.Connection, found: Salvage) -> Iterator[tuple[Any, ...]]:
     """From the front until a page cannot be read, then from the back until there."""
     low, high = -(2**63), 2**63 - 1
+    walked = 0
     for order in ("ASC", "DESC"):
         limit = _PAGE
         while True:
             try:
                 page = _page(db, low, high, order, limit)
-            except sqlite3.Error:
+            except UNREADABLE:
                 if limit == 1:
                     break
                 limit = 1
                 continue
             yield from page
+            walked += len(page)
             if len(page) < limit:
-                found.whole = order == "ASC" and _is_well(db)
+                found.whole = order == "ASC" and _is_well(db, walked)
                 return
             end = page[-1][0]
             if not (isinstance(end, int) and low < end < high):  # a damaged tree can lead in circles
@@ -139,11 +151,12 @@ def _letters(db: sqlite3.Connection, found: Salvage) -> Iterator[tuple[Any, ...]
             low, high = (end, high) if order == "ASC" else (low, end)
 
 
-def _is_well(db: sqlite3.Connection) -> bool:
+def _is_well(db: sqlite3.Connection, walked: int) -> bool:
     """Whether a tree that could be walked has all its branches: a damaged one may lead past some of them."""
     try:
-        return bool(db.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
-    except sqlite3.Error:
+        (rows,) = db.execute("SELECT count(*) FROM letter NOT INDEXED").fetchone()
+        return bool(rows == walked and db.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
+    except UNREADABLE:
         return False
 
 

@@ -92,11 +92,15 @@ class Session:
         self._stop_at: float | None = None
         self._said_version = 0  # of the presence
         self._said_dead = False  # that there are dead letters
+        self._said_ill = False  # that something is wrong with the outbox
         self._announced = 0  # times
         self._announce_at = float("inf")  # when to say it again
 
     def announce(self) -> None:
         """Say that the station is there, and how it and its cameras do."""
+        wrong = self._spool.health()
+        self._said_ill = wrong is not None
+        self._presence.set_problem("spool", wrong)
         self._said_version = self._presence.version
         self._said_dead = self._spool.dead > 0  # before it is counted: one that comes in between is said once more
         again = self._announced
@@ -139,6 +143,9 @@ class Session:
             self.announce()  # now that it hears: who reads this may speak to it at once
         # The first dead letter at once, how many there are with the next state: a broker may refuse part after part.
         changed = self._presence.version != self._said_version or (self._spool.dead > 0) != self._said_dead
+        # An outbox may be ill and well again with every commit: that is said at once, and not all the time.
+        calm = self._announce_at - now <= self._timing.state_s - self._timing.ill_s
+        changed = changed or (calm and (self._spool.health() is not None) != self._said_ill)
         if (changed or now >= self._announce_at) and window.room and not stopping:
             self.announce()
         if now >= self._tell_at:

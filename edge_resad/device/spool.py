@@ -38,6 +38,7 @@ __all__ = ["GapLetter", "Kind", "Letter", "Spool", "Stamp"]
 _BATCH = 1000  # letters in one transaction; fewer while the disk refuses, for a part of a backlog may still fit
 _CLOSE_S = 5.0
 _HARD_BOUND = 4  # times `ram_bytes`: where a disk stays full so long that alerts alone would eat the memory
+_SLOW_S = 10.0  # a disk that takes longer for a commit is said
 _MOST_SENT = 10_000  # ranges of letters that were sent and not acknowledged; what is forgotten is sent again
 
 log = logging.getLogger(__name__)
@@ -122,7 +123,7 @@ class Spool:
         self._dead: dict[int, str] = {}  # refused for ever, not yet marked
         self._left = 0  # commits with which letters left
         self._stream_changed = False
-        self._given_up: dict[tuple[GapReason, Kind], Ranges] = {}  # in memory, not yet noted in the file
+        self._given_up: dict[tuple[GapReason, str], Ranges] = {}  # in memory, not yet noted in the file
         self._telling: dict[int, list[int]] = {}  # letter that tells gaps -> their ids, until it is written
         self._untellable: list[int] = []  # ids of gaps that make no letter
         self._tell_wanted = False
@@ -131,6 +132,7 @@ class Spool:
         self._trouble: Exception | None = None
         self._in_flight: Changes | None = None  # what the writing thread is at
         self._stumbled = False  # it did, over something that nobody foresaw
+        self._busy_since: float | None = None  # the writing thread, with the disk
         self._closing.clear()
         self._thread = Worker(self._write_all, name="spool", closing=self._closing, first_pause_s=self._retry_s)
         self._thread.start()
@@ -281,7 +283,7 @@ class Spool:
                     continue
                 letters += [letter for letter in page.letters if self._waits(letter.seq) and letter.seq <= until_seq]
                 for seq, kind in page.broken:
-                    self._give_up(seq, kind, "corruption")  # type: ignore[arg-type]  # as it was written
+                    self._give_up(seq, kind, "corruption")
             if page.last is None or page.last >= until_seq:
                 break
             after_seq = page.last
@@ -363,13 +365,20 @@ class Spool:
     def health(self) -> str | None:
         """What is wrong with the outbox, in a sentence; None when all is well."""
         with self._changed:
+            waits = f"{len(self._pending) + len(self._writing)} messages wait in memory."
+            waits += f" Memory is full too: {self._lost} new messages are lost." if self._lost else ""
             if self._trouble is not None:
                 todo = "Free disk space"
-                lost = f" Memory is full too: {self._lost} new messages are lost." if self._lost else ""
                 return (
-                    f"the spool {self._path} cannot be written ({self._trouble}): "
-                    f"{len(self._pending) + len(self._writing)} messages wait in memory.{lost} "
+                    f"the spool {self._path} cannot be written ({self._trouble}): {waits} "
                     f"{todo}; the line goes on and writing is tried again every {self._retry_s:g} s."
+                )
+            busy_since = self._busy_since
+            slow_s = 0.0 if busy_since is None else time.monotonic() - busy_since
+            if slow_s > _SLOW_S:
+                return (
+                    f"the spool {self._path} has waited for its disk for {slow_s:.0f} s: {waits} Check the disk; the "
+                    "line goes on."
                 )
             if self._file.reserve_in_use:
                 return (
@@ -428,7 +437,7 @@ class Spool:
     def _waits(self, seq: int) -> bool:
         return not (seq in self._gone or seq in self._dead or seq in self._stored)
 
-    def _give_up(self, seq: int, kind: Kind, reason: GapReason) -> None:
+    def _give_up(self, seq: int, kind: str, reason: GapReason) -> None:
         """A letter of the file that has no use any more."""
         if seq not in self._gone:
             self._gone.add(seq)
@@ -497,10 +506,17 @@ class Spool:
                 if not self._has_work():
                     return
             self._closing.wait(self._commit_s)
-            if self._commit():
+            if self._commit_in_time():
                 continue
-            if self._closing.wait(self._retry_s) and not self._commit():  # the last try
+            if self._closing.wait(self._retry_s) and not self._commit_in_time():  # the last try
                 return
+
+    def _commit_in_time(self) -> bool:
+        self._busy_since = time.monotonic()
+        try:
+            return self._commit()
+        finally:
+            self._busy_since = None
 
     def _commit(self) -> bool:
         """One transaction; False where the disk refused it."""
@@ -637,7 +653,7 @@ class Spool:
                 self._telling.pop(letter.seq, None)
             self._untellable = [id for id in self._untellable if id not in changes.told]
             for gap in changes.given_up:
-                self._given_up[gap.reason, gap.kind].remove(gap.first, gap.last)  # type: ignore[index]
+                self._given_up[gap.reason, gap.kind].remove(gap.first, gap.last)
             self._given_up = {about: ranges for about, ranges in self._given_up.items() if ranges}
             if self._trouble is not None:
                 log.warning("the spool %s can be written again", self._path)

@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_resad.device.quarantine import UNREADABLE, any_text
 from edge_resad.errors import SpoolError
 
 
@@ -44,6 +45,7 @@ def look(path: Path) -> SpoolLook:
         raise SpoolError(f"no spool at {path}. The station makes it when it runs; see [spool] path.")
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5.0)) as db:
+            db.text_factory = any_text
             stream_id, next_seq, dropped = db.execute("SELECT stream_id, next_seq, dropped FROM stream").fetchone()
             waits = "SELECT kind, count(*), sum(size) FROM letter WHERE state = 0 GROUP BY kind ORDER BY kind"
             dead = "SELECT seq, kind, topic, length(body), problem FROM letter WHERE state = 2 ORDER BY seq"
@@ -58,7 +60,7 @@ def look(path: Path) -> SpoolLook:
                 dropped=dropped,
                 damaged=sorted(path.parent.glob(f"{path.name}.damaged-*[0-9]")),
             )
-    except (sqlite3.Error, TypeError) as error:
+    except (*UNREADABLE, TypeError) as error:
         raise SpoolError(
             f"the spool {path} cannot be read: {error}. A station that starts sets a damaged one aside."
         ) from error

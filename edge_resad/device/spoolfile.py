@@ -13,7 +13,7 @@ import uuid
 import weakref
 import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +21,7 @@ from typing import Any, Literal, get_args
 
 from edge_resad.device.crash_points import reach
 from edge_resad.device.machine_ids import are_of_others
-from edge_resad.device.quarantine import Quarantine, Salvage, open_alerts, salvage
+from edge_resad.device.quarantine import Quarantine, Salvage, any_text, open_alerts, salvage
 from edge_resad.device.ranges import Ranges
 from edge_resad.errors import SpoolError
 from edge_resad.messages import MAX_RANGES, MAX_SEQ, GapReason
@@ -39,6 +39,7 @@ _APPLICATION_ID = 0x45525350  # "ERSP": the file is ours
 _SCHEMA_VERSION = 4
 _SQLITE_HEADER = b"SQLite format 3\0"  # of every SQLite file that is not empty
 _WAITING, _DEAD = 0, 2
+_OF_THE_FILE = ("no such ", "unsupported file format")  # what SQLite says of what is in it, not of the disk or a lock
 _NEWER = """
 CREATE TABLE gap (
     id INTEGER PRIMARY KEY,
@@ -130,7 +131,8 @@ class GivenUp:
     def is_sound(self) -> bool:
         """Whether a message can tell it: rows of gaps have no checksum, and a bit of theirs may have turned."""
         known = self.reason in get_args(GapReason) and self.kind in ("", *KINDS)
-        return known and 0 <= self.first <= self.last <= MAX_SEQ
+        numbers = isinstance(self.first, int) and isinstance(self.last, int)
+        return known and numbers and 0 <= self.first <= self.last <= MAX_SEQ
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +165,7 @@ class Page:
     """Letters in order, and those whose bytes are no longer what was written."""
 
     letters: list[Letter]
-    broken: list[tuple[int, str]]  # seq and kind
+    broken: list[tuple[int, str]]  # seq and kind, which is empty where nobody knows it any more
     last: int | None  # seq up to which was read; None at the end
     stream_id: str | None  # of the file; None while it is being replaced
 
@@ -192,6 +194,7 @@ class SpoolFile:
         self.earlier: dict[str, int] = {}  # stream -> what is added to its numbers here
         self.open_alerts: dict[str, bytes] = {}  # alert -> the last that was said of it; over streams and kills
         self.suspect = False  # a read found what should not be
+        self._found: sqlite3.Error | None = None  # and what it said
         self._done: tuple[weakref.ref[Changes], Sequence[tuple[int, int]]] | None = None  # the last; keeps no letters
         self._max_bytes = max_bytes
         self._max_rows = max_rows
@@ -278,16 +281,16 @@ class SpoolFile:
                 rows = self._reader.execute(query, values).fetchall()
                 stream_id, origins = self.stream_id, [self.origin(row[0]) for row in rows]
         except sqlite3.Error as error:
-            self.suspect = True
+            self.suspect, self._found = True, error
             raise SpoolError(f"the spool {self.path} cannot be read: {error}. Check its disk.") from error
         letters, broken = [], []
         for (seq, topic, content_type, kind, body, crc), (stream, number) in zip(rows, origins, strict=True):
             about = {"topic": topic, "content_type": content_type, "stream_id": stream, "number": number}
             letter = Letter(seq=seq, kind=kind, body=body, **about)
-            if crc is None or crc == _crc(letter):
+            if _is_letter(letter) and (crc is None or crc == _crc(letter)):
                 letters.append(letter)
             else:
-                broken.append((seq, kind))
+                broken.append((seq, kind if kind in KINDS else ""))
         return Page(letters, broken, rows[-1][0] if len(rows) == limit else None, stream_id)
 
     def origin(self, seq: int) -> tuple[str, int]:
@@ -304,7 +307,11 @@ class SpoolFile:
             "ifnull(previous, '')) = (SELECT reason, previous IS NULL, ifnull(previous, '') FROM gap ORDER BY id "
             "LIMIT 1) ORDER BY id LIMIT ?"
         )
-        rows = self._writer.execute(query, (MAX_RANGES,)).fetchall()
+        try:
+            rows = self._writer.execute(query, (MAX_RANGES,)).fetchall()
+        except sqlite3.Error as error:
+            self.suspect, self._found = True, error
+            raise
         self._tails.clear()  # what is being told grows no more
         return {
             id: GivenUp(reason=reason, kind=kind, first=first, last=last, previous=previous)
@@ -312,8 +319,8 @@ class SpoolFile:
         }
 
     def is_damaged(self, error: sqlite3.Error | None = None) -> bool:
-        """Whether the file can no longer be trusted. error: what a write said."""
-        self.suspect = False
+        """Whether the file can no longer be trusted. error: what a write said; without it what a read did."""
+        error, self.suspect, self._found = error or self._found, False, None
         if not self._is_open:
             return True
         if isinstance(error, sqlite3.IntegrityError) or type(error) is sqlite3.DatabaseError:
@@ -455,8 +462,14 @@ class SpoolFile:
             if are_of_others(self._home, self._machine):
                 raise _Moved("of another machine")
         except _Damaged as damage:
+            is_damaged = not isinstance(damage, _Moved)
             try:
-                self.replace(str(damage), damaged=not isinstance(damage, _Moved))
+                try:
+                    self.replace(str(damage), damaged=is_damaged)
+                except (OSError, sqlite3.Error):
+                    if not self._release_reserve():
+                        raise
+                    self.replace(str(damage), damaged=is_damaged)
             except (OSError, sqlite3.Error) as error:
                 raise SpoolError(
                     f"the spool {self.path} is not one to go on with ({damage}) and cannot be set aside: {error}. "
@@ -491,12 +504,14 @@ class SpoolFile:
         writer = self._writer = sqlite3.connect(
             self.path, timeout=5.0, isolation_level=None, check_same_thread=False
         )  # opened here, then used by the writing thread alone
+        writer.text_factory = any_text
         try:
             self._prepare(writer)
             reader = sqlite3.connect(self.path, timeout=5.0, isolation_level=None, check_same_thread=False)
         except BaseException:
             writer.close()
             raise
+        reader.text_factory = any_text
         with self._read_lock:
             self._reader = reader
         self._is_open = True
@@ -519,9 +534,11 @@ class SpoolFile:
             self.open_alerts = {**self.open_alerts, **dict(open_alerts(writer))}
             self._tails.clear()
             self._count()
-        except sqlite3.OperationalError:
+        except sqlite3.OperationalError as error:
+            if str(error).startswith(_OF_THE_FILE):
+                raise _Damaged(str(error)) from error
             raise
-        except sqlite3.DatabaseError as error:  # "file is not a database", "disk image is malformed"
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # "file is not a database", and SQLite quotes it
             raise _Damaged(str(error)) from error
         self._ceiling = self._max_bytes
         self._restore_reserve()
@@ -575,7 +592,8 @@ class SpoolFile:
                 f"the spool {self.path} has format {version}, this program knows {_SCHEMA_VERSION}. "
                 "Run the version of edge-resad that wrote it until it is empty, or set another [spool] path."
             )
-        said = writer.execute("PRAGMA quick_check(1)").fetchone()[0]
+        # Not the quick one: what is missing in the index is never sent.
+        said = writer.execute("PRAGMA integrity_check(1)").fetchone()[0]
         needed = {"letter", "stream"} | ({"gap", "earlier", "open_alert"} if version >= 3 else set())
         if said != "ok" or not needed <= tables:
             raise _Damaged(str(said))
@@ -587,6 +605,12 @@ class SpoolFile:
             _migrate(writer, _NEWEST, 3)
         if version <= 3:  # before it knew of which machine it is
             _migrate(writer, "ALTER TABLE stream ADD COLUMN machine TEXT NOT NULL DEFAULT '{}';", 4)
+        if lacks := _columns_needed() - _columns(writer):
+            raise _Damaged(f"it lacks {' '.join(map(str, min(lacks)))}")
+        (next_seq,) = writer.execute("SELECT next_seq FROM stream").fetchone()
+        (last,) = writer.execute("SELECT ifnull(max(seq), 0) FROM letter").fetchone()
+        if last >= next_seq:  # else a number would be given twice
+            raise _Damaged(f"it holds the message {last} and says that {next_seq} is the next")
 
     def _take_over(self, aside: Path, told: Collection[int], *, damaged: bool) -> None:
         """Bring what can be read of a damaged file into this new one, below every number of this stream."""
@@ -620,7 +644,7 @@ class SpoolFile:
             if not _is_sound(row):
                 spoilt.add(row[0], row[0])
                 continue
-            batch.append((row[0] - STRIDE, *row[1:]))
+            batch.append(_taken_over(row))
             there.add(row[0], row[0])
             if len(batch) >= 500:
                 write()
@@ -645,7 +669,7 @@ class SpoolFile:
         if not found.whole:
             given_up += _unknown_of(stream for stream in self._read_earlier() if stream not in found.earlier)
         write()
-        self._say_given_up(given_up)
+        self._say_given_up(gap for gap in given_up if gap.is_sound)  # else the new file might refuse it
         reach("salvage-told")
         earlier = {stream: base - STRIDE for stream, base in found.earlier.items()}
         if previous is not None:
@@ -668,7 +692,9 @@ class SpoolFile:
         tails = dict(self._tails)
         writer.execute("BEGIN IMMEDIATE")
         try:
-            for seq in changes.gone:
+            # A commit that was said to fail may have left a letter in a file that was set aside then.
+            again = [new.seq for new in changes.new if new.seq < 0]
+            for seq in (*changes.gone, *again):
                 for state, size in writer.execute("DELETE FROM letter WHERE seq = ? RETURNING state, size", (seq,)):
                     waiting, dead, held = waiting - (state == _WAITING), dead - (state == _DEAD), held - size
             deleted, done = self._delete_stored(changes.stored)
@@ -946,6 +972,13 @@ def _read_ids(said: object) -> dict[str, str]:
     return {str(name): str(id) for name, id in found.items()} if isinstance(found, dict) else {}
 
 
+def _is_letter(letter: Letter) -> bool:
+    """Whether what was read is of the types that were written."""
+    return isinstance(letter.body, bytes) and all(
+        isinstance(said, str) for said in (letter.topic, letter.content_type, letter.kind)
+    )
+
+
 def _crc(letter: Letter) -> int:
     return zlib.crc32(letter.body, zlib.crc32(f"{letter.topic} {letter.content_type} {letter.kind}".encode()))
 
@@ -962,6 +995,13 @@ def _is_sound(row: tuple[Any, ...]) -> bool:
     if kinds != [int, str, str, str, bytes, int, int]:
         return False
     return crc is None or crc == _crc(Letter(seq=seq, topic=topic, content_type=content_type, kind=kind, body=body))
+
+
+def _taken_over(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The row of a letter that is sound in the file of the next stream. No checksum says that size and state are."""
+    seq, topic, content_type, kind, body, _size, crc, state, problem = row
+    letter = Letter(seq=seq - STRIDE, topic=topic, content_type=content_type, kind=kind, body=body)
+    return (letter.seq, *row[1:5], letter.size, crc, _DEAD if state == _DEAD else _WAITING, problem)
 
 
 def _unknown_of(streams: Iterable[str]) -> list[GivenUp]:
@@ -998,6 +1038,19 @@ def _migrate(writer: sqlite3.Connection, script: str, version: int) -> None:
     reach("before-migration")
     writer.execute("COMMIT")
     reach("after-migration")
+
+
+def _columns_needed() -> set[tuple[str, ...]]:
+    with closing(sqlite3.connect(":memory:")) as fresh:
+        fresh.executescript(_SCHEMA)
+        return _columns(fresh)
+
+
+def _columns(db: sqlite3.Connection) -> set[tuple[str, ...]]:
+    """Tables, their columns and what these hold, and the columns of indexes: a file's words for them may turn too."""
+    tables = "SELECT m.name, p.name, p.type, p.pk FROM sqlite_master m, pragma_table_info(m.name) p WHERE m.type = ?"
+    indexes = "SELECT m.name, p.name, p.seqno FROM sqlite_master m, pragma_index_info(m.name) p WHERE m.type = ?"
+    return {*db.execute(tables, ("table",)), *db.execute(indexes, ("index",))}
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

@@ -20,6 +20,7 @@ class Timing:
     close_s: float = 1.9  # then the thread is left to itself
     will_delay_s: int = 5
     state_s: float = 60.0  # between two states of one connection
+    ill_s: float = 10.0  # between two of which one says that the outbox is ill, or well again
     ack_s: float = 30.0  # for a collector to say that a message is stored; then it is sent again
     ack_max_s: float = 600.0  # between two such tries while no collector answers
     states_s: float = 5.0  # for an acknowledgement, where no collector has ever said that it is there

@@ -126,10 +126,22 @@ class Receiver:
     def _head(self, wanted: _Wanted) -> Response:
         if self._whole(wanted) is not None:
             return Response(status_code=200, headers={"Upload-Offset": str(wanted.size), "Upload-Complete": "?1"})
-        offset = _size(self._part(wanted))
+        offset = self._offset(wanted)
         if offset == 0:
             raise _No(404, "nothing of it is here", Upload_Offset="0")
         return Response(status_code=200, headers={"Upload-Offset": str(offset), "Upload-Complete": "?0"})
+
+    def _offset(self, wanted: _Wanted) -> int:
+        """How much of what began to come is of use."""
+        part = self._part(wanted)
+        offset = _size(part)
+        if offset < wanted.size:
+            return offset
+        if part in self._busy:
+            raise _No(409, "it is looked at now")
+        # We were ended before it was looked at and put in its place, which its last byte brings about once more.
+        os.truncate(part, wanted.size - 1)
+        return wanted.size - 1
 
     async def _put(self, request: Request, wanted: _Wanted) -> Response:
         suffix = _SUFFIXES.get(request.headers.get("Content-Type", "").partition(";")[0].strip())

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -256,6 +257,44 @@ def test_a_damaged_ledger_is_set_aside_and_nothing_from_before_is_done(tmp_path:
         assert wire.answered("c1")[0].status == "refused"
         assert line.triggered == 1
     assert list(tmp_path.glob("commands.db.damaged-*"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE command SET arguments = '{', audited = 0",
+        "UPDATE command SET issued_by = CAST(x'ff' AS TEXT), result = CAST(x'7bff' AS TEXT), audited = 0",
+        "INSERT OR REPLACE INTO fact VALUES ('desired', '{\"version\": 1,')",
+    ],
+)
+def test_a_ledger_with_a_row_that_no_start_could_read_is_set_aside(tmp_path: Path, change: str) -> None:
+    """Or no command would ever be looked at again."""
+    with commanded(tmp_path) as (wire, _, _):
+        wire.hear(TOPIC, trigger(tmp_path, "c1", wall=time.time() - 30), expiry_s=500)
+        assert wire.answered("c1")[0].status == "done"
+    with closing(sqlite3.connect(tmp_path / "commands.db")) as db, db:
+        db.execute(change)
+    with commanded(tmp_path) as (wire, _, _):
+        wire.hear(TOPIC, trigger(tmp_path, "c2"))
+        assert wire.answered("c2")[0].status == "done"
+    assert list(tmp_path.glob("commands.db.damaged-*"))
+
+
+def test_a_command_that_is_missing_in_the_ledgers_index_alone_is_not_done_again(tmp_path: Path) -> None:
+    old = trigger(tmp_path, "c1-of-anna", wall=time.time() - 30)
+    with commanded(tmp_path) as (wire, line, _):
+        wire.hear(TOPIC, old, expiry_s=500)
+        assert wire.answered("c1-of-anna")[0].status == "done"
+    path = tmp_path / "commands.db"
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    content = path.read_bytes()
+    assert content.count(b"\x21\x09c1-of-anna") == 1  # of the index: 10 letters, and the row 1
+    path.write_bytes(content.replace(b"\x21\x09c1-of-anna", b"\x21\x09b1-of-anna"))
+    with commanded(tmp_path) as (wire, line, _):
+        wire.hear(TOPIC, old, expiry_s=500)
+        assert wire.answered("c1-of-anna")[0].status == "refused"
+        assert line.triggered == 1
 
 
 def damaged(folder: Path, *, written_s: float) -> bytes:

@@ -30,7 +30,7 @@ from edge_resad.device.lights import (
 from edge_resad.device.link import LinkStatus
 from edge_resad.device.pressure import Pressure
 from edge_resad.device.spool import Spool
-from edge_resad.errors import ControlError, ProductError
+from edge_resad.errors import ControlError, ProductError, SpoolError
 from edge_resad.messages import Address, not_inspected_message
 from edge_resad.recipe import Choice, Shelf
 from tests.device.test_board import BAD, GOOD, MAP, inspection
@@ -385,7 +385,7 @@ def test_the_disks_light(tmp_path: Path) -> None:
     assert disk_light(tmp_path / "nowhere").colour == "red"
 
 
-def test_the_age_of_what_waits_is_that_of_the_first_message(tmp_path: Path) -> None:
+def test_the_age_of_what_waits_is_that_of_the_first_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     address = Address(site="s", line="l", device="d")
     with Spool(tmp_path / "spool.db", max_bytes=10**7, commit_ms=0) as spool:
         assert oldest_s(spool, 0.0) is None
@@ -398,3 +398,9 @@ def test_the_age_of_what_waits_is_that_of_the_first_message(tmp_path: Path) -> N
         age = oldest_s(spool, stamp.wall + 90.0)
         assert age is not None
         assert np.isclose(age, 90.0, atol=0.01)
+
+        def refuse(*_: object) -> None:
+            raise SpoolError("the spool cannot be read")
+
+        monkeypatch.setattr("edge_resad.device.spoolfile.SpoolFile.read", refuse)
+        assert oldest_s(spool, stamp.wall + 90.0) is None  # the other lights shine all the same

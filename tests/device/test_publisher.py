@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections import UserDict
 from collections.abc import Iterator, KeysView
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +25,7 @@ from edge_resad.device.session import Session
 from edge_resad.device.settings import BrokerSection, StationSection
 from edge_resad.device.spool import Kind, Spool
 from edge_resad.device.stages import StageTimes
+from edge_resad.device.telegram import Telegram
 from edge_resad.errors import SettingsError
 from edge_resad.messages import Birth, Message, Offline, read_message
 from tests.mqtt_peers import (
@@ -261,6 +265,39 @@ def test_a_broker_that_never_acknowledges_is_named_and_asked_again(spool: Spool)
         assert eventually(lambda: publisher.status.problem is None)
 
 
+def test_a_state_says_at_once_that_the_disk_of_the_outbox_does_not_answer(
+    spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_resad.device.spool._SLOW_S", 0.05)
+    timing = replace(PATIENT, ill_s=0.0)
+    with FakeBroker(Script()) as broker, _publisher(spool, broker.port, timing=timing) as publisher:
+
+        def said() -> str:
+            problems = _births(broker)[-1].about.get("problems", {})
+            assert isinstance(problems, dict)
+            return str(problems.get("spool", "well"))
+
+        assert eventually(lambda: publisher.status.connected and bool(_births(broker)))
+        assert said() == "well"
+        with closing(sqlite3.connect(tmp_path / "spool.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")  # the outbox's thread hangs in its disk
+            _put(spool, 3)
+            assert eventually(lambda: "3 messages wait in memory" in said())
+            other.execute("ROLLBACK")
+        assert eventually(lambda: said() == "well")
+
+
+def test_telemetry_that_goes_on_is_no_answer_of_the_broker(spool: Spool) -> None:
+    _put(spool, 3)
+    with FakeBroker(Script(puback=lambda packet: None)) as broker, _publisher(spool, broker.port, timing=QUICK) as said:
+
+        def is_found_out() -> bool:
+            said.say(Telegram(topic="er/v1/berlin/a/press-7/tm", payload=b"{}"))
+            return "acknowledges none" in str(said.status.problem)
+
+        assert eventually(is_found_out)
+
+
 def test_never_more_letters_are_on_their_way_than_the_broker_allows(spool: Spool) -> None:
     seqs = _put(spool, 10)
     receive_maximum = b"\x21\x00\x03"
@@ -405,13 +442,22 @@ def test_a_letter_that_left_before_it_was_found_guilty_costs_no_other_one(
 
 @pytest.mark.parametrize(("says", "most_bytes"), [(None, 1000), (0x95, 1000), (0x95, 100)])
 @pytest.mark.parametrize("letters", [0, 2])
+@pytest.mark.parametrize("with_telemetry", [False, True])
 def test_a_broker_that_hangs_up_at_a_state_that_is_too_large_gets_a_short_one_or_none(
-    spool: Spool, caplog: pytest.LogCaptureFixture, says: int | None, most_bytes: int, letters: int
+    spool: Spool,
+    caplog: pytest.LogCaptureFixture,
+    says: int | None,
+    most_bytes: int,
+    letters: int,
+    with_telemetry: bool,
 ) -> None:
     seqs = _put(spool, letters)
 
     def hangs_up(packet: Packet) -> bool:
-        return packet.topic.endswith("/state") and len(packet.payload) > most_bytes
+        is_too_large = packet.topic.endswith("/state") and len(packet.payload) > most_bytes
+        if is_too_large and with_telemetry:  # there is some by the next connection
+            publisher.say(Telegram(topic="er/v1/berlin/a/press-7/tm", payload=b"{}"))
+        return is_too_large
 
     script = Script(protocols=(4,) if says is None else (5,), hangs_up=hangs_up, disconnect_reason=says)
     settings = BrokerSection(host="127.0.0.1", port=1, reconnect_min_s=0.01, reconnect_max_s=0.02)
@@ -427,7 +473,7 @@ def test_a_broker_that_hangs_up_at_a_state_that_is_too_large_gets_a_short_one_or
         states = [packet for packet in broker.packets if packet.topic.endswith("/state")]
     assert _firsts(_numbers(broker.letters())) == seqs
     assert spool.dead == 0
-    assert (len([packet for packet in states if not hangs_up(packet)]) > 0) is (most_bytes == 1000)
+    assert (len([packet for packet in states if len(packet.payload) <= most_bytes]) > 0) is (most_bytes == 1000)
     assert 1 <= sum("hangs up at this station's state" in one for one in caplog.messages) <= 2
 
 

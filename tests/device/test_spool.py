@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,19 @@ def test_put_does_not_wait_for_a_disk_that_is_busy(tmp_path: Path) -> None:
         other.close()
         assert spool.flush(60)
         assert spool.waiting() == 1000
+
+
+def test_a_disk_that_does_not_answer_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_resad.device.spool._SLOW_S", 0.05)
+    path = tmp_path / "spool.db"
+    with _spool(path) as spool:
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")  # the writer thread hangs in its disk
+            _put(spool, 3)
+            assert eventually(lambda: "3 messages wait in memory. Check the disk" in str(spool.health()))
+            other.execute("ROLLBACK")
+        assert spool.flush(60)
+        assert eventually(lambda: spool.health() is None)
 
 
 def test_a_stamp_carries_the_stream_the_boot_and_two_clocks(tmp_path: Path) -> None:
@@ -618,3 +632,18 @@ def test_a_station_starts_on_a_full_disk_with_its_reserve(small_disk: Path) -> N
         _put(spool, 1)
         assert spool.flush(60), spool.health()
         assert len(_seqs(spool)) == 11
+
+
+def test_a_station_that_lost_its_power_while_it_set_its_outbox_aside_starts_on_a_full_disk(small_disk: Path) -> None:
+    path = small_disk / "spool.db"
+    with _spool(path, max_bytes=8 * MB, reserve_bytes=MB // 2) as spool:
+        _put(spool, 10)
+        first = spool.stream_id
+    path.with_name("spool.db.quarantine").write_text("spool.db.damaged-1\n")
+    with open(small_disk / "filler", "wb") as filler:
+        os.posix_fallocate(filler.fileno(), 0, os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_bsize)
+    with _spool(path, max_bytes=8 * MB, reserve_bytes=MB // 2) as spool:
+        assert spool.stream_id != first
+        _put(spool, 1)
+        assert spool.flush(60), spool.health()
+        assert [letter.number for letter in spool.oldest(100)] == [*range(1, 11), 1]

@@ -225,6 +225,139 @@ def test_a_flipped_bit_in_a_letter_is_found_and_told_and_the_others_go_on(tmp_pa
         assert spool.dropped == 1
 
 
+@pytest.mark.parametrize(
+    "change",
+    ["topic = CAST(x'65f2' AS TEXT)", "kind = 'gail'", "kind = CAST(x'e6' AS TEXT)", "body = CAST(body AS TEXT)"],
+)
+def test_a_flipped_bit_in_a_letters_other_columns_is_told_and_holds_up_nothing(tmp_path: Path, change: str) -> None:
+    path = tmp_path / "spool.db"
+    with spool_of(path) as spool:
+        put(spool, 10)
+        assert spool.flush(60)
+        with closing(sqlite3.connect(path)) as other, other:
+            other.execute(f"UPDATE letter SET {change} WHERE seq = 7")
+        assert seqs(spool) == [seq for seq in range(1, 11) if seq != 7]
+        (gap,) = gaps(spool)
+        assert (gap.reason, gap.ranges) == ("corruption", ((7, 7),))
+
+
+@pytest.mark.parametrize(
+    ("was", "is_now"),
+    [
+        (b"seq INTEGER PRIMARY KEY", b"seq INTEGER PRIMAPY KEY"),  # every letter would seem to be without a number
+        (b"problem TEXT", b"pboblem TEXT"),
+        (b"previous TEXT", b"prezious TEXT"),
+        (b"INDEX letter_by_kind", b"INDEX letter_by_k\xe9nd"),
+    ],
+)
+def test_a_flipped_bit_in_what_the_file_says_of_itself_begins_a_new_stream_and_the_line_goes_on(
+    tmp_path: Path, was: bytes, is_now: bytes
+) -> None:
+    path = tmp_path / "spool.db"
+    with spool_of(path, max_letters=3) as spool:
+        put(spool, 5, kind="fail")
+        put(spool, 5, kind="pass")  # for some of which there is no room: a gap
+        assert spool.flush(60)
+        first = spool.stream_id
+    content = path.read_bytes()
+    assert content.count(was) >= 1
+    path.write_bytes(content.replace(was, is_now, 1))
+    with spool_of(path) as spool:
+        assert spool.stream_id != first
+        assert put(spool, 2, kind="fail") == [1, 2]
+        assert spool.flush(60)
+        told = [gap for gap in gaps(spool) if gap.previous_stream_id == first]
+        assert told
+        here = {letter.number for letter in spool.oldest(100, kinds=("fail",)) if letter.stream_id == first}
+        assert here | {seq for gap in told for seq in numbers(gap)} >= set(range(1, 6))
+        assert spool.health() is None
+
+
+def test_what_is_missing_in_the_index_alone_is_still_sent(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    with spool_of(path) as spool:
+        put(spool, 10)
+    content = bytearray(path.read_bytes())
+    at = content.rindex(b"\x01fail\x07")
+    content[at + 1] ^= 1
+    path.write_bytes(content)
+    with spool_of(path) as spool:
+        assert [letter.number for letter in spool.oldest(100, kinds=("fail",))] == list(range(1, 11))
+
+
+def test_damage_that_only_reading_by_kind_meets_is_dealt_with_while_the_station_runs(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    with spool_of(path) as spool:
+        put(spool, 10)
+        assert spool.flush(60)
+        first = spool.stream_id
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        content = bytearray(path.read_bytes())
+        at = content.rindex(b"\x01fail\x07")  # of an entry of the index
+        content[at] ^= 0x80
+        path.write_bytes(content)
+        spool._file._reader.close()  # it has the page in its cache
+        spool._file._reader = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        with pytest.raises(SpoolError, match="malformed"):
+            spool.oldest(100, kinds=("fail",))
+        assert eventually(lambda: spool.stream_id != first)
+        assert len(spool.oldest(100, kinds=("fail",))) == 10
+
+
+def test_a_file_that_says_a_number_is_free_which_a_letter_has_is_not_gone_on_with(tmp_path: Path) -> None:
+    """Or the letter that gets the number could never be written."""
+    path = tmp_path / "spool.db"
+    with spool_of(path) as spool:
+        put(spool, 10)
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute("UPDATE stream SET next_seq = 7")
+    path.with_name("spool.db.lock").unlink()
+    with spool_of(path) as spool:
+        put(spool, 1)
+        assert spool.flush(60)
+        assert [letter.number for letter in spool.oldest(100, kinds=("fail",))] == [*range(1, 11), 1]
+
+
+def test_a_commit_that_reached_a_dying_disk_although_it_failed_is_not_met_again_as_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, fails = SpoolFile._write, iter([True])
+
+    def dying(file: SpoolFile, changes: Changes) -> object:
+        done = write(file, changes)
+        if len(changes.new) > 0 and next(fails, False):
+            raise sqlite3.DatabaseError("database disk image is malformed")
+        return done
+
+    path = tmp_path / "spool.db"
+    with spool_of(path) as spool:
+        monkeypatch.setattr(SpoolFile, "_write", dying)
+        put(spool, 5)
+        assert spool.flush(60)
+        assert [letter.number for letter in spool.oldest(100) if letter.kind == "fail"] == [1, 2, 3, 4, 5]
+        assert eventually(lambda: spool.waiting() == len(spool.oldest(100)))
+        assert sorted(found.name for found in tmp_path.glob("*.damaged-*[0-9]")) == ["spool.db.damaged-1"]
+
+
+def test_a_gap_that_is_damaged_does_not_keep_the_file_from_being_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    with spool_of(path, max_letters=3) as spool:
+        put(spool, 5, kind="pass")
+        put(spool, 2, kind="fail")
+    content = path.read_bytes()
+    at = content.index(b"budgetpass")
+    header = content.rindex(b"\x00\x19\x00", 0, at)  # of the row: id, reason, previous, kind, first and last
+    found = bytearray(content)
+    found[header + 1] ^= 0x19  # the reason's type: nothing
+    path.write_bytes(found)
+    with spool_of(path) as spool:
+        put(spool, 1)
+        assert spool.flush(60)
+        assert spool.health() is None
+        assert path.with_name("spool.db.damaged-1").exists()
+
+
 def _cut_log(path: Path) -> None:
     log = path.with_name("spool.db-wal")
     log.write_bytes(log.read_bytes()[: log.stat().st_size // 2])
@@ -517,7 +650,10 @@ def test_what_tells_of_a_loss_is_not_said_to_be_beyond_the_budget(tmp_path: Path
         assert "more than its budget" in str(spool.health())
 
 
-@pytest.mark.parametrize("change", ["first = 9, last = 3", "reason = 'sun'", "kind = 'p\x01ss'"])
+@pytest.mark.parametrize(
+    "change",
+    ["first = 9, last = 3", "first = 'x'", "reason = 'sun'", "kind = 'p\x01ss'", "reason = CAST(x'e2' AS TEXT)"],
+)
 def test_a_gap_whose_bits_have_turned_is_forgotten_and_holds_up_nothing(tmp_path: Path, change: str) -> None:
     path = tmp_path / "spool.db"
     with spool_of(path, max_letters=3) as spool:

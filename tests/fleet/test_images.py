@@ -33,11 +33,23 @@ def fleet_file(folder: Path, more: str = "") -> Path:
     return file
 
 
-def test_the_receiver_takes_a_picture_and_ends_when_it_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "came",
+    [None, (50_000, 0), (0, 0), (50_000, 50_000)],
+    ids=["nothing", "the half", "all, and killed before it was in its place", "all, of which a power cut took a half"],
+)
+def test_the_receiver_takes_a_picture_and_ends_when_it_is_told(tmp_path: Path, came: tuple[int, int] | None) -> None:
+    """came: of an earlier try, bytes that are not there, and zeros in place of them."""
     make_certificates(tmp_path)
     key = new_key("operator-1", "operator")
     write_key(key, tmp_path / "operator.key")
-    (tmp_path / "frame.jpg").write_bytes(b"\xff\xd8" + b"x" * 100_000)
+    picture = b"\xff\xd8" + b"x" * 100_000
+    (tmp_path / "frame.jpg").write_bytes(picture)
+    home = tmp_path / "images" / "berlin" / "a" / "press-7"
+    if came is not None:
+        home.mkdir(parents=True)
+        name = f".e-1-frame.{hashlib.sha256(picture).hexdigest()[:32]}.{len(picture)}.part"
+        (home / name).write_bytes(picture[: len(picture) - came[0]] + b"\0" * came[1])
     command = [sys.executable, "-m", "edge_resad", "fleet", "images", str(fleet_file(tmp_path))]
     with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as receiver:
         try:
@@ -55,8 +67,8 @@ def test_the_receiver_takes_a_picture_and_ends_when_it_is_told(tmp_path: Path) -
             assert receiver.wait(60) in (0, -signal.SIGTERM)
         finally:
             receiver.kill()
-    kept = tmp_path / "images" / "berlin" / "a" / "press-7" / "e-1-frame.jpg"
-    assert hashlib.sha256(kept.read_bytes()).hexdigest() == sent.sha256
+    assert hashlib.sha256((home / "e-1-frame.jpg").read_bytes()).hexdigest() == sent.sha256
+    assert not list(home.glob(".*.part"))
 
 
 def test_a_receiver_without_a_certificate_or_keys_does_not_begin(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from edge_resad.clock_floor import is_set
 from edge_resad.device.crash_points import reach
-from edge_resad.device.quarantine import Quarantine
+from edge_resad.device.quarantine import UNREADABLE, Quarantine, any_text
 from edge_resad.errors import ControlError
 from edge_resad.messages import Moment, Status
 
@@ -43,6 +43,7 @@ CREATE INDEX IF NOT EXISTS unsettled ON command (number) WHERE status IS NULL OR
 CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 _COLUMNS = "command_id, digest, command, issued_by, issued_wall_s, role, arguments, status, sentence, result"
+_UNSETTLED = f"SELECT {_COLUMNS} FROM command WHERE status IS NULL OR audited = 0 ORDER BY number"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +90,7 @@ class Ledger:
                 self._db = self._opened()
             except sqlite3.OperationalError:
                 raise
-            except sqlite3.DatabaseError as broken:
+            except UNREADABLE as broken:
                 self._set_aside(broken, written_s)
             self.lost_mono = None if self.fact("set_aside_s") is None else self._opened_mono
         except sqlite3.Error as refused:
@@ -147,9 +148,8 @@ class Ledger:
 
     def unsettled(self) -> list[Record]:
         """Commands that an earlier run of the station began and did not end, or ended and did not write down."""
-        asked = f"SELECT {_COLUMNS} FROM command WHERE status IS NULL OR audited = 0 ORDER BY number"
         with self._lock:
-            return [_record(row) for row in self._db.execute(asked)]
+            return [_record(row) for row in self._db.execute(_UNSETTLED)]
 
     @property
     def horizon_s(self) -> float:
@@ -215,15 +215,18 @@ class Ledger:
             reach("ledger-making")
             db.execute("COMMIT")
             reach("ledger-made")
-            (said,) = db.execute("PRAGMA quick_check(1)").fetchone()
+            db.text_factory = any_text
+            # Not the quick one: a command that is missing in the index alone would be done once more.
+            (said,) = db.execute("PRAGMA integrity_check(1)").fetchone()
             if said != "ok":
                 raise sqlite3.DatabaseError(said)
+            _check_readable(db)
         except BaseException:
             db.close()
             raise
         return db
 
-    def _set_aside(self, broken: sqlite3.DatabaseError, written_s: float) -> None:
+    def _set_aside(self, broken: Exception, written_s: float) -> None:
         aside = self._quarantine.move()
         log.warning("the ledger of commands %s is damaged (%s); it is kept as %s", self._path, broken, aside.name)
         self._db = self._opened()
@@ -233,6 +236,17 @@ class Ledger:
         except BaseException:
             self._db.close()
             raise
+
+
+def _check_readable(db: sqlite3.Connection) -> None:
+    """Raise DatabaseError where what every start reads makes no sense: no command would be looked at before it."""
+    try:
+        for row in db.execute(_UNSETTLED):
+            _record(row)
+        for (value,) in db.execute("SELECT value FROM fact"):
+            json.loads(value)
+    except (ValueError, TypeError) as error:
+        raise sqlite3.DatabaseError(f"a row is no longer what was written: {error}") from error
 
 
 def _written_s(path: Path) -> float:

@@ -116,7 +116,10 @@ class Upload:
             return 0
         if status != 200:
             _check(status, said)
-        return int(said.get("Upload-Offset", "0"))
+        offset = int(said.get("Upload-Offset", "0"))
+        if offset >= int(headers["Upload-Length"]) and said.get("Upload-Complete", "?1") != "?1":
+            raise OSError("the server has all of it and has not looked at it yet")
+        return offset
 
     def _put(self, content: bytes, offset: int, headers: dict[str, str]) -> None:
         if offset == len(content) and offset:
