@@ -58,11 +58,11 @@ def unleash(
         nemesis.heal()
         healed, drained, verdict = time.monotonic(), None, Verdict(lost=1)
         histories = {station.name: station.history for station in site.stations}
-        while not verdict.good and (waited := time.monotonic() - healed) < drain_s:
+        while not verdict.good and time.monotonic() - healed < drain_s:
             nemesis.tend()
             look(time.monotonic() - began, nemesis, [station.waiting for station in site.stations])
             if all(station.rests for station in site.stations):
-                drained = waited if drained is None else drained
+                drained = time.monotonic() - healed if drained is None else drained
                 verdict = judge(site.url, histories)  # what was given up is told a few seconds later
             time.sleep(5 * STEP_S)
         if drained is None:

@@ -95,4 +95,4 @@ def test_a_station_hears_that_its_collector_was_stopped_and_gives_it_everything_
             assert spool.flush(LONG_S)
             collector.start()
             assert eventually(lambda: spool.waiting() == 0, LONG_S), (publisher.status, collector.log)
-            assert publisher.status.problem is None
+            assert eventually(lambda: publisher.status.problem is None, LONG_S)
