@@ -132,7 +132,9 @@ class ControlSocket:
             end.close()
 
     def _step(self) -> None:
-        for key, events in self._selector.select(WAKE_S):
+        ready = self._selector.select(WAKE_S)
+        # Who comes is let in last: who has left meanwhile makes room, not one who is slow to ask.
+        for key, events in sorted(ready, key=lambda one: one[0].fileobj is self._listener):
             if key.fileobj is self._listener:
                 self._accept()
             elif key.fileobj is not self._rung:

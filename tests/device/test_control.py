@@ -112,6 +112,31 @@ def test_too_many_who_say_nothing_make_room_for_one_who_asks(path: Path) -> None
         connection.close()
 
 
+def test_one_who_is_slow_to_ask_makes_no_room_where_another_has_left(tmp_path: Path) -> None:
+    path, begun, go_on = tmp_path / "control.sock", threading.Event(), threading.Event()
+    known = controls()
+
+    def hang(_arguments: dict[str, Any]) -> dict[str, Any]:
+        begun.set()
+        go_on.wait(WAIT_S)
+        return {}
+
+    known.register("hang", hang, "hang: for long")
+    with ControlSocket(path, known, most_clients=3), dialled(path) as slow, dialled(path) as leaving:
+        leaving.sendall(b'{"ask": "echo"}\n')
+        assert json.loads(leaving.makefile("rb").readline()) == {"result": {}}
+        with dialled(path) as hanging:
+            hanging.sendall(b'{"ask": "hang"}\n')
+            assert begun.wait(WAIT_S)
+            with dialled(path) as coming:  # both in the time in which nobody looks
+                leaving.close()
+                go_on.set()
+                coming.sendall(b'{"ask": "echo"}\n')
+                assert json.loads(coming.makefile("rb").readline()) == {"result": {}}
+                slow.sendall(b'{"ask": "echo"}\n')
+                assert json.loads(slow.makefile("rb").readline()) == {"result": {}}
+
+
 @pytest.mark.parametrize(
     "asked",
     [b"", b"nonsense", b"[1, 2]", b'"status"', b"7", b'{"ask": 7}', b'{"ask": "echo", "arguments": [1]}',
