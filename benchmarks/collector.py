@@ -488,6 +488,7 @@ def _play_stations(
         client = clients[name] = mqtt.Client(
             CallbackAPIVersion.VERSION2, client_id=name, userdata=name, protocol=mqtt.MQTTv5
         )
+        client.connect_timeout = timeout_s
         client.max_inflight_messages_set(50)
         client.on_connect = lambda client, name, *_: client.subscribe(f"er/v1/graz/l4/{name}/ack", qos=1)
         client.on_subscribe = on_subscribe

@@ -31,6 +31,7 @@ from benchmarks.latency import _machine as machine
 from edge_resad.device.publisher import Publisher
 from edge_resad.device.settings import BrokerSection, SpoolSection, StationSection
 from edge_resad.device.spool import Spool
+from edge_resad.device.spoolfile import Letter
 from edge_resad.messages import Address, Stamp, acknowledgement_message, seq_ranges
 
 ADDRESS = Address(site="site", line="line", device="bench")
@@ -64,13 +65,13 @@ def _live_message(stamp: Stamp) -> bytes:
     return f"{stamp.seq} {time.monotonic()} live".encode().ljust(BYTES, b"x")
 
 
-def _in_child(measure: Any, *args: Any) -> dict[str, float]:
+def _in_child(measure: Any, *args: Any) -> dict[str, Any]:
     """Run it in a process of its own, so that its memory is its own."""
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
     child = context.Process(target=_put_result, args=(results, measure, *args))
     child.start()
-    found: dict[str, float] = results.get()
+    found: dict[str, Any] = results.get()
     child.join()
     return found
 
@@ -168,21 +169,46 @@ def _delivery(program: str, folder: Path, alerts: int, *, tls: bool) -> dict[str
 
 
 def backlog(program: str, folder: Path, rows: int) -> dict[str, float]:
-    """Let so many rows wait, then drain them while new alerts are put: how those fare, and the station's memory."""
+    """Let so many rows wait, then drain them while new alerts are put: how those fare, and the station's memory.
+
+    most_rows_before_a_live: that went between an alert's being on the disk and its own going, of the worst one.
+    """
     with _mosquitto(program, folder, tls=False) as (port, ca), _collector(port, ca) as (latencies, stop):
         found = _in_child(_drain, folder, rows, port)
         stop.set()
         heard, before = latencies.get()
+    gone = found.pop("gone")
+    between = [came - gone[seq] for seq, came in before]
     return {
         **found,
         "live_p50_ms": 1e3 * statistics.median(heard),
         "live_p99_ms": 1e3 * statistics.quantiles(heard, n=100)[98],
-        "rows_before_first_live": before[0],
-        "rows_before_20th_live": before[19],
+        "most_rows_before_a_live": max(between),
     }
 
 
-def _drain(folder: Path, rows: int, port: int) -> dict[str, float]:
+class _CountingSpool(Spool):
+    """Knows of every letter how many others had gone when it was on the disk and could go."""
+
+    def __enter__(self) -> _CountingSpool:
+        super().__enter__()
+        self.gone: dict[int, int] = {}
+        self._went = 0
+        self._noted = self.committed_seq
+        self.listen(self._note)
+        return self
+
+    def sent(self, letter: Letter) -> None:
+        super().sent(letter)
+        self._went += 1
+
+    def _note(self) -> None:
+        committed = self.committed_seq
+        self.gone.update(dict.fromkeys(range(self._noted + 1, committed + 1), self._went))
+        self._noted = committed
+
+
+def _drain(folder: Path, rows: int, port: int) -> dict[str, Any]:
     path = folder / "backlog.db"
     with Spool(path, max_bytes=BUDGET) as spool:
         for _ in range(rows):
@@ -192,7 +218,7 @@ def _drain(folder: Path, rows: int, port: int) -> dict[str, float]:
     broker = BrokerSection(host="localhost", port=port, max_inflight=200)
     station = StationSection(site="site", line="line", device="bench")
     delivery = SpoolSection(ack="collector", drain_per_s=0)
-    with Spool(path, max_bytes=BUDGET) as spool:
+    with _CountingSpool(path, max_bytes=BUDGET) as spool:
         waiting_mb = highest_mb = _resident_mb()
         began, alerts = time.perf_counter(), 0
         with Publisher(spool, broker, station, birth={}, delivery=delivery) as publisher:
@@ -212,6 +238,7 @@ def _drain(folder: Path, rows: int, port: int) -> dict[str, float]:
         "drained_per_s": (rows + alerts) / took_s,
         "rss_waiting_mb": waiting_mb,
         "rss_highest_while_draining_mb": highest_mb,
+        "gone": spool.gone,
     }
 
 
@@ -222,7 +249,7 @@ def _collector(port: int, ca: Path | None) -> Iterator[tuple[Any, Any]]:
     latencies, hand_over, ready = context.Queue(), context.Event(), context.Event()
     process = context.Process(target=_collect, args=(port, ca, latencies, hand_over, ready), daemon=True)
     process.start()
-    assert ready.wait(30)
+    assert ready.wait(60)
     try:
         yield latencies, hand_over
     finally:
@@ -233,7 +260,7 @@ def _collector(port: int, ca: Path | None) -> Iterator[tuple[Any, Any]]:
 def _collect(port: int, ca: Path | None, latencies: Any, hand_over: Any, ready: Any) -> None:
     seqs: list[int] = []
     took: list[float] = []
-    before: list[int] = []
+    before: list[tuple[int, int]] = []
     stream: list[str] = []
     heard = 0
 
@@ -244,7 +271,7 @@ def _collect(port: int, ca: Path | None, latencies: Any, hand_over: Any, ready: 
         seqs.append(int(seq))
         if rest.startswith(b"live"):
             took.append(now - float(written))
-            before.append(heard)
+            before.append((int(seq), heard))
         heard += 1
         if not stream:
             about: Any = message.properties

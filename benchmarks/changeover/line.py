@@ -162,7 +162,7 @@ def asked(scratch: Path, *, size: Size, rate: float, changes: int, minutes: int)
         return None if ended.is_set() else pictures[on_belt[0]][number % len(SHOWN)]
 
     def operate() -> None:
-        client = ControlClient(scratch / "control.sock")
+        client = ControlClient(scratch / "control.sock", timeout_s=PATIENCE_S)
         try:
             _wait_for_the_line(client, seen)
             _operate(client, shelf, seen, run, on_belt, names, changes, dues)

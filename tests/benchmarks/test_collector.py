@@ -11,9 +11,10 @@ from benchmarks.collector import app
 
 
 @pytest.mark.broker
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("tls", [False, True])
 def test_stations_that_come_back_at_once_lose_nothing(tls: bool) -> None:
-    told = ["stampede", "--devices", "8", "--backlog", "5", "--timeout-s", "60", "--json", *(["--tls"] if tls else [])]
+    told = ["stampede", "--devices", "8", "--backlog", "5", "--timeout-s", "100", "--json", *(["--tls"] if tls else [])]
     done = CliRunner().invoke(app, told)
     assert done.exit_code == 0, done.output
     said = json.loads(done.stdout)

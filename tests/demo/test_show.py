@@ -17,6 +17,7 @@ import pytest
 from rich.console import Console
 
 from edge_resad.bank import load_bank
+from edge_resad.demo import broker, show, subscriber
 from edge_resad.demo.broker import EmbeddedBroker
 from edge_resad.demo.line import BAD_EVERY, DemoLine, planned, shown
 from edge_resad.demo.products import DEFECTS
@@ -49,6 +50,9 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Shown:
     said = io.StringIO()
     before = set(threading.enumerate())
     with pytest.MonkeyPatch.context() as patient:  # a machine that is busy is no broker that hangs
+        patient.setattr(broker, "START_S", 60.0)
+        patient.setattr(subscriber, "CONNECT_S", 60.0)
+        patient.setattr(show, "LAST_ALERTS_S", 60.0)
         patient.setattr(open_station, "DELIVER_S", 60.0)
         patient.setattr(open_station, "CLOSING", replace(open_station.CLOSING, close_s=60.0))
         summary = run_demo(broker=None, out=out, parts=PARTS, seed=SEED, console=Console(file=said, width=100))
