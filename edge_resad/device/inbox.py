@@ -30,12 +30,19 @@ class _File:
     since: float  # monotonic seconds: when it was first seen as it is now
     came: float  # and when it came to be so, which was not seen at once while the inspection was behind
     is_done: bool = False
+    is_tried: bool = False  # and was no picture yet
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether nobody has looked into it."""
+        return not (self.is_done or self.is_tried)
 
 
 class InboxCamera:
     """New files of a folder, in the order in which they were whole; those that were there before are not parts.
 
-    A file that is written again is a new part. Nothing is deleted, and nothing is skipped.
+    A file that is written again is a new part. Nothing is deleted, and nothing is skipped: what was whole and is
+    removed or written over before it was read, while the inspection was behind, is a part without a picture.
 
     A part was there when its file came to be as it is: signals to the line count from then, however long it waits.
     """
@@ -90,14 +97,13 @@ class InboxCamera:
     def _try(self, name: str, file: _File) -> Frame | None:
         try:
             content = file_content(self._path / name)
+            file.is_tried = True
             _check_whole(content, self._path / name)
             image = decode_image(content, self._path / name)
         except ImageError as broken:
             if self._clock.monotonic() - file.since >= PATIENCE_S:
                 file.is_done = True
-                self._taken += 1
-                self.unseen.add("unreadable", file.came)
-                log.warning("%s", broken)
+                self._miss(file, str(broken))
             return None
         file.is_done = True
         age_s = self._clock.monotonic() - file.came
@@ -126,16 +132,26 @@ class InboxCamera:
         if self._is_gone:
             self._is_gone = False
             log.info("the folder %s can be read again", self._path)
-        for name in self._files.keys() - found.keys():
-            del self._files[name]
+        for name in sorted(self._files.keys() - found.keys()):
+            gone = self._files.pop(name)
+            if gone.is_unread and self._looked_at - gone.came >= WHOLE_S:
+                self._miss(gone, f"{self._path / name} was removed before it was read. Leave it for longer")
         for name, status in found.items():
             file = self._files.get(name)
             if file is None or (file.size, file.changed_ns) != (status.st_size, status.st_mtime_ns):
+                if file is not None and file.is_unread and status.st_mtime_ns - file.changed_ns >= WHOLE_S * 1e9:
+                    self._miss(file, f"{self._path / name} was written over before it was read. Give each its own name")
                 came = now - (wall - status.st_ctime)
                 if not self._looked_at <= came <= now:  # the file's clock is another one
                     came = now
                 self._files[name] = _File(status.st_size, status.st_mtime_ns, since=now, came=came)
         self._looked_at = now
+
+    def _miss(self, file: _File, why: str) -> None:
+        """Count a part of which no picture could be read."""
+        self._taken += 1
+        self.unseen.add("unreadable", file.came)
+        log.warning("%s", why)
 
 
 def _is_image(name: str) -> bool:
