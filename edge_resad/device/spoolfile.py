@@ -271,7 +271,7 @@ class SpoolFile:
                 f"AND state = {_WAITING} AND seq > :after ORDER BY seq LIMIT :limit)"
                 for number in range(len(kinds))
             )
-            chosen = f"letter WHERE seq IN ({' UNION ALL '.join(of_kind)}) ORDER BY seq LIMIT :limit"
+            chosen = f"({' UNION ALL '.join(of_kind)}) LEFT JOIN letter USING (seq) ORDER BY seq LIMIT :limit"
         query = f"SELECT seq, topic, content_type, kind, body, crc FROM {chosen}"
         values = {"after": after_seq, "limit": limit, **{f"kind{number}": kind for number, kind in enumerate(kinds)}}
         try:
@@ -284,6 +284,9 @@ class SpoolFile:
             self.suspect, self._found = True, error
             raise SpoolError(f"the spool {self.path} cannot be read: {error}. Check its disk.") from error
         letters, broken = [], []
+        if any(row[1] is None for row in rows):  # no letter is without a topic
+            self.suspect, self._found = True, sqlite3.DatabaseError("its index names a message that is not there")
+            raise SpoolError(f"the spool {self.path} cannot be read: {self._found}. Check its disk.")
         for (seq, topic, content_type, kind, body, crc), (stream, number) in zip(rows, origins, strict=True):
             about = {"topic": topic, "content_type": content_type, "stream_id": stream, "number": number}
             letter = Letter(seq=seq, kind=kind, body=body, **about)

@@ -219,6 +219,40 @@ def test_a_folder_that_goes_away_is_said_once_and_looked_for(tmp_path: Path, cap
     ]  # fmt: skip
 
 
+def rewritten(path: Path) -> None:
+    path.write_bytes(jpeg(7))
+    os.utime(path, (path.stat().st_atime, path.stat().st_mtime + 5.0))  # some time later
+
+
+@pytest.mark.parametrize(("then", "left"), [(Path.unlink, []), (rewritten, [("b.jpg", 7)])])
+def test_what_is_removed_or_written_over_before_it_was_read_is_a_part_that_was_not_inspected(
+    tmp_path: Path, then: Callable[[Path], None], left: list[tuple[str, int]]
+) -> None:
+    clock = FakeClock(100.0)
+
+    def some() -> None:
+        (tmp_path / "a.jpg").write_bytes(jpeg(1))
+        (tmp_path / "b.jpg").write_bytes(jpeg(2))
+
+    camera = InboxCamera(tmp_path, stop=Steps(clock, [some]), clock=clock)
+    with camera:
+        assert camera.read() is not None
+        clock.now += 3.0  # the inspection of the part
+        then(tmp_path / "b.jpg")
+        shown = []
+        while (one := camera.read()) is not None:
+            shown.append((one.name, round(float(one.image.mean()))))
+    assert shown == left
+    assert [reason for reason, _ in camera.unseen.take()] == ["unreadable"]
+
+
+def test_a_file_that_was_not_whole_yet_and_went_was_no_part(tmp_path: Path) -> None:
+    path, pause = tmp_path / "a.tmp.jpg", [nothing] * 4
+    steps = [put(path, jpeg(5)[:300]), *pause, lambda: rewritten(path), lambda: path.rename(tmp_path / "a.jpg"), *pause]
+    found, camera = parts(tmp_path, *steps)
+    assert (found, camera.unreadable) == ([("a.jpg", 7)], 0)
+
+
 def test_what_left_the_folder_is_forgotten(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     _, camera = parts(tmp_path, put(path, jpeg(5)), nothing, nothing, nothing, path.unlink, nothing)

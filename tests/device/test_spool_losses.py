@@ -305,6 +305,38 @@ def test_damage_that_only_reading_by_kind_meets_is_dealt_with_while_the_station_
         assert len(spool.oldest(100, kinds=("fail",))) == 10
 
 
+def _delete_behind_the_index(path: Path, seq: int) -> None:
+    index = "sqlite_master WHERE name = 'letter_by_kind'"
+    for change in (
+        f"DELETE FROM {index}",
+        f"DELETE FROM letter WHERE seq = {seq}",
+        "INSERT INTO sqlite_master VALUES ",
+    ):
+        with closing(sqlite3.connect(path)) as other, other:
+            other.execute("PRAGMA writable_schema = ON")
+            if "sqlite_master WHERE" in change:
+                row = other.execute(f"SELECT * FROM {index}").fetchone()
+            if "INSERT" in change:
+                other.execute(f"{change} (?, ?, ?, ?, ?)", row)
+            else:
+                other.execute(change)
+
+
+def test_a_message_that_the_index_alone_knows_is_found_out_while_the_station_runs(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    with spool_of(path) as spool:
+        put(spool, 10)
+        assert spool.flush(60)
+        first = spool.stream_id
+        _delete_behind_the_index(path, 7)
+        with pytest.raises(SpoolError, match="names a message that is not there"):
+            spool.oldest(100, kinds=("fail",))
+        assert eventually(lambda: spool.stream_id != first)
+        here = [letter.number for letter in spool.oldest(100, kinds=("fail",)) if letter.stream_id == first]
+        assert here == [seq for seq in range(1, 11) if seq != 7]
+        assert [gap.previous_stream_id for gap in gaps(spool)] == [first]
+
+
 def test_a_file_that_says_a_number_is_free_which_a_letter_has_is_not_gone_on_with(tmp_path: Path) -> None:
     """Or the letter that gets the number could never be written."""
     path = tmp_path / "spool.db"
