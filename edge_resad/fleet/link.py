@@ -44,6 +44,7 @@ _LARGEST_PACKET = 1 << 20  # bytes
 _MOST_SAYS = 100_000  # acknowledgements that wait for the broker
 _WILL_DELAY_S = 5  # a connection that comes back within this was never gone
 _ANSWER_S = 10.0  # a broker that has not let us in after so long never will
+_AGAIN_S = 600.0  # what stations say of themselves is asked for anew: a broker may have dropped it while we were behind
 
 
 class Link:
@@ -135,6 +136,7 @@ class Link:
                     log.info("connected to %s as %s", self._broker.where, self._collector.id)
                 if call.ready:
                     call.greet()
+                    call.hear_again()
                     self._hold(began)
                 if call.accepted:  # a session that goes on gives what it holds before it says that we are subscribed
                     self._speak(call)
@@ -201,6 +203,8 @@ class _Call:
         self.trouble: str | None = None
         self.close_reason: int | None = None  # as the broker said it
         self.largest: int | None = None  # bytes of a packet that the broker takes
+        self._asked: dict[int, list[str]] = {}  # packet -> what it asked to hear, until the broker answers
+        self._heard_all_at = 0.0  # when what is retained was last asked for
         self._room = 0  # messages that the broker takes before it answers one
         self._name = uuid.uuid4().hex
         self._greeting: int | None = None  # the packet that said that this collector is there
@@ -285,6 +289,11 @@ class _Call:
         if self._greeting is None and self.room and self.lost is None:
             self._greeting = self.publish(*self._state(online=True), retain=True)
 
+    def hear_again(self) -> None:
+        """Now and then, what the broker retains: it drops messages for a client that takes them too slowly."""
+        if time.monotonic() - self._heard_all_at >= _AGAIN_S and not self._asked:
+            self._hear(own_filters(self._collector))
+
     def acknowledge(self, packet_id: int) -> None:
         self._client.ack(packet_id, 1)
 
@@ -333,12 +342,18 @@ class _Call:
             self._room = getattr(properties, "ReceiveMaximum", 65535)
             self.largest = getattr(properties, "MaximumPacketSize", None)
             self.accepted, self.heard_at = True, time.monotonic()
-            client.subscribe([(name, SubscribeOptions(qos=1)) for name in filters(self._collector)])
+            self._hear([*shared_filters(self._collector), *own_filters(self._collector)])
 
         self._guarded(subscribe)
 
+    def _hear(self, names: list[str]) -> None:
+        self._heard_all_at = time.monotonic()
+        _, mid = self._client.subscribe([(name, SubscribeOptions(qos=1)) for name in names])
+        if mid is not None:
+            self._asked[mid] = names
+
     def _on_subscribe(self, client: mqtt.Client, userdata: Any, mid: int, reasons: Any, properties: Any) -> None:
-        named = zip(filters(self._collector), reasons, strict=False)
+        named = zip(self._asked.pop(mid, ()), reasons, strict=False)
         self.refused = next((f"does not let it hear {name} ({said})" for name, said in named if said.is_failure), None)
         self.ready = self.refused is None
 
@@ -380,11 +395,16 @@ def packet_size(topic: str, payload: bytes) -> int:
     return 5 + 2 + len(topic.encode()) + 2 + 1 + 3 + len(JSON_TYPE.encode()) + len(payload)
 
 
-def filters(collector: CollectorSection) -> list[str]:
-    """The topic filters that a collector subscribes to."""
+def shared_filters(collector: CollectorSection) -> list[str]:
+    """The topic filters to which all collectors of the group subscribe together."""
     sites = collector.sites or ("+",)
-    shared = [f"$share/{collector.group}/er/v1/{site}/+/+/{channel}" for site in sites for channel in SHARED]
-    return shared + [f"er/v1/{site}/+/+/{channel}" for site in sites for channel in OWN]
+    return [f"$share/{collector.group}/er/v1/{site}/+/+/{channel}" for site in sites for channel in SHARED]
+
+
+def own_filters(collector: CollectorSection) -> list[str]:
+    """The topic filters to which each collector subscribes for itself."""
+    sites = collector.sites or ("+",)
+    return [f"er/v1/{site}/+/+/{channel}" for site in sites for channel in OWN]
 
 
 def _topic(message: mqtt.MQTTMessage) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from edge_resad.fleet import link as link_module
 from edge_resad.fleet.inbox import Inbox
 from edge_resad.fleet.link import Link
 from edge_resad.fleet.settings import CollectorSection
@@ -52,3 +53,20 @@ def test_a_collector_that_leaves_is_gone_even_where_the_broker_takes_no_message_
         assert eventually(lambda: topic in broker.retained and not online(broker.retained[topic]), WAIT_S)
         if not answers:
             assert len(broker.published) == 1  # the rest was the broker's: the will
+
+
+def test_what_a_broker_retains_and_dropped_on_its_way_to_a_slow_collector_is_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(link_module, "_AGAIN_S", 0.2)
+    topic = "er/v1/graz/l4/press-7/state"
+    with ScriptedBroker() as broker:
+        address = BrokerAddress(host="127.0.0.1", port=broker.port, reconnect_min_s=0.1, reconnect_max_s=0.2)
+        inbox = Inbox(10)
+        with Link(address, CollectorSection(), inbox) as link:
+            assert eventually(lambda: link.connected, WAIT_S)
+            broker.retained[topic] = Publish(topic=topic, payload=b"{}", qos=1, retain=True)  # nobody was handed it
+            (arrival, *_) = inbox.take(1, gather_s=0.0, patience_s=WAIT_S)
+            assert arrival.topic == topic
+            assert link.connections == 1
+        assert not broker.violations
