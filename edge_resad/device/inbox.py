@@ -77,6 +77,10 @@ class InboxCamera:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
+        self._look()
+        for file in self._files.values():  # the next start takes them for old ones
+            if not file.is_done:
+                self.unseen.add("stopped", file.came)
         self._files = {}
 
     def read(self) -> Frame | None:
