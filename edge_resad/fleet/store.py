@@ -20,6 +20,8 @@ from edge_resad.fleet.rejected_rows import SetAside, write_rejected
 from edge_resad.fleet.speakers import Speakers
 from edge_resad.messages import Address
 
+_NO_VALUE = "23502"  # PostgreSQL: nothing where something must be
+
 
 class StoreAway(Exception):
     """The store takes nothing now. Nothing was stored: try the same again."""
@@ -115,8 +117,13 @@ class Store:
 
 
 def _is_of_a_message(error: StatementError) -> bool:
-    """Whether a message is to blame: its values cannot be handed over, or the database calls them wrong."""
-    return isinstance(error, (DataError, IntegrityError)) or type(error) is StatementError
+    """Whether a message is to blame: its values cannot be handed over, or the database calls them wrong.
+
+    Not where it breaks another rule, as by a partition that is not there: what can be read breaks none of ours.
+    """
+    if isinstance(error, IntegrityError):
+        return getattr(error.orig, "sqlstate", None) == _NO_VALUE or str(error.orig).startswith("NOT NULL")
+    return isinstance(error, DataError) or type(error) is StatementError
 
 
 def _settle(

@@ -137,7 +137,10 @@ def test_a_file_that_came_while_nobody_looked_was_there_when_it_was_written(tmp_
     assert 140.0 < shown.captured_mono < 100_000.0
 
 
-def test_none_of_the_files_that_pile_up_is_too_old_to_be_judged(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("judges", "stopped"), [(20, {}), (3, {"stopped": 17})])
+def test_none_of_the_files_that_pile_up_is_too_old_to_be_judged_and_what_is_left_is_counted(
+    tmp_path: Path, judges: int, stopped: dict[str, int]
+) -> None:
     folder, stop = tmp_path / "parts", threading.Event()
     folder.mkdir()
 
@@ -152,7 +155,7 @@ def test_none_of_the_files_that_pile_up_is_too_old_to_be_judged(tmp_path: Path) 
 
     def count(inspection: Inspection) -> None:
         judged.append(inspection.frame.name)
-        if len(judged) == 20:
+        if len(judged) == judges:
             stop.set()
 
     told = StationFile.model_validate(
@@ -171,7 +174,7 @@ def test_none_of_the_files_that_pile_up_is_too_old_to_be_judged(tmp_path: Path) 
         open_judge=lambda _told: FakeJudge(),
         on_inspection=count,
     )
-    assert (summary.passed, dict(summary.not_inspected)) == (20, {})
+    assert (summary.passed, dict(summary.not_inspected)) == (judges, stopped)
 
 
 def test_a_file_that_is_renamed_into_the_folder_is_a_part(tmp_path: Path) -> None:

@@ -69,6 +69,40 @@ def test_what_comes_again_is_absorbed_counted_and_acknowledged(engine: Engine) -
     assert rows(engine, schema.hour, "parts", "passed") == [(2, 2)]
 
 
+@pytest.mark.postgres
+def test_what_a_missing_partition_refuses_is_not_acknowledged_and_stored_when_it_is_there(postgres: Postgres) -> None:
+    part = "CREATE TABLE verdict_{0} PARTITION OF {1} FOR VALUES WITH (MODULUS 2, REMAINDER {0})"
+    with opened(postgres.new_database(), writing=True) as engine:
+        with engine.begin() as connection:
+            for statement in (
+                "CREATE TABLE parts (LIKE verdict INCLUDING ALL) PARTITION BY HASH (stream)",
+                part.format(0, "parts"),
+                "DROP TABLE verdict",
+                "ALTER TABLE parts RENAME TO verdict",
+            ):
+                connection.execute(text(statement))
+        store = Store(engine)
+        batches = [
+            reads(*(Writer(device=f"press-{number}", stream_id=f"stream-{number}").verdict(seq) for seq in (1, 2)))
+            for number in range(8)
+        ]
+
+        def refused(batch: list[Any]) -> bool:
+            try:
+                receipt = store.add(batch)
+            except StoreAway as away:
+                return "no partition" in str(away)
+            return bool(receipt.rejected)
+
+        assert any(refused(batch) for batch in batches)
+        assert rows(engine, schema.rejected, "seq") == []
+        with engine.begin() as connection:
+            connection.execute(text(part.format(1, "verdict")))
+        for batch in batches:
+            store.add(batch)
+        assert len(rows(engine, schema.verdict, "seq")) == 16
+
+
 def test_two_stores_on_one_database_absorb_each_others_duplicates(engine: Engine) -> None:
     one, two = Store(engine), Store(engine)
     one.add(reads(press.verdict(1), press.verdict(3)))
