@@ -332,6 +332,7 @@ class SpoolFile:
             return False
         try:
             with self._read_lock:
+                self._reader.execute("SELECT 1 FROM letter, stream LIMIT 1")  # SQLite calls an emptied file whole
                 return bool(self._reader.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok")
         except sqlite3.Error as found:
             return "locked" not in str(found)

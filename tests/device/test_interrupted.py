@@ -204,6 +204,20 @@ def test_an_alert_that_is_open_while_its_outbox_is_damaged_is_known_in_the_next_
         assert set(spool.left_open) == {alert_id}
 
 
+def test_an_outbox_that_was_emptied_is_set_aside_with_the_first_message_after_somebody_read_it(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    with spool_of(path) as spool:
+        alert_id, stream_id = say(spool, "new"), spool.stream_id
+        for name in ("spool.db-wal", "spool.db"):
+            os.truncate(path.with_name(name), 0)
+        with pytest.raises(SpoolError):
+            spool.oldest(10)
+        spool.put("t", lambda stamp: b"1")
+        assert eventually(lambda: spool.stream_id != stream_id, WAIT_S)
+    with spool_of(path) as spool:
+        assert set(spool.left_open) == {alert_id}
+
+
 def test_a_spool_from_before_alerts_were_noted_is_taken_over(tmp_path: Path) -> None:
     path = tmp_path / "spool.db"
     with spool_of(path) as spool:
