@@ -134,8 +134,9 @@ class PartQueue:
 
     @property
     def has_news(self) -> bool:
-        """Whether there is a part, or an end to be told of. To be asked while `changed` is held."""
-        return bool(self._waiting) or self._ended or self.news_within_s() <= 0
+        """Whether there is a part, or an end to be told of."""
+        with self._changed:  # the parts that wait for their time are looked at, which other threads take away
+            return bool(self._waiting) or self._ended or self.news_within_s() <= 0
 
     def news_within_s(self) -> float:
         """When the next part's time is over."""
