@@ -86,7 +86,7 @@ def test_an_engine_that_holds_the_line_up_is_a_red_light_until_it_goes_on(
         return next(str(light["colour"]) for light in lights if light["name"] == "engine")
 
     with station as running, running.running():
-        line = threading.Thread(target=inspect)
+        line = threading.Thread(target=inspect, daemon=True)
         assert colour() == "green"
         line.start()
         assert hangs.wait(60.0)
