@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from edge_resad.bundle import Bundle
 from edge_resad.decision import NotInspected, Verdict
 from edge_resad.device.codes import CodeReader
+from edge_resad.device.link import Backoff
 from edge_resad.device.settings import EngineSection, ProductsSection
 from edge_resad.device.timetable import Change, Timetable
 from edge_resad.engine.alignment import Place
@@ -29,7 +30,8 @@ from edge_resad.recipe import Choice, Product, Shelf
 log = logging.getLogger(__name__)
 
 POLL_S = 0.25  # how often the shelf is looked at
-RETRY_S = 5.0  # how often what could not be read or said is tried again: a disk may be full, or hang, for a moment
+RETRY_MIN_S, RETRY_MAX_S = 1.0, 60.0
+"""What could not be read or said is tried again with pauses that grow: a disk may be full for a moment, or for days."""
 LEAVE_S = 0.5  # how long the disk may take for a product when the station stops
 HELD = 8  # products that stay ready: so many may alternate on a line without being read again
 
@@ -80,6 +82,7 @@ class Changeover:
         self._due_at = math.inf  # when the product that was put to use is to be prepared, monotonic seconds
         self._scheduled: Change | None = None  # what the timetable wants and could not be put to use yet
         self._scheduled_at = 0.0  # when it is tried again
+        self._again, self._scheduled_again = (Backoff(RETRY_MIN_S, RETRY_MAX_S) for _ in range(2))
         self._coded: Mapping[str, frozenset[Choice]] = {}
         self._codes_of: dict[Choice, tuple[str, ...]] = {}  # read once: a version never changes
         self._unread: set[Choice] = set()  # whose codes could not be read, which is said once
@@ -229,6 +232,7 @@ class Changeover:
         now, said_at = time.monotonic(), self._shelf.said_at()
         if said_at not in (self._said_at, Shelf.NEVER):  # what is gone, or cannot be looked at, says nothing
             self._said_at, self._due_at = said_at, now
+            self._again.reset()
             self._scheduled = None  # it was for a time that is over
             self._done("schedule")
             with self._lock:
@@ -246,7 +250,7 @@ class Changeover:
             self._asked = self._shelf.in_use() or self._asked
             ready = self._prepared(self._asked)
         except Exception as error:  # whatever the folder holds, parts are judged by the product that is in use
-            self._due_at = now + RETRY_S
+            self._due_at = now + self._again.next()
             self._say("product", f"the product stays {self.product.label}", error)
             return
         self._due_at = math.inf
@@ -281,6 +285,7 @@ class Changeover:
         now, due = time.monotonic(), self._timetable.due(time.time())
         if due is not None:
             self._scheduled, self._scheduled_at = due, now
+            self._scheduled_again.reset()
         change = self._scheduled
         if change is None or now < self._scheduled_at:
             return
@@ -290,7 +295,7 @@ class Changeover:
                 self.check(choice)  # what is said to be in use would be what judges after the next start
             self._shelf.use(choice)
         except Exception as error:  # of the disk too
-            self._scheduled_at = now + RETRY_S
+            self._scheduled_at = now + self._scheduled_again.next()
             self._say("schedule", f"it was {change.at}, but the product stays as it is", error)
             return
         self._scheduled = None

@@ -26,6 +26,7 @@ _WORDS: dict[str, str] = {
     **{fault: f"{fault.replace('_', ' ')}. {advice}" for fault, advice in ADVICE.items()},
 }
 LATE_S = 60.0  # what waits for longer than this is late: the spool's light is amber
+HELD_UP_S = 2.0  # a part takes a fraction of that; an engine that is opened again may take longer
 FAILURES = 10  # parts in a row that the inspector could not judge
 
 
@@ -48,8 +49,16 @@ def camera_lights(faults: Mapping[str, Sequence[str]], pressures: Mapping[str, P
         yield Light(name=camera, colour=colour, says=says)
 
 
-def engine_light(engine: str, failures: int, problem: str | None) -> Light:
-    """failures: parts in a row that the inspector could not judge. problem: why a product could not be changed to."""
+def engine_light(engine: str, failures: int, problem: str | None, at_work_s: float = 0.0) -> Light:
+    """failures: parts in a row that the inspector could not judge. problem: why a product could not be changed to.
+
+    at_work_s: for how long the line has been at one part, or at its engine.
+    """
+    if at_work_s >= HELD_UP_S:
+        says = (
+            f"has held the line up for {_long(at_work_s)}: no part is inspected meanwhile. Look at the station's log."
+        )
+        return Light(name="engine", colour="red", says=says)
     if failures >= FAILURES:
         says = f"fails on every part ({failures} in a row). Look at the station's log."
         return Light(name="engine", colour="red", says=says)

@@ -179,8 +179,10 @@ class OpenStation:
         while not stop.is_set() and not all(lane.capture.slot.ended for lane in lanes):
             people.errands.do()
             outputs.at_work(False)
+            people.at_work(False)
             turn = self._rota.next(POLL_S)
             outputs.at_work(True)
+            people.at_work(True)
             inspection, lane = None, None
             if turn is not None:
                 lane = lanes[turn[0]]
@@ -203,6 +205,7 @@ class OpenStation:
             self._begin()
             if progress.step(paces):
                 self._service.progress()
+        people.at_work(False)
 
     def say(self, lane: Lane, inspection: Inspection) -> None:
         """Hand on what became of a part to all whom it concerns, the most urgent first."""

@@ -66,6 +66,7 @@ class OperatorSide:
         self._golden: Golden | None = None
         self._lights: tuple[float, tuple[Light, ...]] = (float("-inf"), ())
         self._failed = False
+        self._at_work_since: float | None = None  # None: the line waits for a part
         self._others: dict[str, Callable[[], str | None]] = {}
         self._open = ExitStack()
 
@@ -136,6 +137,10 @@ class OperatorSide:
         if self._publisher is not None:
             self._publisher.say_faults(faults)
 
+    def at_work(self, is_it: bool) -> None:
+        """Whether the line does something now that should not take long, or waits for a part."""
+        self._at_work_since = time.monotonic() if is_it else None
+
     def missed(self, reason: str) -> None:
         """Count a part that passed without ever reaching the inspection."""
         self.board.missed(reason)
@@ -197,7 +202,13 @@ class OperatorSide:
         engine = self._settings.engine
         first = next((judge.inspector for judge in judges if isinstance(judge, Inspector | Changeover)), None)
         precision = f", {first.precision}" if first is not None else ""
-        yield engine_light(f"{engine.provider}{precision}", self.board.failures, problems[0] if problems else None)
+        since = self._at_work_since
+        yield engine_light(
+            f"{engine.provider}{precision}",
+            self.board.failures,
+            problems[0] if problems else None,
+            0.0 if since is None else time.monotonic() - since,
+        )
         broker = broker_light(self._publisher.status if self._publisher is not None else None)
         if broker is not None:
             yield broker

@@ -307,7 +307,7 @@ def test_a_product_that_cannot_be_used_leaves_the_one_before(
 def test_a_product_that_could_not_be_read_for_a_moment_is_said_and_tried_again(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edge_resad.device.changeover.RETRY_S", 0.0)
+    monkeypatch.setattr("edge_resad.device.changeover.RETRY_MIN_S", 0.0)
     with watched(shelf) as judge:
         shelf.use(shelf.find("cap"))
         with monkeypatch.context() as patch:

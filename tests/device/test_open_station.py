@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edge_resad.decision import Verdict
 from edge_resad.device.device_name import DeviceName
 from edge_resad.device.open_station import OpenStation
 from edge_resad.device.settings import StationFile
@@ -56,6 +57,45 @@ def test_the_whole_tally_is_the_sum_of_the_cameras(tmp_path: Path) -> None:
     assert (top.parts, side.parts, summary.parts) == (5, 3, 8)
     assert (summary.passed, summary.failed, summary.not_inspected) == (6, 1, {"inspector_error": 1})
     assert summary.latency_p99_ms == pytest.approx(max(top.latency_ms(99) or 0, side.latency_ms(99) or 0), rel=0.02)
+
+
+def test_an_engine_that_holds_the_line_up_is_a_red_light_until_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs, lets_go = threading.Event(), threading.Event()
+
+    class Slow(FakeJudge):
+        def inspect(self, frame: NDArray[np.uint8], /) -> Verdict:
+            hangs.set()
+            lets_go.wait()
+            return super().inspect(frame)
+
+    monkeypatch.setattr("edge_resad.device.lights.HELD_UP_S", 0.1)
+    monkeypatch.setattr("edge_resad.device.operator_side.GLANCE_S", 0.0)
+    stop, camera = threading.Event(), FakeCamera([GOOD], live=True, hangs=True)
+    station = OpenStation(
+        settings(tmp_path), stop=stop, open_source=lambda _told, _halt: camera, open_judge=lambda _told: Slow()
+    )
+
+    def inspect() -> None:
+        for lane, inspection in station.parts():
+            station.say(lane, inspection)
+
+    def colour() -> str:
+        lights = station.people.controls.answer("status", {})["result"]["lights"]
+        return next(str(light["colour"]) for light in lights if light["name"] == "engine")
+
+    with station as running, running.running():
+        line = threading.Thread(target=inspect, daemon=True)
+        assert colour() == "green"
+        line.start()
+        assert hangs.wait(60.0)
+        assert eventually(lambda: colour() == "red")
+        lets_go.set()
+        assert eventually(lambda: colour() == "green")
+        stop.set()
+        line.join()
+        camera.released.set()
 
 
 class Hangs:

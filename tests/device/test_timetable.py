@@ -124,7 +124,7 @@ def test_a_change_for_which_the_disk_has_no_room_is_made_as_soon_as_it_has(
         written(one, choice)
 
     monkeypatch.setattr("edge_resad.device.changeover.time.time", lambda: now[0])
-    monkeypatch.setattr("edge_resad.device.changeover.RETRY_S", 0.01)
+    monkeypatch.setattr("edge_resad.device.changeover.RETRY_MIN_S", 0.01)
     monkeypatch.setattr(Shelf, "use", use)
     with changeover(shelf, at="06:00", use="cap") as judge:
         now[0] = at(2, 6, 0, 1)

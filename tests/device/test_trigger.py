@@ -428,6 +428,19 @@ def test_every_frame_of_a_camera_triggered_by_wire_is_one_part(takes: list[bool]
 # From outside
 
 
+def test_whoever_asks_for_news_looks_at_no_parts_that_another_thread_takes_away() -> None:
+    trigger, queue = triggered(FakeClock(10.0))
+    trigger.fire("key")
+    answers = list[bool]()
+    asks = threading.Thread(target=lambda: answers.append(queue.has_news))
+    with trigger.changed:
+        asks.start()
+        asks.join(0.1)
+        assert not answers
+    asks.join()
+    assert answers == [False]
+
+
 def test_a_command_fires_one_camera_or_all_that_are_told() -> None:
     top, side = Trigger(), Trigger()
     triggers = Triggers({"top": top, "side": side, "belt": None})
