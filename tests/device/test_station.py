@@ -649,12 +649,19 @@ def test_the_state_of_the_station_says_what_is_wrong_with_its_camera(tmp_path: P
 def test_a_station_says_within_two_seconds_that_its_camera_hangs_and_goes_on_with_it_opened_anew(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    class Later(FakeCamera):
+        """So late that the silence was said; a line that stood still meanwhile would not hear it."""
+
+        def read(self) -> Frame | None:
+            assert eventually(lambda: "camera cam0 gives no picture" in caplog.text)
+            return super().read()
+
     cameras: list[FakeCamera] = []
     stop = threading.Event()
     times: list[float] = []
 
     def opened(_settings: StationFile, _halt: threading.Event) -> FakeCamera:
-        cameras.append(FakeCamera([GOOD, MINOR], live=True, hangs=not cameras))
+        cameras.append((Later if cameras else FakeCamera)([GOOD, MINOR], live=True, hangs=not cameras))
         return cameras[-1]
 
     def inspected(_inspection: Inspection) -> None:
