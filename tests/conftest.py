@@ -16,7 +16,7 @@ from tests.postgres_server import POSTGRES
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 # For torch and NumPy, which are not imported yet, and for programs that tests start. Where cores are fewer than
-# threads, those of one sum wait for each other as busily as they compute: a test of seconds takes minutes beside others.
+# threads, those of one sum wait for each other as busily as they compute: seconds become minutes beside others.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Every run looks at the same examples, or HYPOTHESIS_PROFILE=thorough where nobody has looked yet. On a busy machine
