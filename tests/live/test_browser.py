@@ -114,9 +114,31 @@ def test_a_button_under_a_finger_is_pressed_although_what_is_around_it_changes(l
         with browser.pressing("form[action='do/clear'] button"):
             line.judge(BAD)
             browser.until("document.querySelector('h1').innerText === 'FAIL'")
-            assert browser.run("document.querySelector('form[action=\"do/acknowledge\"]')") is None
+            assert browser.text("form[action='do/acknowledge']") == "Seen: 0 new"
         browser.until("document.querySelector('#told').innerText.includes('begin at zero')")
         browser.until("document.querySelector('form[action=\"do/acknowledge\"]').innerText.includes('1 new')")
+
+
+def test_no_button_slips_away_when_something_happens(line: Line, browser: Chromium) -> None:
+    where = (
+        "JSON.stringify([...document.querySelectorAll('.actions button')]"
+        ".map(b => [b.closest('form').getAttribute('action'), b.getBoundingClientRect().top + scrollY]))"
+    )
+    line.judge(GOOD)
+    with served(line.socket) as address:
+        browser.open(address)
+        browser.until("document.querySelector('h1').innerText === 'PASS'")
+        before = browser.run(where)
+        assert "do/bypass" in before
+        line.judge(BAD)
+        browser.until("document.querySelector('.rejects img')?.naturalWidth > 0")
+        browser.until("document.querySelector('form[action=\"do/acknowledge\"]').innerText.includes('1 new')")
+        line.judge(None)
+        line.board.set_faults({"cam0": ("blurred", "dark")})
+        browser.until("document.querySelector('#notices').innerText.includes('Clean the lens')")
+        browser.click("form[action='do/clear'] button")
+        browser.until("document.querySelector('#told').innerText.includes('begin at zero')")
+        assert browser.run(where) == before
 
 
 def test_one_tap_marks_a_false_reject(line: Line, browser: Chromium) -> None:
