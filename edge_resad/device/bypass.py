@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ class Bypass:
     ) -> None:
         """say: who tells the fleet."""
         self._now: Bypassed | None = None
+        self._lock = threading.Lock()  # what is said last is what holds, whoever else begins or ends it
         self._say = say
         self._wall = wall
 
@@ -38,17 +40,19 @@ class Bypass:
 
     def begin(self, reason: str) -> Bypassed:
         """Inspect no more parts until `end`; each is counted and said as not inspected (`bypassed`)."""
-        bypassed = self._now = Bypassed(reason=reason, since=self._wall())
-        log.warning("bypass: parts are not inspected from now on. Reason: %s", reason)
-        if self._say is not None:
-            self._say(bypassed)
-        return bypassed
+        with self._lock:
+            bypassed = self._now = Bypassed(reason=reason, since=self._wall())
+            log.warning("bypass: parts are not inspected from now on. Reason: %s", reason)
+            if self._say is not None:
+                self._say(bypassed)
+            return bypassed
 
     def end(self) -> bool:
         """Inspect again; whether there was a bypass to end."""
-        was, self._now = self._now, None
-        if was is not None:
-            log.warning("the bypass ends, parts are inspected again. It was for: %s", was.reason)
-            if self._say is not None:
-                self._say(None)
-        return was is not None
+        with self._lock:
+            was, self._now = self._now, None
+            if was is not None:
+                log.warning("the bypass ends, parts are inspected again. It was for: %s", was.reason)
+                if self._say is not None:
+                    self._say(None)
+            return was is not None

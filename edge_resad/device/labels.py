@@ -10,6 +10,8 @@ from pathlib import Path
 
 from edge_resad.errors import ControlError
 
+_LONGEST = 1 << 16  # bytes; no line is nearly as long
+
 
 class Labels:
     """A file that lines are added to and nothing is taken from."""
@@ -26,9 +28,9 @@ class Labels:
         line = json.dumps(said, separators=(",", ":")).encode() + b"\n"
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
             try:
-                size = os.fstat(file).st_size
+                size = _whole_lines(file)
                 if os.write(file, line) < len(line):
                     os.ftruncate(file, size)
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -39,3 +41,13 @@ class Labels:
             raise ControlError(
                 f"{self._path} does not take the label: {refused.strerror}. Make room, or set [control] labels."
             ) from refused
+
+
+def _whole_lines(file: int) -> int:
+    """Bytes of the file, once the half line of a power cut is gone: nobody was told that it is there."""
+    size = os.fstat(file).st_size
+    tail = os.pread(file, _LONGEST, max(0, size - _LONGEST))
+    half = len(tail) - (tail.rfind(b"\n") + 1)
+    if half:
+        os.ftruncate(file, size - half)
+    return size - half

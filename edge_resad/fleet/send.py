@@ -21,6 +21,7 @@ from edge_resad.messages import (
     JSON_TYPE,
     Address,
     Birth,
+    Desired,
     DesiredMessage,
     Offline,
     Reply,
@@ -198,16 +199,19 @@ class Sender:
         """Wish for settings that hold until others are wished for: the wish's version, and what the station reports.
 
         version: of the wish; without it the one after the last.
+
+        Raises:
+            BrokerError: somebody else has wished this version, as at the same moment, and the station takes theirs.
         """
         self._subscribe(address.reported_topic)
         last = 0
         for kept in self._retained(address.desired_topic, STATE_S / 3, STATE_S / 3):
             last = max(last, _version(kept))
-        version = version or last + 1
+        version, own = version or last + 1, f"cfg-{uuid.uuid4().hex}"
         try:
             payload = desired_message(
                 address,
-                event_id=f"cfg-{uuid.uuid4().hex}",
+                event_id=own,
                 version=version,
                 settings=settings,
                 issued_by=issued_by,
@@ -219,9 +223,19 @@ class Sender:
             raise BrokerError(f"{' '.join(str(error).split())}. See docs/commands.md.") from error
         about = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
         about.ContentType = JSON_TYPE
+        self._subscribe(address.desired_topic)
         self._publish(address.desired_topic, payload, about, retain=True)
+        is_first = False  # of who wishes at this moment: a broker hands wishes out in the order in which it took them
         until = time.monotonic() + timeout_s
         while (came := self._next(until)) is not None:
+            wish = _desired(came)
+            if wish is not None and wish.id == own:
+                is_first = True
+            elif wish is not None and wish.data.version == version and not is_first:
+                raise BrokerError(
+                    f"version {version} is what {wish.data.issued_by} wished of {address.device}, and a station takes "
+                    "each version once. Look at what it has now, and send yours again."
+                )
             reported = _reported(came, address.reported_topic)
             if reported is not None and reported.version == version:
                 return version, reported
@@ -298,11 +312,14 @@ def _reported(came: tuple[str, bytes], topic: str) -> Reported | None:
     return content if isinstance(content, Reported) else None
 
 
-def _version(came: tuple[str, bytes]) -> int:
+def _desired(came: tuple[str, bytes]) -> DesiredMessage | None:
     try:
         message = read_message(came[1])
     except ValueError:
-        return 0
-    if isinstance(message, DesiredMessage):
-        return message.data.version
-    return message.data.version or 0 if isinstance(message.data, Reported) else 0
+        return None
+    return message if isinstance(message, DesiredMessage) else None
+
+
+def _version(came: tuple[str, bytes]) -> int:
+    content = _content(came[1])
+    return content.version or 0 if isinstance(content, Desired | Reported) else 0

@@ -139,6 +139,23 @@ def test_the_fleet_hears_of_a_bypass(caplog: pytest.LogCaptureFixture) -> None:
     assert "Reason: test" in caplog.text
 
 
+def test_the_fleet_hears_last_what_holds_where_two_begin_and_end_a_bypass_at_the_same_moment() -> None:
+    heard: list[Bypassed | None] = []
+
+    def say(bypassed: Bypassed | None) -> None:
+        if bypassed is not None:
+            ending.start()
+            ending.join(0.2)  # done, or waiting for its turn
+        heard.append(bypassed)
+
+    bypass = Bypass(say, wall=lambda: 5.0)
+    ending = threading.Thread(target=bypass.end)
+    bypass.begin("test")
+    ending.join()
+    assert heard == [Bypassed(reason="test", since=5.0), None]
+    assert bypass.now is None
+
+
 def test_a_label_is_on_the_disk_before_it_is_shown(place: Place) -> None:
     place.board.inspected(inspection(BAD, 41), MAP)
     assert place.ask("label", id="r-1", by="ann") == {"id": "r-1", "label": "false_reject"}

@@ -6,6 +6,7 @@ import json
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -152,6 +153,22 @@ def test_a_wish_follows_the_last_one_at_a_broker_that_stands_still_for_a_while(h
         with send.Sender(BrokerAddress(host="127.0.0.1", port=hurried.port)) as sender:
             wish = sender.configure(ADDRESS, {"log.level": "debug"}, key=None, issued_by="anna", timeout_s=0.0)
             assert wish == (version, None)
+
+
+def test_two_who_wish_at_the_same_moment_are_told_whose_wish_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    about = {"issued_by": "bert", "wall": NOW_S, "host": "office", "key": None}
+    theirs = desired_message(ADDRESS, event_id="c", version=1, settings={"log.level": "info"}, **about)  # type: ignore[arg-type]
+    with ScriptedBroker() as broker, send.Sender(BrokerAddress(host="127.0.0.1", port=broker.port)) as sender:
+        publish = sender._publish
+
+        def wish(*said: Any, **more: Any) -> int:
+            broker.publish(ADDRESS.desired_topic, theirs, retain=True)
+            return publish(*said, **more)
+
+        monkeypatch.setattr(sender, "_publish", wish)
+        with pytest.raises(BrokerError, match="version 1 is what bert wished of press-7"):
+            sender.configure(ADDRESS, {"log.level": "debug"}, key=None, issued_by="anna", timeout_s=WAIT_S)
+    assert broker.violations == []
 
 
 def test_a_broker_that_is_not_there_is_said(keys: Path) -> None:

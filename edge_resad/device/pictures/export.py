@@ -89,7 +89,8 @@ def false_rejects(labels: Path) -> frozenset[Part]:
     """
     said: dict[Part, bool] = {}
     try:
-        for line in labels.read_text(encoding="utf-8").splitlines():
+        lines, _, _ = labels.read_text(encoding="utf-8").rpartition("\n")  # what follows is half a line, of a power cut
+        for line in lines.splitlines():
             told = json.loads(line)
             part = str(told["camera"]), int(told["frame_id"]), said_time(told["time"])
             said[part] = told["label"] == "false_reject"

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from edge_resad.datasets.find import find_classes
+from edge_resad.device.labels import Labels
 from edge_resad.device.pictures.album import ABOUT, FRAME, HEAT, Album, Kind
 from edge_resad.device.pictures.export import export_pictures, false_rejects, kept_pictures, said_of
 from edge_resad.device.verdict_log import said_time
@@ -74,6 +75,25 @@ def test_a_reject_that_somebody_called_false_is_a_good_part(folder: Path, tmp_pa
     out = tmp_path / "out"
     export_pictures(kept_pictures(folder, kinds=["reject"]), out, product="flange", false=false_rejects(labels))
     assert (numbers(out / "flange" / "good"), numbers(out / "flange" / "defect")) == ([1], [6])
+
+
+def test_half_a_label_with_which_the_power_was_cut_costs_no_other(tmp_path: Path) -> None:
+    def said(number: int) -> dict[str, object]:
+        return {"camera": "cam0", "frame_id": number, "time": WALL, "label": "false_reject"}
+
+    file = tmp_path / "labels.jsonl"
+    labels = Labels(file)
+    labels.append(said(1))
+    whole = file.read_bytes()
+    for half in (whole[:20], b"\0" * 40):
+        file.write_bytes(whole + half)
+        assert {number for _, number, _ in false_rejects(file)} == {1}
+    labels.append(said(2))
+    labels.append(said(3))
+    assert {number for _, number, _ in false_rejects(file)} == {1, 2, 3}
+    file.write_bytes(whole[:20])
+    labels.append(said(4))
+    assert {number for _, number, _ in false_rejects(file)} == {4}
 
 
 @pytest.mark.parametrize("line", ["{", "7", '{"camera": "cam0"}', '{"camera": "a", "frame_id": 1, "time": "x"}'])
