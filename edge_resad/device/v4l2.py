@@ -8,13 +8,14 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import cv2
 
 from edge_resad.device.controls import set_controls
 from edge_resad.device.device_name import DeviceName
 from edge_resad.device.frame import Clock
-from edge_resad.device.live import Device, LiveCamera
+from edge_resad.device.live import Device, HalfFrame, LiveCamera
 from edge_resad.errors import CameraError
 
 log = logging.getLogger(__name__)
@@ -102,7 +103,27 @@ def open_v4l2(path: str, *, fps: float | None, width: int | None, height: int | 
         if abs(given_fps - fps) > RATE_WITHIN * fps:
             log.warning("camera %s gives %g pictures a second, asked for %g", path, given_fps, fps)
     camera.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # a queue in the driver would hand over parts that have passed
-    return camera
+    return _Decoding(camera, path)
+
+
+class _Decoding:
+    """A camera that is open. A frame that came and cannot be decoded is not whole: the camera is there all the same."""
+
+    def __init__(self, camera: Device, path: str) -> None:
+        self._camera = camera
+        self._path = path
+
+    def grab(self) -> bool:
+        return self._camera.grab()
+
+    def retrieve(self) -> tuple[bool, Any]:
+        good, image = self._camera.retrieve()
+        if not good:
+            raise HalfFrame(f"the camera at {self._path} sent half a frame")
+        return good, image
+
+    def release(self) -> None:
+        self._camera.release()
 
 
 def _letters(fourcc: int) -> str:

@@ -511,6 +511,23 @@ def test_what_a_v4l2_camera_does_not_take_is_said_and_it_runs_all_the_same(
     assert said.startswith(f"camera {tmp_path}/video0 {words}")
 
 
+def test_a_frame_that_cannot_be_decoded_is_a_part_and_the_camera_stays_open(
+    tmp_path: Path, recorded: type[Recorded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def retrieve(self: Recorded) -> tuple[bool, NDArray[np.uint8] | None]:
+        decoded.append(len(decoded) != 1)
+        return (True, picture(7)) if decoded[-1] else (False, None)
+
+    (tmp_path / "video0").touch()
+    decoded: list[bool] = []
+    monkeypatch.setattr(recorded, "grab", lambda _: True)
+    monkeypatch.setattr(recorded, "retrieve", retrieve)
+    with V4L2Camera(str(tmp_path / "video0")) as camera:
+        assert [shown.frame_id for _ in range(3) if (shown := camera.read())] == [0, 2, 3]
+        assert (camera.unreadable, camera.lost, camera.is_open) == (1, 0, True)
+    assert len(recorded.all) == 1
+
+
 def test_the_rate_of_television_is_thirty(
     tmp_path: Path, recorded: type[Recorded], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
