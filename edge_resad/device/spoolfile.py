@@ -328,7 +328,7 @@ class SpoolFile:
             return True
         if isinstance(error, sqlite3.IntegrityError) or type(error) is sqlite3.DatabaseError:
             return True
-        if isinstance(error, sqlite3.OperationalError) and "disk I/O" not in str(error):
+        if isinstance(error, sqlite3.OperationalError) and not str(error).startswith(("disk I/O", *_OF_THE_FILE)):
             return False
         try:
             with self._read_lock:
