@@ -355,7 +355,8 @@ def test_a_camera_that_falls_silent_puts_its_output_to_the_safe_level(
     with Plc() as plc:
         told = settings(tmp_path, plc)
         silent = {"cameras": (told.camera.model_copy(update={"source": "/dev/video9"}),)}
-        silent["watch"] = told.watch.model_copy(update={"silent_s": 0.3})  # type: ignore[assignment]
+        watch = {"silent_s": 0.3, "frozen_s": 0.0}  # it shows one picture for as long as the output takes
+        silent["watch"] = told.watch.model_copy(update=watch)  # type: ignore[assignment]
         running = threading.Thread(
             target=lambda: run_station(
                 told.model_copy(update=silent),
@@ -365,11 +366,13 @@ def test_a_camera_that_falls_silent_puts_its_output_to_the_safe_level(
             )
         )
         running.start()
-        plc.wait_for(lambda: plc.edges(7)[:3] == [True, False, True])
-        stop.set()
-        for one in opened:
-            one.released.set()
-        running.join(PATIENCE_S)
+        try:
+            plc.wait_for(lambda: plc.edges(7)[:3] == [True, False, True])
+        finally:
+            stop.set()
+            for one in opened:
+                one.released.set()
+            running.join(PATIENCE_S)
         assert not running.is_alive()
 
 
