@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 import pytest
@@ -49,6 +49,10 @@ class Systemd:
                 except BlockingIOError:
                     return list(self._heard)
 
+    def busy(self) -> AbstractContextManager[object]:
+        """While it lasts nothing is taken."""
+        return self._lock
+
     def fed(self) -> int:
         return sum("WATCHDOG=1" in message for message in self.listen())
 
@@ -87,12 +91,12 @@ def test_ready_is_said_once_with_the_state(systemd: Systemd) -> None:
 def test_what_systemd_was_too_busy_to_hear_of_the_start_is_said_again(systemd: Systemd) -> None:
     clock = FakeClock()
     service = Service(str(systemd.path), describe=lambda: "well", clock=clock)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as others:
+    with systemd.busy(), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as others:
         others.setblocking(False)
         with suppress(BlockingIOError):  # until its queue is full
             while True:
                 others.sendto(b"X=1", str(systemd.path))
-    service.ready()
+        service.ready()
     systemd.listen()
     for _ in range(2):
         clock.now += 5.0
