@@ -125,11 +125,14 @@ def _take_pictures(browser: Chromium, client: ControlClient, address: str, folde
     """The page on a screen and on a phone, at a part that failed."""
     folder.mkdir(parents=True, exist_ok=True)
     _until(lambda: len(client.ask("status")["rejects"]) >= 4)
-    failed = "document.querySelector('.verdict.fail') && document.querySelector('.rejects img')?.complete"
+    failed = (
+        "Boolean(document.querySelector('.verdict.fail')) && !document.querySelector('.rejects .undrawn')"
+        " && [...document.querySelectorAll('.rejects img')].slice(0, 4).every(one => one.naturalWidth)"
+    )
     while True:  # the next part may come while the picture is taken
         browser.until(failed, WAIT_S)
         browser.screenshot(folder / "live.png")
-        if browser.run("Boolean(document.querySelector('.verdict.fail'))"):
+        if browser.run(failed):
             break
     with Chromium(width=360, height=740, mobile=True) as phone:
         phone.open(address)
