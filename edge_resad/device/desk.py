@@ -163,9 +163,7 @@ class Desk:
         found = self._board.find(_text(arguments, "id", example="id=1f2e3d4c-7"))
         said = {"labelled": time.time(), **asdict(found), "label": label, "by": None if by is None else str(by)[:64]}
         self._labels.append(said)
-        with suppress(
-            ControlError
-        ):  # others took its place while the disk took its time: it is written down all the same
+        with suppress(ControlError):  # others took its place while the disk took its time: it is written down
             self._board.label(found.id, cast(Label, label))
         return {"id": found.id, "label": label}
 

@@ -279,14 +279,13 @@ class SpoolFile:
                 if not self._is_open:
                     return Page([], [], None, None)
                 rows = self._reader.execute(query, values).fetchall()
+                if any(row[1] is None for row in rows):  # no letter is without a topic
+                    raise sqlite3.DatabaseError("its index names a message that is not there")
                 stream_id, origins = self.stream_id, [self.origin(row[0]) for row in rows]
         except sqlite3.Error as error:
             self.suspect, self._found = True, error
             raise SpoolError(f"the spool {self.path} cannot be read: {error}. Check its disk.") from error
         letters, broken = [], []
-        if any(row[1] is None for row in rows):  # no letter is without a topic
-            self.suspect, self._found = True, sqlite3.DatabaseError("its index names a message that is not there")
-            raise SpoolError(f"the spool {self.path} cannot be read: {self._found}. Check its disk.")
         for (seq, topic, content_type, kind, body, crc), (stream, number) in zip(rows, origins, strict=True):
             about = {"topic": topic, "content_type": content_type, "stream_id": stream, "number": number}
             letter = Letter(seq=seq, kind=kind, body=body, **about)

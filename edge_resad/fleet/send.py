@@ -287,19 +287,21 @@ class Sender:
             return None
 
 
-def _state(payload: bytes) -> Birth | Offline | None:
+def _message(payload: bytes) -> Any:
+    """None where it cannot be read."""
     try:
-        message = read_message(payload)
+        return read_message(payload)
     except ValueError:
         return None
-    return message.data if isinstance(message, StateMessage) else None
 
 
 def _content(payload: bytes) -> Any:
-    try:
-        return read_message(payload).data
-    except ValueError:
-        return None
+    return getattr(_message(payload), "data", None)
+
+
+def _state(payload: bytes) -> Birth | Offline | None:
+    message = _message(payload)
+    return message.data if isinstance(message, StateMessage) else None
 
 
 def _reply(came: tuple[str, bytes], topic: str, command_id: str) -> Reply | None:
@@ -313,10 +315,7 @@ def _reported(came: tuple[str, bytes], topic: str) -> Reported | None:
 
 
 def _desired(came: tuple[str, bytes]) -> DesiredMessage | None:
-    try:
-        message = read_message(came[1])
-    except ValueError:
-        return None
+    message = _message(came[1])
     return message if isinstance(message, DesiredMessage) else None
 
 

@@ -714,6 +714,14 @@ class Hanging:
             self.clock.now += 0.2
             self.capture.look()
 
+    def hang_for_ever(self) -> None:
+        """Every reader that may be left behind is, and the last one hangs too."""
+        for number in range(MOST_LEFT):
+            self.take(1)
+            while self.capture.hangs == number:
+                self.let_time_pass(0.2)
+        self.take(1)
+
 
 def threads(since: set[threading.Thread] | None = None) -> set[threading.Thread]:
     """The cameras' threads that are there now and were not then."""
@@ -743,11 +751,7 @@ def test_a_camera_that_hangs_for_ever_leaves_a_bounded_number_of_threads_behind(
 ) -> None:
     bench, before = Hanging(1), threads()
     with bench.capture:
-        for number in range(MOST_LEFT):
-            bench.take(1)
-            while bench.capture.hangs == number:
-                bench.let_time_pass(0.2)
-        bench.take(1)
+        bench.hang_for_ever()
         bench.let_time_pass(600.0)
         assert bench.capture.hangs == MOST_LEFT
         assert bench.capture.is_gone
@@ -761,11 +765,7 @@ def test_a_camera_that_hangs_for_ever_leaves_a_bounded_number_of_threads_behind(
 def test_a_camera_whose_last_read_comes_back_after_all_is_no_longer_stuck() -> None:
     bench = Hanging(1)
     with bench.capture:
-        for number in range(MOST_LEFT):
-            bench.take(1)
-            while bench.capture.hangs == number:
-                bench.let_time_pass(0.2)
-        bench.take(1)
+        bench.hang_for_ever()
         bench.let_time_pass(20.0)
         assert bench.capture.is_gone
         bench.driver.let_go()  # all of them: the newest finds its camera lost and opens it again
